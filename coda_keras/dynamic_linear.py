@@ -1,0 +1,152 @@
+"""The protocol that every layer of a dynamic linear network keeps.
+
+A dynamic linear layer computes `y = W(x) x`. Its `linearize` applies the layer and hands out
+the transpose of the matrix it has just applied:
+
+    outputs, pullback = layer.linearize(inputs)
+    cotangent_in = pullback(cotangent_out)        # W(x)^T g, with W(x) held constant
+
+Pullbacks compose backwards, which gives rows of `W_{0->L}(x)` (eq. 7) and of the matrix
+between any two layers. They consist of forward operations only, so explanations are
+differentiable and run on every Keras backend and inside a SavedModel.
+"""
+
+from typing import Callable, NamedTuple
+
+import keras
+from keras import ops
+
+PACKAGE = "coda_keras"
+
+
+class Response(NamedTuple):
+    """What a DAU layer knows of `u` at every position, before rescaling.
+
+    Attributes:
+        dot: `(B, h, w, f)`, the products `u . p`.
+        squared_norm: `(B, h, w, f)`, `||u||^2`.
+        transpose: maps `(B, h, w, f)` weights g to `sum_j g_j u_j`, folded to `(B, H, W, C)`.
+    """
+
+    dot: object
+    squared_norm: object
+    transpose: Callable
+
+
+class DynamicLinear(keras.layers.Layer):
+    """Base class of layers that compute `y = W(x) x`.
+
+    Subclasses implement `linearize`; `call` follows from it. Any Keras layer with a
+    `linearize` of the same form works in a `CoDANet` too. Layers must not add a bias:
+    whatever is not a product with the input cannot be attributed to it.
+
+    Example:
+
+    >>> @keras.saving.register_keras_serializable("my_project")
+    ... class SelfGate(DynamicLinear):
+    ...     def linearize(self, inputs):
+    ...         inputs = self.prepare(inputs)
+    ...         gate = ops.sigmoid(inputs)
+    ...         return gate * inputs, lambda cotangent: gate * cotangent
+    >>> SelfGate()(np.zeros((1, 4, 4, 2))).shape
+    (1, 4, 4, 2)
+    """
+
+    def linearize(self, inputs):
+        """Applies the layer.
+
+        Args:
+            inputs: tensor `(B, ...)`.
+
+        Returns:
+            `(outputs, pullback)`; `pullback` takes a cotangent of the outputs' shape to
+            `W(inputs)^T cotangent`, of the inputs' shape.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} must implement `linearize(inputs)` and return "
+            "`(outputs, pullback)`."
+        )
+
+    def call(self, inputs):
+        outputs, _ = self.linearize(inputs)
+        return outputs
+
+    def prepare(self, inputs):
+        """Builds the layer if need be and casts to its compute dtype, as `__call__` would."""
+        inputs = ops.convert_to_tensor(inputs)
+        if not self.built:
+            self.build(inputs.shape)
+        return ops.cast(inputs, self.compute_dtype)
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class GlobalSumPooling2D(DynamicLinear):
+    """Sums over all positions: `(B, H, W, C)` to `(B, C)`."""
+
+    def linearize(self, inputs):
+        inputs = self.prepare(inputs)
+        shape = ops.shape(inputs)
+
+        def pullback(cotangent):
+            return ops.broadcast_to(cotangent[:, None, None, :], shape)
+
+        return ops.sum(inputs, axis=(1, 2)), pullback
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], input_shape[-1])
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class TemperatureScaling(DynamicLinear):
+    """Divides by the temperature T (eq. 9), which sets the alignment pressure.
+
+    Args:
+        temperature: positive number.
+
+    Raises:
+        ValueError: if `temperature` is not a positive number.
+    """
+
+    def __init__(self, temperature, **kwargs):
+        super().__init__(**kwargs)
+        if not temperature > 0:
+            raise ValueError(
+                f"`temperature` must be a positive number. Received: temperature={temperature!r}."
+            )
+        self.temperature = float(temperature)
+
+    def linearize(self, inputs):
+        def scale(values):
+            return values / self.temperature
+
+        return scale(self.prepare(inputs)), scale
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "temperature": self.temperature}
+
+
+def linearize(layers, inputs):
+    """Applies `layers` in turn and composes their pullbacks: `W_{l1->l2}` for a slice of layers.
+
+    Args:
+        layers: sequence of layers with a `linearize` method.
+        inputs: input of the first of them.
+
+    Returns:
+        `(outputs, pullback)` of the whole sequence.
+    """
+    pullbacks = []
+    outputs = inputs
+    for layer in layers:
+        outputs, pullback = layer.linearize(outputs)
+        pullbacks.append(pullback)
+
+    def composed(cotangent):
+        for pullback in reversed(pullbacks):
+            cotangent = pullback(cotangent)
+        return cotangent
+
+    return outputs, composed

@@ -1,0 +1,30 @@
+"""The colour encoding of the paper: every channel next to its complement."""
+
+from keras import ops
+
+
+def encode(images):
+    """Encodes RGB as `[r, g, b, 1-r, 1-g, 1-b]`; six-channel input passes unchanged.
+
+    In this encoding black and white carry the same weight, and "no evidence" (all six
+    channels zero, as used by the pixel-removal metric) differs from every colour.
+
+    Args:
+        images: tensor `(..., 3)` with values in [0, 1], or an already encoded `(..., 6)`.
+
+    Returns:
+        Tensor `(..., 6)`.
+
+    Raises:
+        ValueError: if the last dimension is neither 3 nor 6.
+    """
+    channels = images.shape[-1]
+    if channels == 6:
+        return images
+    if channels != 3:
+        raise ValueError(
+            "Expected images with 3 channels (RGB in [0, 1]) or 6 channels (already encoded as "
+            f"[r, g, b, 1-r, 1-g, 1-b]), channels last. Received shape {tuple(images.shape)}; "
+            "for grey images repeat the channel three times."
+        )
+    return ops.concatenate([images, 1.0 - images], axis=-1)

@@ -1,0 +1,194 @@
+"""Explanations: rows of W_{0->L}(x) and the contributions of every pixel (eq. 7 and 8).
+
+Only the protocol is used here, no layer in particular.
+"""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from keras import ops
+
+from coda_keras.dynamic_linear import linearize
+from coda_keras.encoding import encode
+
+
+class _Tensors:
+    def numpy(self):
+        """Returns the same with NumPy arrays instead of backend tensors."""
+        arrays = {f.name: ops.convert_to_numpy(getattr(self, f.name)) for f in fields(self)}
+        return type(self)(**arrays)
+
+
+@dataclass(frozen=True)
+class Explanation(_Tensors):
+    """Logits and what every pixel contributed to them.
+
+    Shapes are for `class_ids` of shape `(B,)`; with several classes an image all but `logits`
+    and `bias` have an axis `n` after the batch.
+
+    Attributes:
+        logits: `(B, classes)`.
+        class_ids: `(B,)`, the classes explained, int32.
+        weights: `(B, H, W, 6)`, rows of `W_{0->L}(x)` (eq. 7).
+        contributions: `(B, H, W, 6)`, weights times the encoded image (eq. 8), in logits.
+        contribution_map: `(B, H, W)`, contributions summed over the channels.
+        bias: scalar b_0.
+        residual: `(B,)`, logit minus bias minus the sum of contributions: rounding only.
+    """
+
+    logits: object
+    class_ids: object
+    weights: object
+    contributions: object
+    contribution_map: object
+    bias: object
+    residual: object
+
+
+@dataclass(frozen=True)
+class LayerExplanation(_Tensors):
+    """An intermediate activation and what the inputs of an earlier layer contributed to it.
+
+    Attributes:
+        activation: `(B,)`, the activation explained.
+        weights: `(B, H, W, C)`, rows of `W_{l1->l2}(x)`; C is 6 when explained from the image.
+        contributions: `(B, H, W, C)`, weights times the inputs of layer l1.
+        contribution_map: `(B, H, W)`, contributions summed over the channels.
+    """
+
+    activation: object
+    weights: object
+    contributions: object
+    contribution_map: object
+
+
+def explain(net, images, class_ids=None):
+    """Explains logits of a `CoDANet`.
+
+    Args:
+        net: a `CoDANet`.
+        images: `(B, H, W, 3)` in [0, 1], or `(B, H, W, 6)` encoded.
+        class_ids: `(B,)` or `(B, n)` integers, one integer for all images, `"all"`, or None for
+            the predicted class.
+
+    Returns:
+        An `Explanation`; for every image and class
+        `logits[class] = bias + sum(contributions) + residual`.
+
+    Raises:
+        ValueError: if the class ids do not fit the images or are out of range.
+    """
+    encoded = encode(ops.convert_to_tensor(images))
+    linear, pullback = linearize(net.chain, encoded)
+    logits = linear + net.logit_bias
+    class_ids = _class_ids(class_ids, logits)
+    one_hot = ops.one_hot(class_ids, logits.shape[-1], dtype=logits.dtype)
+    if len(class_ids.shape) == 1:
+        weights = ops.cast(pullback(one_hot), logits.dtype)
+        inputs = ops.cast(encoded, logits.dtype)
+    else:
+        # One class after the other keeps the memory that of a single class.
+        rows = ops.map(pullback, ops.swapaxes(one_hot, 0, 1))
+        weights = ops.cast(ops.swapaxes(rows, 0, 1), logits.dtype)
+        inputs = ops.cast(encoded, logits.dtype)[:, None]
+    contributions = weights * inputs
+    explained = ops.einsum("bc,b...c->b...", logits, one_hot)
+    return Explanation(
+        logits=logits,
+        class_ids=class_ids,
+        weights=weights,
+        contributions=contributions,
+        contribution_map=ops.sum(contributions, axis=-1),
+        bias=ops.convert_to_tensor(net.logit_bias, logits.dtype),
+        residual=explained - net.logit_bias - ops.sum(contributions, axis=(-3, -2, -1)),
+    )
+
+
+def explain_layer(net, images, layer, channel, position=None, from_layer=0):
+    """Explains an activation of an intermediate layer by the inputs of an earlier one.
+
+    Args:
+        net: a `CoDANet`.
+        images: `(B, H, W, 3)` in [0, 1], or `(B, H, W, 6)` encoded.
+        layer: int l2, counted from 1: the layer whose output is explained.
+        channel: int, the channel of that output.
+        position: `(row, column)` of that output; None for the sum over all positions.
+        from_layer: int l1 < l2; contributions are those of the output of layer l1, 0 meaning
+            the encoded image.
+
+    Returns:
+        A `LayerExplanation`.
+
+    Raises:
+        ValueError: if a layer, channel or position does not exist.
+    """
+    depth = len(net.body)
+    if not 0 <= from_layer < layer <= depth:
+        raise ValueError(
+            f"Expected 0 <= from_layer < layer <= {depth}, the number of layers. "
+            f"Received: layer={layer}, from_layer={from_layer}."
+        )
+    start, _ = linearize(net.body[:from_layer], encode(ops.convert_to_tensor(images)))
+    outputs, pullback = linearize(net.body[from_layer:layer], start)
+    height, width, channels = outputs.shape[1:]
+    if not 0 <= channel < channels:
+        raise ValueError(
+            f"Layer {layer} has channels 0 to {channels - 1}. Received: channel={channel}."
+        )
+    chosen = np.zeros((1, height, width, channels), "float32")
+    if position is None:
+        chosen[..., channel] = 1
+    else:
+        row, column = position
+        if not (0 <= row < height and 0 <= column < width):
+            raise ValueError(
+                f"Layer {layer} has {height}x{width} positions for these images. "
+                f"Received: position={tuple(position)}."
+            )
+        chosen[0, row, column, channel] = 1
+    chosen = ops.cast(chosen, outputs.dtype)
+    weights = pullback(ops.broadcast_to(chosen, ops.shape(outputs)))
+    contributions = weights * ops.cast(start, weights.dtype)
+    return LayerExplanation(
+        activation=ops.sum(outputs * chosen, axis=(1, 2, 3)),
+        weights=weights,
+        contributions=contributions,
+        contribution_map=ops.sum(contributions, axis=-1),
+    )
+
+
+def _class_ids(class_ids, logits):
+    """Brings every accepted form to int32 of shape `(B,)` or `(B, n)`."""
+    batch, classes = ops.shape(logits)[0], logits.shape[-1]
+    if class_ids is None:
+        return ops.cast(ops.argmax(logits, axis=-1), "int32")
+    if isinstance(class_ids, str):
+        if class_ids != "all":
+            raise ValueError(
+                f"Unknown `class_ids`: {class_ids!r}. Expected integers, 'all' or None."
+            )
+        return ops.broadcast_to(ops.arange(classes, dtype="int32")[None], (batch, classes))
+    if isinstance(class_ids, (int, list, tuple, np.ndarray, np.integer)):
+        class_ids = _checked(np.asarray(class_ids), classes)
+    class_ids = ops.cast(class_ids, "int32")
+    if len(class_ids.shape) == 0:
+        class_ids = ops.broadcast_to(class_ids, (batch,))
+    if len(class_ids.shape) not in (1, 2) or (
+        None not in (logits.shape[0], class_ids.shape[0]) and class_ids.shape[0] != logits.shape[0]
+    ):
+        raise ValueError(
+            "`class_ids` must have shape (batch,) or (batch, n), the batch that of the images. "
+            f"Received shape {tuple(class_ids.shape)} for {logits.shape[0]} images."
+        )
+    return class_ids
+
+
+def _checked(class_ids, classes):
+    if class_ids.dtype.kind not in "iu":
+        raise ValueError(f"`class_ids` must be integers. Received dtype {class_ids.dtype}.")
+    if class_ids.size and not (0 <= class_ids.min() and class_ids.max() < classes):
+        raise ValueError(
+            f"`class_ids` must lie in 0 to {classes - 1}. "
+            f"Received values from {class_ids.min()} to {class_ids.max()}."
+        )
+    return class_ids

@@ -1,0 +1,213 @@
+"""Convolutional Dynamic Alignment Networks."""
+
+import math
+
+import keras
+from keras import ops
+
+from coda_keras import explanation, presets
+from coda_keras.dau import DAUConv2D
+from coda_keras.dynamic_linear import (
+    PACKAGE,
+    GlobalSumPooling2D,
+    TemperatureScaling,
+    linearize,
+)
+from coda_keras.encoding import encode
+
+LOGIT_BIAS = math.log(0.1 / 0.9)
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class CoDANet(keras.Model):
+    """A classifier whose logits are sums of per-pixel contributions (Sections 3.2 and 3.3).
+
+    The encoded image runs through `layers`, is summed over all positions and divided by the
+    temperature; `logit_bias` is added last:
+
+        logits = sum_positions(layers(encode(images))) / T + b_0,   linear part = W_{0->L}(x) x
+
+    Args:
+        layers: list of dynamic linear layers, each with `outputs, pullback = linearize(inputs)`;
+            the last one has a channel per class.
+        temperature: positive number T.
+        logit_bias: number b_0; the default makes an untrained net say 0.1 for every class.
+        image_size: int, `(height, width)` or None. If given the net is built at once and servables
+            made from it take images of this size; calling on other sizes works all the same.
+        **kwargs: `name`, `dtype`, ... of `keras.Model`.
+
+    Input shape:
+        `(B, H, W, 3)` RGB in [0, 1], or `(B, H, W, 6)` already encoded.
+
+    Output shape:
+        `(B, classes)` logits, float32.
+
+    Raises:
+        ValueError: if a layer lacks `linearize`, or an argument is out of range.
+
+    Example:
+
+    >>> net = CoDANet([DAUConv2D(8, 4, 3, strides=2), DAUConv2D(5, 8, 1)], temperature=10)
+    >>> net(np.zeros((2, 9, 9, 3), "float32")).shape
+    (2, 5)
+    """
+
+    def __init__(
+        self, layers, temperature=1000.0, logit_bias=LOGIT_BIAS, image_size=None, **kwargs
+    ):
+        super().__init__(**kwargs)
+        layers = list(layers)
+        if not layers:
+            raise ValueError("`layers` is empty. Expected at least one dynamic linear layer.")
+        for layer in layers:
+            if not callable(getattr(layer, "linearize", None)):
+                raise ValueError(
+                    f"Layer {layer!r} has no `linearize` method. Every layer of a CoDANet must "
+                    "return `(outputs, pullback)` from `linearize(inputs)`; see "
+                    "`coda_keras.DynamicLinear`."
+                )
+        self.body = layers
+        # Sums over many positions and their division by T stay in full precision.
+        dtype = "float64" if self.compute_dtype == "float64" else "float32"
+        self.pooling = GlobalSumPooling2D(dtype=dtype, name="sum_pooling")
+        self.scaling = TemperatureScaling(temperature, dtype=dtype, name="temperature")
+        self.logit_bias = float(logit_bias)
+        self.image_size = _pair(image_size)
+        if self.image_size is not None:
+            self.build((None, *self.image_size, 3))
+
+    @classmethod
+    def from_preset(
+        cls,
+        preset,
+        classes=None,
+        rescale="squash",
+        temperature=1000.0,
+        rank_scale=1.0,
+        image_size=None,
+        implementation="factored",
+        logit_bias=LOGIT_BIAS,
+        **kwargs,
+    ):
+        """Builds a network of the paper.
+
+        Args:
+            preset: `"s_coda"`, `"m_coda"`, `"l_coda"` or `"xl_coda"` (Table C.1).
+            classes: int, number of classes; None for the paper's (10, 10, 100, 200).
+            rescale: `"squash"` or `"l2"`.
+            temperature: positive number T.
+            rank_scale: positive number by which all ranks are multiplied (Fig. B.2).
+            image_size: int or `(height, width)`; None for the preset's (32, 32, 240, 64).
+            implementation: see `DAUConv2D`.
+            logit_bias: number b_0.
+            **kwargs: `name`, `dtype`, ... of `keras.Model`.
+
+        Example:
+
+        >>> CoDANet.from_preset("s_coda", rank_scale=1 / 8).count_params()
+        1076984
+        """
+        sizes = presets.get(preset)
+        if not rank_scale > 0:
+            raise ValueError(
+                f"`rank_scale` must be a positive number. Received: rank_scale={rank_scale!r}."
+            )
+        filters = list(sizes.filters)
+        if classes is not None:
+            filters[-1] = classes
+        ranks = [max(1, round(rank * rank_scale)) for rank in sizes.ranks]
+        layers = [
+            DAUConv2D(
+                *shape,
+                rescale=rescale,
+                implementation=implementation,
+                name=f"dau_{index}",
+                dtype=kwargs.get("dtype"),
+            )
+            for index, shape in enumerate(
+                zip(filters, ranks, sizes.kernel_sizes, sizes.strides), start=1
+            )
+        ]
+        return cls(
+            layers,
+            temperature=temperature,
+            logit_bias=logit_bias,
+            image_size=sizes.image_size if image_size is None else image_size,
+            **{"name": preset, **kwargs},
+        )
+
+    @property
+    def chain(self):
+        """The dynamic linear layers from the encoded image to the logits less b_0."""
+        return [*self.body, self.pooling, self.scaling]
+
+    @property
+    def temperature(self):
+        return self.scaling.temperature
+
+    @property
+    def classes(self):
+        """Number of classes, known once the net is built."""
+        return self._classes
+
+    def build(self, input_shape):
+        shape = (*input_shape[:-1], 6)
+        for layer in self.chain:
+            if not layer.built:
+                layer.build(shape)
+            shape = layer.compute_output_shape(shape)
+        self._classes = shape[-1]
+        self.built = True
+
+    def call(self, images):
+        outputs = encode(images)
+        for layer in self.chain:
+            outputs = layer(outputs)
+        return outputs + self.logit_bias
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], self._classes)
+
+    def linearize(self, images):
+        """Applies the net; `(logits - b_0, pullback)`, the pullback ending at the encoded image."""
+        return linearize(self.chain, encode(ops.convert_to_tensor(images)))
+
+    def explain(self, images, class_ids=None):
+        """Explains logits by contribution maps. See `coda_keras.explain`."""
+        return explanation.explain(self, images, class_ids)
+
+    def explain_layer(self, images, layer, channel, position=None, from_layer=0):
+        """Explains an intermediate activation. See `coda_keras.explain_layer`."""
+        return explanation.explain_layer(self, images, layer, channel, position, from_layer)
+
+    def get_config(self):
+        return {
+            "name": self.name,
+            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
+            "trainable": self.trainable,
+            "layers": [keras.saving.serialize_keras_object(layer) for layer in self.body],
+            "temperature": self.temperature,
+            "logit_bias": self.logit_bias,
+            "image_size": self.image_size,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+        config["layers"] = [
+            keras.saving.deserialize_keras_object(layer, custom_objects=custom_objects)
+            for layer in config["layers"]
+        ]
+        return cls(**config)
+
+
+def _pair(size):
+    if size is None:
+        return None
+    pair = (size, size) if hasattr(size, "__index__") else tuple(size)
+    if len(pair) != 2 or not all(hasattr(n, "__index__") and n > 0 for n in pair):
+        raise ValueError(
+            "`image_size` must be a positive integer or a pair (height, width). "
+            f"Received: image_size={size!r}."
+        )
+    return tuple(int(n) for n in pair)

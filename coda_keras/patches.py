@@ -1,0 +1,62 @@
+"""Algorithm 1 of the paper as printed: extract patches, build w(x), multiply.
+
+The readable reference for the factored form; memory-bound, since `f d` floats are
+materialised for every position.
+"""
+
+import keras
+from keras import ops
+
+from coda_keras.dynamic_linear import Response
+from coda_keras.factored import fold
+
+
+def extract_patches(inputs, kernel_size, strides):
+    """Unfolds `(B, H, W, C)` into `(B, h, w, k*k*C)`, patches ordered row, column, channel.
+
+    `(k - 1) // 2` zeros are added on each side first.
+    """
+    pad = (kernel_size - 1) // 2
+    padded = ops.pad(inputs, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    if keras.backend.backend() == "tensorflow":
+        from coda_keras.tf.patches import extract_patches as extract
+    else:
+        extract = ops.image.extract_patches
+    return extract(padded, (kernel_size, kernel_size), (strides, strides), padding="valid")
+
+
+def dynamic_vectors(patches, projection, kernel, bias):
+    """Returns `u = A (B p) + b` for every position, `(B, h, w, f, d)`, before rescaling."""
+    depth = patches.shape[-1]
+    filters, rank = kernel.shape[-2:]
+    code = ops.matmul(patches, ops.reshape(projection, (depth, rank)))
+    vectors = ops.einsum("bhwr,dfr->bhwfd", code, ops.reshape(kernel, (depth, filters, rank)))
+    if bias is not None:
+        vectors = vectors + ops.transpose(ops.reshape(bias, (depth, filters)))
+    return vectors
+
+
+def respond(inputs, projection, kernel, bias, strides, norm_dtype):
+    """Computes `u . p`, `||u||^2` and the transpose of `p -> u . p` for every position.
+
+    Arguments and result as in `factored.respond`.
+    """
+    dtype = inputs.dtype
+    kernel_size, _, channels = kernel.shape[:3]
+    height, width = ops.shape(inputs)[1:3]
+    patches = extract_patches(inputs, kernel_size, strides)
+    projection, kernel = ops.cast(projection, dtype), ops.cast(kernel, dtype)
+    bias = None if bias is None else ops.cast(bias, dtype)
+    vectors = dynamic_vectors(patches, projection, kernel, bias)
+    dot = ops.einsum("bhwfd,bhwd->bhwf", vectors, patches)
+    squared_norm = ops.sum(ops.square(ops.cast(vectors, norm_dtype)), axis=-1)
+
+    def transpose(cotangent):
+        columns = ops.einsum("bhwf,bhwfd->bhwd", cotangent, vectors)
+        depth = kernel_size * kernel_size * channels
+        unfold = ops.reshape(
+            ops.eye(depth, dtype=dtype), (kernel_size, kernel_size, channels, depth)
+        )
+        return fold(columns, unfold, strides, height, width)
+
+    return Response(dot, squared_norm, transpose)

@@ -1,0 +1,48 @@
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = next(
+    line.split('"')[1]
+    for line in (ROOT / "coda_keras/__init__.py").read_text().splitlines()
+    if line.startswith("__version__")
+)
+
+LIME_AND_SHAP = ["lime>=0.2", "shap>=0.51"]
+SERVING = ["tensorflow-serving-api>=2.21,<2.22"]
+DEMO = [*SERVING, "scikit-learn>=1.4"]
+TEST = [*DEMO, *LIME_AND_SHAP, "jax>=0.6", "pytest>=8"]
+
+setup(
+    name="coda-keras",
+    version=VERSION,
+    description="Convolutional Dynamic Alignment Networks in Keras 3",
+    long_description=(ROOT / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=["coda_keras", "coda_keras.*"]),
+    package_data={"coda_keras": ["evaluation/*.json"]},
+    install_requires=[
+        "tensorflow>=2.21,<2.22",
+        "keras>=3.15,<4",
+        "keras-cv>=0.9,<0.10",
+        "tensorflow-datasets>=4.9.10",
+        # tensorflow-datasets imports it without requiring it.
+        "importlib_resources",
+        "tensorboard>=2.20",
+        "numpy>=2.0",
+        "matplotlib>=3.8",
+        "pillow>=10",
+        "tqdm>=4.66",
+    ],
+    extras_require={
+        "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
+        "serving": SERVING,
+        "interpret": LIME_AND_SHAP,
+        "demo": DEMO,
+        "test": TEST,
+        "dev": [*TEST, "ruff>=0.6"],
+    },
+)
