@@ -11,7 +11,8 @@ between any two layers. They consist of forward operations only, so explanations
 differentiable and run on every Keras backend and inside a SavedModel.
 """
 
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import keras
 from keras import ops

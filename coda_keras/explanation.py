@@ -186,7 +186,7 @@ def _class_ids(class_ids, logits):
 def _checked(class_ids, classes):
     if class_ids.dtype.kind not in "iu":
         raise ValueError(f"`class_ids` must be integers. Received dtype {class_ids.dtype}.")
-    if class_ids.size and not (0 <= class_ids.min() and class_ids.max() < classes):
+    if class_ids.size and not (class_ids.min() >= 0 and class_ids.max() < classes):
         raise ValueError(
             f"`class_ids` must lie in 0 to {classes - 1}. "
             f"Received values from {class_ids.min()} to {class_ids.max()}."
