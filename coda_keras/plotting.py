@@ -1,0 +1,298 @@
+"""Pictures of contribution maps: red speaks for the class, blue against it.
+
+NumPy and matplotlib's `Figure` only; no global pyplot state, so it is safe in threads,
+servers and training callbacks. Figures show themselves in notebooks and are written by
+`save_figure`.
+"""
+
+import os
+import textwrap
+from pathlib import Path
+
+import numpy as np
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+# Supplement A of the paper clips the colours there.
+PERCENTILE = 99.75
+FORMATS = ("pdf", "png", "svg")
+
+_GAP = 0.06
+_FONT = 10
+_INCHES_A_CHARACTER = 0.075
+
+
+def shared_scale(maps, percentile=PERCENTILE):
+    """Returns one colour scale for several maps: the given percentile of all their magnitudes.
+
+    Args:
+        maps: array `(..., H, W)`, or a sequence of arrays of any shapes.
+        percentile: number in 0 to 100.
+
+    Returns:
+        A positive float. Where the percentile is 0 because nearly all values are, it is the
+        largest magnitude, and 1.0 for maps of zeros only.
+
+    Raises:
+        ValueError: for NaN, infinite or no values.
+
+    Example:
+
+    >>> shared_scale([np.array([[0.0, 1.0]]), np.array([[-3.0]])], percentile=100)
+    3.0
+    """
+    if isinstance(maps, np.ndarray):
+        maps = [maps]
+    values = [np.abs(_finite(values)).ravel() for values in maps]
+    values = np.concatenate(values) if values else np.empty(0)
+    if values.size == 0:
+        raise ValueError("Expected at least one contribution map. Received none, or empty ones.")
+    return float(np.percentile(values, percentile)) or float(values.max()) or 1.0
+
+
+def contribution_rgb(contribution_map, scale=None, percentile=PERCENTILE):
+    """Colours contributions: white for 0, to full red at `scale`, to full blue at `-scale`.
+
+    Args:
+        contribution_map: `(..., H, W)`, contributions in logits.
+        scale: positive number, or an array of them that broadcasts to the map; None for the
+            `percentile` of all magnitudes given.
+        percentile: number in 0 to 100, used where `scale` is None.
+
+    Returns:
+        uint8 `(..., H, W, 3)`, RGB.
+
+    Raises:
+        ValueError: for NaN or infinite contributions, or a scale that is not positive.
+
+    Example:
+
+    >>> contribution_rgb(np.array([[2.0, 0.0, -1.0]]), scale=2.0).tolist()
+    [[[255, 0, 0], [255, 255, 255], [128, 128, 255]]]
+    """
+    values = _finite(contribution_map)
+    if values.ndim < 2:
+        raise ValueError(f"Expected maps (..., height, width). Received shape {values.shape}.")
+    scale = shared_scale(values, percentile) if scale is None else np.asarray(scale, "float64")
+    if not np.all(scale > 0):
+        raise ValueError(f"`scale` must be positive. Received: scale={scale!r}.")
+    strength = np.clip(values / scale, -1.0, 1.0)
+    colour = np.stack(
+        [1 + np.minimum(strength, 0), 1 - np.abs(strength), 1 - np.maximum(strength, 0)], axis=-1
+    )
+    return np.rint(255 * colour).astype("uint8")
+
+
+def plot_contributions(
+    image,
+    contribution_map,
+    titles=None,
+    image_title="",
+    scale=None,
+    percentile=PERCENTILE,
+    colour_bar=True,
+    panel=2.4,
+):
+    """Draws an image beside its contribution map or maps, all on one scale.
+
+    Args:
+        image: `(H, W, 3)` in [0, 1], or `(H, W, 6)` encoded.
+        contribution_map: `(h, w)`, or a sequence or array of several.
+        titles: one string a map (a string for a single map), or None.
+        image_title: string.
+        scale, percentile: as for `contribution_rgb`, over all the maps together.
+        colour_bar: bool, whether to draw the scale, in logits.
+        panel: width of a picture in inches.
+
+    Returns:
+        A matplotlib `Figure`.
+
+    Raises:
+        ValueError: if shapes, values or the number of titles do not fit.
+    """
+    maps = [contribution_map] if np.ndim(contribution_map[0]) == 1 else list(contribution_map)
+    titles = _titles([titles] if isinstance(titles, str) else titles, len(maps))
+    scale = shared_scale(maps, percentile) if scale is None else scale
+    pictures = [_rgb(image), *(contribution_rgb(values, scale) for values in maps)]
+    height, width = pictures[0].shape[:2]
+    figure = Figure(
+        figsize=(panel * len(pictures) + colour_bar, panel * height / width + 0.5),
+        layout="constrained",
+    )
+    axes = figure.subplots(1, len(pictures), squeeze=False)[0]
+    for axis, picture, title in zip(axes, pictures, [image_title, *titles]):
+        axis.imshow(picture, interpolation="nearest")
+        axis.set(xticks=[], yticks=[])
+        axis.set_title(_wrapped(title, panel), fontsize=_FONT)
+    if colour_bar:
+        _colour_bar(figure, list(axes), scale)
+    return figure
+
+
+def gallery(
+    images,
+    contribution_maps,
+    titles=None,
+    columns=4,
+    shared=True,
+    percentile=PERCENTILE,
+    panel=1.2,
+):
+    """Draws pairs of image and contribution map in a grid (Fig. 5 and A.1 of the paper).
+
+    Args:
+        images: `(N, H, W, 3)` in [0, 1], or `(N, H, W, 6)` encoded; or a sequence of such images.
+        contribution_maps: `(N, H, W)`, or a sequence.
+        titles: N strings, or None.
+        columns: int, pairs in a row.
+        shared: bool; one colour scale for all maps and a colour bar, or each map on its own.
+        percentile: number in 0 to 100, at which the scale is taken.
+        panel: width of a picture in inches.
+
+    Returns:
+        A matplotlib `Figure`.
+
+    Raises:
+        ValueError: if the numbers of images, maps and titles differ, or are 0.
+    """
+    count = len(images)
+    if count == 0 or len(contribution_maps) != count:
+        raise ValueError(
+            "Expected as many contribution maps as images, at least one. "
+            f"Received {count} images and {len(contribution_maps)} maps."
+        )
+    titles = _titles(titles, count)
+    scale = shared_scale(contribution_maps, percentile) if shared else None
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    pair = panel * (2 + _GAP)
+    lines = max(_wrapped(title, pair).count("\n") + bool(title) for title in titles)
+    figure = Figure(
+        figsize=((pair + 0.2) * columns + shared, (panel + 0.2 + 0.17 * lines) * rows),
+        layout="constrained",
+    )
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for axis in axes.ravel():
+        axis.set_axis_off()
+    for axis, image, values, title in zip(axes.ravel(), images, contribution_maps, titles):
+        _draw_pair(axis, _rgb(image), contribution_rgb(values, scale, percentile))
+        axis.set_title(_wrapped(title, pair), fontsize=_FONT)
+    if shared:
+        _colour_bar(figure, axes, scale)
+    return figure
+
+
+def most_confident(logits, labels, per_class=1):
+    """Picks the correctly classified images with the largest logits of their class.
+
+    Args:
+        logits: `(N, classes)`, or an `Explanation` with these logits.
+        labels: `(N,)` or `(N, 1)` integers, or `(N, classes)` one-hot.
+        per_class: int, images of each class at most; None for all.
+
+    Returns:
+        int64 `(n,)`, indices ordered by class, then from most to least confident. A class
+        without a correctly classified image has none.
+
+    Raises:
+        ValueError: if the labels do not fit the logits.
+
+    Example:
+
+    >>> most_confident(np.array([[1.0, 0.0], [0.0, 2.0], [3.0, 0.0]]), [0, 1, 0]).tolist()
+    [2, 1]
+    """
+    logits = np.asarray(getattr(logits, "logits", logits))
+    labels = np.asarray(labels)
+    if labels.ndim == 2:
+        labels = labels[:, 0] if labels.shape[1] == 1 else labels.argmax(axis=1)
+    if logits.ndim != 2 or labels.shape != logits.shape[:1]:
+        raise ValueError(
+            "Expected logits (N, classes) and a label for each. "
+            f"Received shapes {logits.shape} and {labels.shape}."
+        )
+    confidence = logits.max(axis=1)
+    correct = logits.argmax(axis=1) == labels
+    picked = [np.empty(0, "int64")]
+    for label in range(logits.shape[1]):
+        candidates = np.flatnonzero(correct & (labels == label))
+        order = np.argsort(-confidence[candidates], kind="stable")
+        picked.append(candidates[order][:per_class])
+    return np.concatenate(picked)
+
+
+def save_figure(figure, path, dpi=150):
+    """Writes a figure as PNG, PDF or SVG, after the suffix of `path`.
+
+    The file appears complete or not at all; missing folders are made.
+
+    Raises:
+        ValueError: for another suffix.
+    """
+    path = Path(path)
+    suffix = path.suffix[1:].lower()
+    if suffix not in FORMATS:
+        raise ValueError(f"Expected a file name ending in one of {FORMATS}. Received: {path}.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        figure.savefig(temporary, format=suffix, dpi=dpi, bbox_inches="tight", pad_inches=0.05)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _finite(values):
+    values = np.asarray(values, "float64")
+    if not np.all(np.isfinite(values)):
+        raise ValueError("Contribution maps must be finite. Received NaN or infinite values.")
+    return values
+
+
+def _rgb(image):
+    image = np.asarray(image)
+    if image.ndim != 3 or image.shape[-1] not in (3, 6):
+        raise ValueError(
+            f"Expected an image (height, width, 3) or (height, width, 6). "
+            f"Received shape {image.shape}."
+        )
+    image = image[..., :3].astype("float64")
+    # A little slack: interpolation and rounding leave values such as 1 + 1e-7.
+    if not np.all((image >= -1e-3) & (image <= 1 + 1e-3)):
+        raise ValueError(
+            f"Expected image values in [0, 1]. Received {image.min()} to {image.max()}; "
+            "divide 8-bit images by 255."
+        )
+    return np.rint(255 * np.clip(image, 0, 1)).astype("uint8")
+
+
+def _titles(titles, count):
+    titles = [""] * count if titles is None else [str(title) for title in titles]
+    if len(titles) != count:
+        raise ValueError(f"Expected {count} titles. Received {len(titles)}.")
+    return titles
+
+
+def _wrapped(title, inches):
+    width = max(8, int(inches / _INCHES_A_CHARACTER))
+    return "\n".join(textwrap.fill(line, width) for line in title.split("\n"))
+
+
+def _draw_pair(axis, *pictures):
+    left = 0.0
+    for picture in pictures:
+        width = picture.shape[1] / picture.shape[0]
+        axis.imshow(picture, extent=(left, left + width, 1, 0), interpolation="nearest")
+        frame = Rectangle((left, 0), width, 1, fill=False, edgecolor="0.6", linewidth=0.6)
+        axis.add_patch(frame).set_clip_on(False)
+        left += width + _GAP
+    axis.set(xlim=(0, left - _GAP), ylim=(1, 0))
+
+
+def _colour_bar(figure, axes, scale):
+    mappable = ScalarMappable(Normalize(-scale, scale), "bwr")
+    bar = figure.colorbar(mappable, ax=axes, aspect=25, shrink=0.9, pad=0.02)
+    bar.set_label("contribution (logits)", fontsize=_FONT)
+    bar.ax.ticklabel_format(style="sci", scilimits=(-2, 3), useMathText=True)
