@@ -170,7 +170,7 @@ def gallery(
     pair = panel * (2 + _GAP)
     lines = max(_wrapped(title, pair).count("\n") + bool(title) for title in titles)
     figure = Figure(
-        figsize=((pair + 0.2) * columns + shared, (panel + 0.2 + 0.17 * lines) * rows),
+        figsize=((pair + 0.2) * columns + shared, (panel + 0.2 + 0.2 * lines) * rows),
         layout="constrained",
     )
     axes = figure.subplots(rows, columns, squeeze=False)
