@@ -1,0 +1,4 @@
+"""Ordinary classifiers to compare with."""
+
+from coda_keras.baselines.resnet import resnet56 as resnet56
+from coda_keras.baselines.resnet import with_image_size as with_image_size

@@ -1,0 +1,214 @@
+"""The localisation metric (Section 4.2, eq. 11 and supplement C.4).
+
+Several images of different classes are put together to one; a good attribution of a class puts
+its positive values into that class's cell.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import tqdm
+
+from coda_keras.evaluation.calls import signed_maps
+from coda_keras.evaluation.confidence import log_odds
+
+
+@dataclass(frozen=True)
+class Grids:
+    """Images of n×n images, composed when they are asked for.
+
+    `len(grids)` is G; `grids[start:stop]` is a part of them, for a caller that works in pieces.
+
+    Attributes:
+        images: `(N, H, W, C)`, the single images.
+        indices: `(G, n*n)`, which image stands in which cell, row by row.
+        class_ids: `(G, n*n)`, the class of every cell; distinct within a grid.
+        n: int, images a side.
+    """
+
+    images: np.ndarray
+    indices: np.ndarray
+    class_ids: np.ndarray
+    n: int
+
+    def __len__(self):
+        return len(self.indices)
+
+    def __getitem__(self, part):
+        if not isinstance(part, slice):
+            raise TypeError(f"Take a slice of the grids, or `compose({part!r})`.")
+        return Grids(self.images, self.indices[part], self.class_ids[part], self.n)
+
+    def compose(self, grid):
+        """Returns grid number `grid` as one image `(n*H, n*W, C)`."""
+        cells = np.asarray(self.images[self.indices[grid]])
+        height, width, channels = cells.shape[1:]
+        cells = cells.reshape(self.n, self.n, height, width, channels)
+        return cells.transpose(0, 2, 1, 3, 4).reshape(self.n * height, self.n * width, channels)
+
+
+@dataclass(frozen=True)
+class Localisation:
+    """Localisation scores.
+
+    Results of several parts join as `Localisation(np.concatenate([a.scores, b.scores]))`.
+
+    Attributes:
+        scores: `(G, n*n)` in [0, 1], for every grid and cell the fraction of the positive
+            attribution of the cell's class that lies in the cell (eq. 11).
+    """
+
+    scores: np.ndarray
+
+    @property
+    def mean(self):
+        return float(self.scores.mean())
+
+    @property
+    def percentiles(self):
+        """The 25th, 50th and 75th percentile over all cells of all grids."""
+        return [float(value) for value in np.percentile(self.scores, [25, 50, 75])]
+
+    @property
+    def chance(self):
+        """The score of a uniform attribution: one cell of n*n."""
+        return 1 / self.scores.shape[1]
+
+    def summary(self):
+        """Returns the figures as a dict of plain numbers, named as in the published data."""
+        n = round(self.scores.shape[1] ** 0.5)
+        return {
+            "images": len(self.scores),
+            "grid": f"{n}x{n}",
+            "mean": self.mean,
+            "percentiles_25_50_75": self.percentiles,
+            "chance": self.chance,
+        }
+
+
+def confident_images(logits, labels, activation="sigmoid"):
+    """Finds the images that a model classifies correctly and with more than 50%.
+
+    Args:
+        logits: `(N, classes)`.
+        labels: `(N,)` integers, the true classes.
+        activation: `"sigmoid"` or `"softmax"`, see `log_odds`.
+
+    Returns:
+        A list with one integer array per class: indices of its images, most confident first.
+
+    Raises:
+        ValueError: if the shapes do not fit together.
+    """
+    confidence = log_odds(logits, activation)
+    labels = np.asarray(labels)
+    if confidence.ndim != 2 or labels.shape != confidence.shape[:1]:
+        raise ValueError(
+            "Expected logits (N, classes) and integer labels (N,). "
+            f"Received shapes {confidence.shape} and {labels.shape}."
+        )
+    predicted = confidence.argmax(axis=1)
+    confidence = confidence[np.arange(len(labels)), predicted]
+    eligible = (predicted == labels) & (confidence > 0)
+    ordered = np.argsort(-confidence, kind="stable")
+    ordered = ordered[eligible[ordered]]
+    return [ordered[labels[ordered] == class_id] for class_id in range(np.shape(logits)[1])]
+
+
+def make_grids(images, logits, labels, grids=500, n=3, seed=42, activation="sigmoid"):
+    """Chooses the images of the grids as supplement C.4 does.
+
+    For each grid n*n distinct classes are drawn from those that still have an eligible image, and
+    each gives its most confident image not used yet. The choice depends on the logits only, so all
+    attribution methods of a model see the same grids.
+
+    Args:
+        images: `(N, H, W, C)` float array; only the images of one grid are read at a time.
+        logits: `(N, classes)`, the model's outputs for `images`.
+        labels: `(N,)` integers, the true classes.
+        grids: int, number of grids G.
+        n: int, images a side.
+        seed: int, seed of the class draws.
+        activation: `"sigmoid"` or `"softmax"`, see `log_odds`.
+
+    Returns:
+        `Grids`.
+
+    Raises:
+        ValueError: if the model leaves too few confident images; the message says how many grids
+            can be made.
+    """
+    if len(images) != len(logits):
+        raise ValueError(f"Received {len(images)} images, but logits for {len(logits)}.")
+    queues = confident_images(logits, labels, activation)
+    used = np.zeros(len(queues), int)
+    available = np.array([len(queue) for queue in queues])
+    random = np.random.RandomState(seed)
+    indices, class_ids = [], []
+    while len(indices) < grids:
+        eligible = np.flatnonzero(used < available)
+        if len(eligible) < n * n:
+            raise ValueError(_too_few(grids, n, len(indices), available))
+        chosen = random.choice(eligible, size=n * n, replace=False)
+        indices.append([queues[class_id][used[class_id]] for class_id in chosen])
+        class_ids.append(chosen)
+        used[chosen] += 1
+    shape = (grids, n * n)
+    return Grids(images, np.reshape(indices, shape), np.reshape(class_ids, shape), n)
+
+
+def localisation(model, grids, attribute, grids_per_call=1, progress=True):
+    """Scores an attribution method on grids of images.
+
+    Args:
+        model: passed on to `attribute`; it must accept images of the grids' size.
+        grids: `Grids`, or a slice of them.
+        attribute: `attribute(model, images, class_ids) -> maps`, from `(B, n*H, n*W, C)` and
+            `(B, n*n)` to signed maps `(B, n*n, n*H, n*W)`, where B is `grids_per_call` or less.
+        grids_per_call: int, grids in one call of `attribute`; bounds the memory.
+        progress: bool, whether to show a progress bar.
+
+    Returns:
+        `Localisation`. A map without any positive value scores 0.
+
+    Raises:
+        ValueError: if the maps have another shape or are not finite.
+    """
+    scores = []
+    with tqdm(total=len(grids), desc="localisation", unit="grid", disable=not progress) as bar:
+        for start in range(0, len(grids), grids_per_call):
+            part = grids[start : start + grids_per_call]
+            images = np.stack([part.compose(grid) for grid in range(len(part))])
+            maps = signed_maps(attribute, model, images, part.class_ids)
+            scores.extend(positive_fraction(of_grid, grids.n) for of_grid in maps)
+            bar.update(len(part))
+    return Localisation(np.reshape(scores, (len(grids), grids.n**2)))
+
+
+def positive_fraction(maps, n):
+    """Returns for every cell the fraction of its map's positive values that lie in it (eq. 11).
+
+    Args:
+        maps: `(n*n, n*H, n*W)`, map k being that of the class in cell k, counted row by row.
+        n: int, cells a side.
+
+    Returns:
+        `(n*n,)` in [0, 1]; 0 for a map without any positive value.
+    """
+    height, width = maps.shape[1] // n, maps.shape[2] // n
+    cells = np.maximum(maps, 0).reshape(n * n, n, height, n, width).sum(axis=(2, 4))
+    cells = cells.reshape(n * n, n * n)
+    total = cells.sum(axis=1)
+    return np.diagonal(cells) / np.where(total > 0, total, 1)
+
+
+def _too_few(asked, n, possible, available):
+    counts = ", ".join(f"{class_id}: {count}" for class_id, count in enumerate(available))
+    if len(counts) > 300:
+        counts = counts[:300] + ", …"
+    return (
+        f"{asked} grids of {n}x{n} images were asked for, but only {possible} can be made: each "
+        f"needs {n * n} distinct classes with an unused image that the model classifies correctly "
+        f"with more than 50%. Such images by class: {counts}. Ask for at most {possible} grids, "
+        "for smaller ones, or give more images."
+    )

@@ -1,0 +1,173 @@
+"""The pixel removal metric (Section 4.2 and supplement C.4).
+
+Pixels are removed in the order that an attribution ranks them, and the probability of the target
+class is watched. Removing the least important ones first should leave it high for long.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from keras import ops
+from tqdm import tqdm
+
+from coda_keras.encoding import encode
+from coda_keras.evaluation.calls import predict_logits, signed_maps
+from coda_keras.evaluation.confidence import probabilities
+from coda_keras.net import CoDANet
+
+ORDERS = ("least", "most")
+
+
+@dataclass(frozen=True)
+class PixelRemoval:
+    """Target-class probabilities while pixels are removed.
+
+    Results of several parts of the images join by concatenating the arrays of `probabilities`.
+
+    Attributes:
+        fractions: `(points + 1,)`, fraction of the pixels removed, from 0.
+        probabilities: dict from order (`"least"` or `"most"` important first) to an array
+            `(N, points + 1)`, the probability of each image's target class.
+    """
+
+    fractions: np.ndarray
+    probabilities: dict
+
+    def curve(self, order):
+        """Returns the mean over the images, `(points + 1,)`."""
+        return self.probabilities[order].mean(axis=0)
+
+    def area(self, order):
+        """Returns the area under the mean curve over its width: a mean probability in [0, 1].
+
+        Good attributions have a large area for `"least"` and a small one for `"most"`.
+        """
+        return float(np.trapezoid(self.curve(order), self.fractions) / np.ptp(self.fractions))
+
+    def summary(self):
+        """Returns the figures as a dict of plain numbers, named as in the published data."""
+        return {
+            order: {
+                "images": len(values),
+                "fraction_removed": [float(self.fractions[0]), float(self.fractions[-1])],
+                "points": len(self.fractions),
+                "mean_target_probability": [float(value) for value in self.curve(order)],
+                "area": self.area(order),
+            }
+            for order, values in self.probabilities.items()
+        }
+
+
+def pixel_removal(
+    model,
+    images,
+    class_ids,
+    attribute,
+    orders=ORDERS,
+    fraction=0.25,
+    points=128,
+    activation="sigmoid",
+    encode_first=None,
+    images_per_call=16,
+    batch_size=129,
+    seed=42,
+    progress=True,
+):
+    """Removes pixels by importance and follows the probability of the target class.
+
+    Each image is attributed once, whatever the number of orders. At most `images_per_call` images
+    and `batch_size` masked images are in memory beside `images`.
+
+    Args:
+        model: callable from images to logits; a Keras model runs compiled.
+        images: `(N, H, W, 3)` in [0, 1]. The paper takes the first 1,024 of the test set.
+        class_ids: `(N,)` integers, the target classes; the paper takes the true ones.
+        attribute: `attribute(model, images, class_ids) -> maps`, from `(B, H, W, 3)` and `(B,)` to
+            signed maps `(B, H, W)`.
+        orders: which of `"least"` and `"most"` important first.
+        fraction: number in (0, 1], up to which fraction of the pixels is removed.
+        points: int, number of equal steps.
+        activation: `"sigmoid"` for one-vs-all nets, `"softmax"` for ordinary classifiers.
+        encode_first: bool, whether the model gets six-channel images, so that a removed pixel is
+            zero in all six channels ("no evidence", which no colour is); otherwise it is zero in
+            RGB (black). None: as the paper, six channels for a `CoDANet` only.
+        images_per_call: int, images in one call of `attribute`.
+        batch_size: int, masked images in one call of `model`.
+        seed: int; equally important pixels are removed in a random order, the same for all images.
+        progress: bool, whether to show a progress bar.
+
+    Returns:
+        `PixelRemoval`.
+
+    Raises:
+        ValueError: if an argument is out of range, or the maps do not fit or are not finite.
+    """
+    _check(images, class_ids, orders, fraction, points)
+    if encode_first is None:
+        encode_first = isinstance(model, CoDANet)
+    height, width = images.shape[1:3]
+    pixels = height * width
+    counts = np.round(np.linspace(0, int(fraction * pixels), points + 1)).astype(int)
+    ties = np.random.RandomState(seed).permutation(pixels)
+    results = {order: [] for order in orders}
+    with tqdm(total=len(images), desc="pixel removal", unit="image", disable=not progress) as bar:
+        for start in range(0, len(images), images_per_call):
+            part = slice(start, start + images_per_call)
+            batch, targets = np.asarray(images[part]), np.asarray(class_ids[part])
+            maps = signed_maps(attribute, model, batch, targets)
+            if encode_first:
+                batch = ops.convert_to_numpy(encode(ops.convert_to_tensor(batch)))
+            for image, target, importance in zip(batch, targets, maps):
+                for order in orders:
+                    ranks = removal_ranks(importance, order, ties)
+                    logits = _masked_logits(model, image, ranks, counts, batch_size)
+                    results[order].append(probabilities(logits, activation)[:, target])
+                bar.update()
+    return PixelRemoval(
+        fractions=counts / pixels,
+        probabilities={order: np.stack(curves) for order, curves in results.items()},
+    )
+
+
+def removal_ranks(importance, order, ties):
+    """Returns when each pixel goes: 0 for the first, `H*W - 1` for the last.
+
+    Args:
+        importance: `(H, W)` signed map.
+        order: `"least"` or `"most"` important first.
+        ties: `(H*W,)`, a permutation that decides between equally important pixels.
+
+    Returns:
+        `(H, W)` integers.
+    """
+    values = np.ravel(importance)
+    sequence = np.lexsort((ties, values if order == "least" else -values))
+    ranks = np.empty(values.size, int)
+    ranks[sequence] = np.arange(values.size)
+    return ranks.reshape(np.shape(importance))
+
+
+def _masked_logits(model, image, ranks, counts, batch_size):
+    logits = []
+    for start in range(0, len(counts), batch_size):
+        removed = counts[start : start + batch_size, None, None]
+        kept = (ranks >= removed)[..., None]
+        logits.append(predict_logits(model, np.where(kept, image, np.zeros_like(image))))
+    return np.concatenate(logits)
+
+
+def _check(images, class_ids, orders, fraction, points):
+    if len(np.shape(images)) != 4 or not len(images) or np.shape(class_ids) != (len(images),):
+        raise ValueError(
+            "Expected at least one image (N, H, W, 3) and class ids (N,). "
+            f"Received shapes {np.shape(images)} and {np.shape(class_ids)}."
+        )
+    unknown = set(orders) - set(ORDERS)
+    if unknown or not orders:
+        raise ValueError(f"`orders` must be some of {ORDERS}. Received: orders={orders!r}.")
+    removed = int(fraction * images.shape[1] * images.shape[2])
+    if not 0 < fraction <= 1 or not 1 <= points <= removed:
+        raise ValueError(
+            "Expected 0 < fraction <= 1 and at least one pixel for each of the `points` steps. "
+            f"Received: fraction={fraction}, points={points}; that fraction is {removed} pixels."
+        )

@@ -1,0 +1,178 @@
+"""The sanity check of Adebayo et al., "Sanity Checks for Saliency Maps", NeurIPS 2018.
+
+The weights of a model are re-initialised layer by layer, from the output backwards. Maps that
+explain the model must change; maps that stay alike show the image, not the model.
+"""
+
+import random
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import spearmanr
+from skimage.metrics import structural_similarity
+from tqdm import tqdm
+
+from coda_keras.evaluation.calls import signed_maps
+
+
+@dataclass(frozen=True)
+class SanityCheck:
+    """Maps of a model whose layers are re-initialised one after the other, S steps.
+
+    Similarities compare with the maps of the intact model; each is a dict with an array `(S, B)`
+    in [-1, 1] for the `"signed"` and for the `"absolute"` maps.
+
+    Attributes:
+        steps: S tuples of layer names; step s has re-initialised those of all steps up to s.
+        maps: `(S + 1, B, H, W)`, those of the intact model first.
+        rank_correlation: Spearman's; 0 where a map is constant and so ranks nothing.
+        ssim: structural similarity of the maps as `unit_scaled` gives them.
+    """
+
+    steps: tuple
+    maps: np.ndarray
+    rank_correlation: dict
+    ssim: dict
+
+    def summary(self):
+        """Returns the mean similarities of every step as a dict of plain numbers."""
+        return {
+            "steps": [list(names) for names in self.steps],
+            "rank_correlation": _means(self.rank_correlation),
+            "ssim": _means(self.ssim),
+        }
+
+
+def cascading_randomisation(
+    model, images, class_ids, attribute, steps=None, seed=42, progress=True
+):
+    """Re-initialises a model from the output layer backwards and compares its maps.
+
+    The model's weights are changed in place while this runs, and restored at the end, also after
+    an error.
+
+    Args:
+        model: a built Keras model.
+        images: `(B, H, W, 3)` in [0, 1], few enough for one call of `attribute`.
+        class_ids: `(B,)` integers.
+        attribute: `attribute(model, images, class_ids) -> maps`, signed `(B, H, W)`.
+        steps: int, in how many steps the layers are re-initialised, as even groups; None for one
+            layer a step.
+        seed: int, seed of the new initial values.
+        progress: bool, whether to show a progress bar.
+
+    Returns:
+        `SanityCheck`.
+
+    Raises:
+        ValueError: if the model has no layer with weights, `steps` is out of range, or a layer
+            cannot be built anew from its configuration.
+    """
+    layers = weighted_layers(model)[::-1]
+    if not layers:
+        raise ValueError(
+            f"Model {model.name!r} has no layer with weights. Call it once if it is not built yet."
+        )
+    steps = len(layers) if steps is None else steps
+    if not 1 <= steps <= len(layers):
+        raise ValueError(
+            f"`steps` must lie in 1 to {len(layers)}, the number of layers with weights. "
+            f"Received: steps={steps}."
+        )
+    groups = [
+        layers[i * len(layers) // steps : (i + 1) * len(layers) // steps] for i in range(steps)
+    ]
+    images, class_ids = np.asarray(images), np.asarray(class_ids)
+    maps = [signed_maps(attribute, model, images, class_ids)]
+    weights = [layer.get_weights() for layer in layers]
+    try:
+        with _initial_values(seed):
+            for group in tqdm(groups, desc="sanity check", unit="step", disable=not progress):
+                for layer in group:
+                    layer.set_weights(initial_weights(layer))
+                maps.append(signed_maps(attribute, model, images, class_ids))
+    finally:
+        for layer, trained in zip(layers, weights):
+            layer.set_weights(trained)
+    maps = np.stack(maps)
+    return SanityCheck(
+        steps=tuple(tuple(layer.name for layer in group) for group in groups),
+        maps=maps,
+        rank_correlation=_compare(rank_correlation, maps),
+        ssim=_compare(ssim, maps),
+    )
+
+
+def weighted_layers(model):
+    """Returns the innermost layers of a Keras model that have weights, from input to output."""
+    found = []
+    for layer in model.layers:
+        if getattr(layer, "layers", None):
+            found.extend(weighted_layers(layer))
+        elif layer.weights:
+            found.append(layer)
+    return found
+
+
+def initial_weights(layer):
+    """Returns new initial values for `layer.set_weights`, from the layer's own initialisers.
+
+    Raises:
+        ValueError: if the layer cannot be built anew from its configuration.
+    """
+    config = layer.get_build_config()
+    if config is None:
+        raise ValueError(
+            f"Layer {layer.name!r} ({type(layer).__name__}) cannot be re-initialised: it does not "
+            "know its input shape. Give it a `build(input_shape)` method and call the model once."
+        )
+    fresh = type(layer).from_config(layer.get_config())
+    fresh.build_from_config(config)
+    return fresh.get_weights()
+
+
+def rank_correlation(a, b):
+    """Returns Spearman's rank correlation of two maps; 0 where one of them is constant."""
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        return 0.0
+    return float(spearmanr(np.ravel(a), np.ravel(b)).statistic)
+
+
+def ssim(a, b):
+    """Returns the structural similarity of two maps `(H, W)` with values in [0, 1]."""
+    window = min(7, *a.shape)
+    return float(structural_similarity(a, b, data_range=1, win_size=window - 1 + window % 2))
+
+
+def unit_scaled(maps):
+    """Returns maps `(..., H, W)`, each over its largest absolute value, in the forms compared.
+
+    Structural similarity is made for images, so both forms lie in [0, 1]: signed maps with zero at
+    0.5 (around zero it would take a negated map for a similar one), and absolute ones.
+    """
+    largest = np.abs(maps).max(axis=(-2, -1), keepdims=True)
+    scaled = maps / np.where(largest > 0, largest, 1)
+    return {"signed": (1 + scaled) / 2, "absolute": np.abs(scaled)}
+
+
+def _compare(similarity, maps):
+    return {
+        form: np.array([[similarity(a, b) for a, b in zip(values[0], step)] for step in values[1:]])
+        for form, values in unit_scaled(maps).items()
+    }
+
+
+def _means(similarity):
+    return {name: [float(v) for v in values.mean(axis=1)] for name, values in similarity.items()}
+
+
+@contextmanager
+def _initial_values(seed):
+    # Keras draws the seeds of unseeded initialisers from Python's generator.
+    state = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(state)

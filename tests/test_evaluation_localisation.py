@@ -1,0 +1,189 @@
+import numpy as np
+import pytest
+
+from coda_keras.evaluation import (
+    Localisation,
+    confident_images,
+    localisation,
+    log_odds,
+    make_grids,
+    probabilities,
+)
+from coda_keras.evaluation.localisation import positive_fraction
+
+CLASSES = 12
+
+
+def data(images=240, size=(4, 6), seed=0):
+    """Images whose pixels carry their index, and logits that are right for about two in three."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, CLASSES, images)
+    logits = random.normal(0, 2, (images, CLASSES))
+    logits[np.arange(images), labels] += 4
+    pixels = np.broadcast_to(np.arange(images)[:, None, None, None], (images, *size, 3))
+    return pixels.astype("float32"), logits.astype("float32"), labels
+
+
+def own_cell(grids, grid, height, width):
+    """The masks `(n*n, n*H, n*W)` of the cells, built pixel by pixel."""
+    masks = np.zeros((grids.n**2, grids.n * height, grids.n * width))
+    for row in range(grids.n * height):
+        for column in range(grids.n * width):
+            masks[row // height * grids.n + column // width, row, column] = 1
+    return masks
+
+
+class FromMasks:
+    """An attribution that is a function of the mask of each class's own cell."""
+
+    def __init__(self, grids, height, width, function):
+        self.args, self.function, self.calls = (grids, 0, height, width), function, []
+
+    def __call__(self, model, images, class_ids):
+        self.calls.append((images.shape, class_ids.copy()))
+        return self.function(own_cell(*self.args))[None]
+
+
+def test_log_odds_of_both_activations():
+    logits = np.array([[2.0, -1.0, 0.5], [40.0, 0.0, 0.0]])
+    softmax = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(probabilities(logits), 1 / (1 + np.exp(-logits)))
+    np.testing.assert_allclose(probabilities(logits, "softmax"), softmax)
+    assert log_odds([[60.0, 0.0], [50.0, 0.0]], "softmax")[:, 0].tolist() == [60, 50]
+    with pytest.raises(ValueError, match="relu"):
+        log_odds(logits, "relu")
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
+def test_confident_images_against_a_loop(activation):
+    _, logits, labels = data()
+    chance = probabilities(logits, activation)
+    queues = confident_images(logits, labels, activation)
+    for class_id, queue in enumerate(queues):
+        expected = [
+            i
+            for i in range(len(labels))
+            if labels[i] == class_id
+            and chance[i].argmax() == class_id
+            and chance[i, class_id] > 0.5
+        ]
+        expected.sort(key=lambda i: -chance[i, class_id])
+        assert queue.tolist() == expected
+
+
+def test_one_vs_all_net_that_is_right_but_unsure_is_not_confident():
+    queues = confident_images([[-1.0, -2.0], [1.0, -2.0]], [0, 0])
+    assert [queue.tolist() for queue in queues] == [[1], []]
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_grids_take_the_most_confident_unused_images(n):
+    images, logits, labels = data()
+    grids = make_grids(images, logits, labels, grids=6, n=n)
+    queues = [queue.tolist() for queue in confident_images(logits, labels)]
+    np.random.seed(42)
+    for indices, class_ids in zip(grids.indices, grids.class_ids):
+        eligible = [class_id for class_id in range(CLASSES) if queues[class_id]]
+        assert class_ids.tolist() == np.random.choice(eligible, n * n, replace=False).tolist()
+        assert indices.tolist() == [queues[class_id].pop(0) for class_id in class_ids]
+        assert len(set(class_ids)) == n * n
+
+
+def test_composed_image_holds_the_images_row_by_row():
+    images, logits, labels = data(size=(4, 6))
+    grids = make_grids(images, logits, labels, grids=3, n=3)
+    image = grids.compose(1)
+    assert image.shape == (12, 18, 3)
+    for cell, index in enumerate(grids.indices[1]):
+        row, column = divmod(cell, 3)
+        block = image[4 * row : 4 * row + 4, 6 * column : 6 * column + 6]
+        np.testing.assert_array_equal(block, images[index])
+
+
+def test_too_few_confident_images_says_how_many_grids_are_possible():
+    images, logits, labels = data(images=120)
+    with pytest.raises(ValueError, match=r"500 grids of 3x3.* only (\d+) can be made") as error:
+        make_grids(images, logits, labels)
+    possible = int(str(error.value).split("only ")[1].split()[0])
+    assert possible > 0
+    assert len(make_grids(images, logits, labels, grids=possible)) == possible
+    with pytest.raises(ValueError, match=f"only {possible} can"):
+        make_grids(images, logits, labels, grids=possible + 1)
+    with pytest.raises(ValueError, match="only 0 can"):
+        make_grids(images, logits, labels, grids=1, n=4)
+
+
+@pytest.mark.parametrize("n", [2, 3])
+@pytest.mark.parametrize(
+    ("function", "score"),
+    [
+        (lambda own: own, lambda n: 1),
+        (np.ones_like, lambda n: 1 / n**2),
+        (lambda own: 1 - 2 * own, lambda n: 0),
+        (lambda own: -own, lambda n: 0),
+        (np.zeros_like, lambda n: 0),
+        (lambda own: 3 * own + 1, lambda n: 4 / (n**2 + 3)),
+        (lambda own: 5 * own - 2 * (1 - own), lambda n: 1),
+    ],
+    ids=["perfect", "uniform", "inverted", "negative", "zero", "mixed", "negatives-ignored"],
+)
+def test_localisation_of_known_attributions(n, function, score):
+    images, logits, labels = data(size=(4, 6))
+    grids = make_grids(images, logits, labels, grids=2, n=n)
+    attribute = FromMasks(grids, 4, 6, function)
+    result = localisation(None, grids, attribute, progress=False)
+    np.testing.assert_allclose(result.scores, np.full((2, n * n), score(n)), atol=1e-12)
+    assert result.mean == pytest.approx(score(n))
+    assert result.percentiles == pytest.approx([score(n)] * 3)
+    assert result.chance == 1 / n**2
+    assert [shape for shape, _ in attribute.calls] == [(1, 4 * n, 6 * n, 3)] * 2
+    for (_, class_ids), expected in zip(attribute.calls, grids.class_ids):
+        np.testing.assert_array_equal(class_ids, expected[None])
+
+
+def test_positive_fraction_against_loops():
+    maps = np.random.default_rng(1).normal(size=(9, 12, 15))
+    for cell, score in enumerate(positive_fraction(maps, 3)):
+        row, column = divmod(cell, 3)
+        inside = total = 0.0
+        for i in range(12):
+            for j in range(15):
+                value = max(maps[cell, i, j], 0)
+                total += value
+                inside += value if (i // 4, j // 5) == (row, column) else 0
+        assert score == pytest.approx(inside / total)
+
+
+def test_parts_join_to_the_whole():
+    images, logits, labels = data()
+    grids = make_grids(images, logits, labels, grids=5, n=2)
+
+    def attribute(model, image, class_ids):
+        """Depends on the image and on the class alone."""
+        return np.sin(image.sum(axis=-1)[:, None] * (1 + class_ids[..., None, None]))
+
+    whole = localisation(None, grids, attribute, progress=False)
+    parts = [localisation(None, part, attribute, progress=False) for part in (grids[:2], grids[2:])]
+    several = localisation(None, grids, attribute, grids_per_call=3, progress=False)
+    np.testing.assert_array_equal(several.scores, whole.scores)
+    joined = Localisation(np.concatenate([part.scores for part in parts]))
+    np.testing.assert_array_equal(joined.scores, whole.scores)
+    assert joined.summary() == whole.summary()
+    assert whole.summary()["grid"] == "2x2"
+    assert whole.summary()["images"] == 5
+
+
+def test_attributions_that_break_the_contract_are_refused():
+    images, logits, labels = data()
+    grids = make_grids(images, logits, labels, grids=1, n=2)
+
+    def score(attribute, part=grids):
+        localisation(None, part, attribute, progress=False)
+
+    with pytest.raises(ValueError, match=r"shape \(1, 4, 8, 12\).*Received shape \(1, 8, 12\)"):
+        score(lambda model, image, class_ids: image.sum(axis=-1))
+    with pytest.raises(ValueError, match="384 values not finite"):
+        score(lambda model, image, class_ids: np.full((1, 4, 8, 12), np.nan))
+    bytes_ = make_grids(images.astype("uint8"), logits, labels, grids=1, n=2)
+    with pytest.raises(ValueError, match="divide 8-bit"):
+        score(lambda model, image, class_ids: np.ones((1, 4, 8, 12)), bytes_)
