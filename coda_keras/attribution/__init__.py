@@ -1,0 +1,73 @@
+"""Attribution methods under one contract: `method(model, images, class_ids)` gives signed maps.
+
+    occlusion = attribution.get("occlusion", patch_size=9, stride=2)
+    maps = occlusion(model, images, class_ids)          # (B, H, W), or (B, n, H, W)
+
+See `Attribution` for the contract and docs/attribution.md for all methods at a glance.
+"""
+
+from coda_keras.attribution.base import Attribution as Attribution
+from coda_keras.attribution.contributions import Contributions as Contributions
+from coda_keras.attribution.deeplift import DeepLIFT as DeepLIFT
+from coda_keras.attribution.gradcam import GradCAM as GradCAM
+from coda_keras.attribution.gradient import Gradient as Gradient
+from coda_keras.attribution.input_x_gradient import InputXGradient as InputXGradient
+from coda_keras.attribution.integrated_gradients import IntegratedGradients as IntegratedGradients
+from coda_keras.attribution.lime import LIME as LIME
+from coda_keras.attribution.occlusion import Occlusion as Occlusion
+from coda_keras.attribution.rise import RISE as RISE
+
+METHODS = {
+    "contributions": Contributions,
+    "gradient": Gradient,
+    "input_x_gradient": InputXGradient,
+    "integrated_gradients": IntegratedGradients,
+    "gradcam": GradCAM,
+    "deeplift": DeepLIFT,
+    "occlusion": Occlusion,
+    "rise": RISE,
+    "lime": LIME,
+}
+
+
+def get(name, **kwargs):
+    """Makes a method by its name.
+
+    Args:
+        name: a key of `METHODS`.
+        **kwargs: arguments of the method; their defaults are the paper's.
+
+    Returns:
+        An `Attribution`.
+
+    Raises:
+        ValueError: if there is no such method.
+
+    Example:
+
+    >>> get("integrated_gradients", steps=10).label
+    'IntGrad'
+    """
+    if name not in METHODS:
+        raise ValueError(
+            f"Unknown attribution method: {name!r}. Expected one of {', '.join(METHODS)}."
+        )
+    return METHODS[name](**kwargs)
+
+
+def attribute(model, images, class_ids, method="contributions", **kwargs):
+    """Explains logits of classes by a method given by its name, once.
+
+    For many calls make the method by `get` and call it: it compiles once per model.
+
+    Args:
+        model: a `CoDANet`, or any Keras model `(B, H, W, 3) -> (B, classes)` logits.
+        images: `(B, H, W, 3)` RGB, or `(B, H, W, 6)` already encoded for a `CoDANet`.
+        class_ids: `(B,)` or `(B, n)` integers, or one integer for all images.
+        method: a key of `METHODS`.
+        **kwargs: arguments of the method.
+
+    Returns:
+        `(B, H, W)` or `(B, n, H, W)` signed float32 NumPy maps.
+    """
+    return get(method, **kwargs)(model, images, class_ids)

@@ -1,0 +1,40 @@
+"""The model's own contributions."""
+
+import numpy as np
+
+from coda_keras.attribution.base import Attribution, is_inherent
+
+
+class Contributions(Attribution):
+    """Contribution maps of a dynamic linear network: `s_c(x) = [W_{0->L}(x)]_c * x` (eq. 8).
+
+    Summed over the six channels. Together with the bias b_0 a map sums to the logit. The forward
+    pass is shared between the classes of an image.
+
+    Args:
+        **kwargs: `batch_size`, `progress` of `Attribution`.
+
+    Raises:
+        ValueError: on a call with a model that does not explain itself.
+    """
+
+    label = "Ours"
+
+    def prepare(self, model, images):
+        if not is_inherent(model):
+            raise ValueError(
+                f"{type(model).__name__} has no contributions of its own: it has no `explain`. "
+                'Expected a CoDANet; for other models "input_x_gradient" is the counterpart.'
+            )
+
+    def evaluate(self, model, images, class_ids):
+        return model.explain(images, class_ids).contribution_map
+
+    def attribute(self, images, class_ids):
+        maps = []
+        with self.bar(len(images)) as bar:
+            for start in range(0, len(images), self.batch_size):
+                stop = start + self.batch_size
+                maps.append(self.evaluated(images[start:stop], class_ids[start:stop]))
+                bar.update(len(maps[-1]))
+        return np.concatenate(maps)

@@ -1,0 +1,46 @@
+"""DeepLIFT with the rescale rule (Shrikumar, Greenside, Kundaje, 2017)."""
+
+import keras
+
+from coda_keras.attribution.base import is_inherent
+from coda_keras.attribution.input_x_gradient import InputXGradient
+
+
+class DeepLIFT(InputXGradient):
+    """DeepLIFT, rescale rule, summed over the channels; the baseline is zero.
+
+    On a `CoDANet` the rule, as the authors used it, changes nothing, for it changes the gradient
+    of activation functions only: the maps are those of Input×Gradient, and `describe` says so.
+    On other models `shap`'s DeepExplainer computes it (the extra `interpret`; Keras on
+    TensorFlow), in a process of its own because its failures leave TensorFlow's gradients
+    broken. Starting that process takes seconds: give it many images at once. Maps of ReLU nets
+    sum to `logit_c(x) - logit_c(0)`.
+
+    Args:
+        **kwargs: `batch_size`, `progress` of `Attribution`.
+
+    Raises:
+        ImportError: on a call, if `shap` is needed and missing.
+        ValueError: on a call, if `shap` has no rule for an operation of the model.
+    """
+
+    label = "DeepLIFT"
+
+    def describe(self, model):
+        return f"{self.label} (= {InputXGradient.label})" if is_inherent(model) else self.label
+
+    def prepare(self, model, images):
+        self._inherent = is_inherent(model)
+        self._explained = model
+        if not self._inherent and keras.backend.backend() != "tensorflow":
+            raise ValueError(
+                "DeepLIFT on a model that is no CoDANet needs Keras on TensorFlow. "
+                f"The backend is {keras.backend.backend()!r}."
+            )
+
+    def attribute(self, images, class_ids):
+        if self._inherent:
+            return super().attribute(images, class_ids)
+        from coda_keras.tf.deeplift import rescale_rule
+
+        return rescale_rule(self._explained, images, class_ids)

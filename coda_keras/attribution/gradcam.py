@@ -1,0 +1,105 @@
+"""GradCAM (Selvaraju et al., 2017)."""
+
+from contextlib import ExitStack, contextmanager
+
+from keras import ops
+
+from coda_keras.attribution.base import PairwiseAttribution, class_logits
+from coda_keras.attribution.evaluate import gradient
+
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
+
+
+class GradCAM(PairwiseAttribution):
+    """`relu(sum over k of a_k A_k)`, enlarged to the size of the image.
+
+    A are the activations of a layer, a_k the mean over all positions of `d logit_c / d A_k`.
+
+    Args:
+        layer: name of a layer with 4D output, or None for the last activation before the
+            pooling; on a `CoDANet` that is the output of its last layer before the sum pooling.
+        interpolation: `"nearest"` as by the authors, `"bilinear"` or `"bicubic"`.
+        **kwargs: `batch_size`, `progress` of `Attribution`.
+
+    Raises:
+        ValueError: on a call, if the model has no such layer.
+    """
+
+    label = "GradCAM"
+
+    def __init__(self, layer=None, interpolation="nearest", **kwargs):
+        super().__init__(**kwargs)
+        if interpolation not in INTERPOLATIONS:
+            raise ValueError(
+                f"Unknown `interpolation`: {interpolation!r}. Expected one of {INTERPOLATIONS}."
+            )
+        self.layer = layer
+        self.interpolation = interpolation
+
+    def prepare(self, model, images):
+        self._target = _find(model, images[:1], self.layer)
+
+    def evaluate(self, model, images, class_ids):
+        seen = []
+        with _intercepted(self._target, lambda outputs: seen.append(outputs) or outputs):
+            model(images, training=False)
+        (activations,) = seen
+
+        def rest(values):
+            # What leads up to the replaced output is dead code, dropped by compilation.
+            with _intercepted(self._target, lambda outputs: values):
+                return class_logits(model, images, class_ids)
+
+        gradients = gradient(rest, activations)
+        weights = ops.mean(gradients, axis=(1, 2), keepdims=True)
+        maps = ops.relu(ops.sum(weights * activations, axis=-1, keepdims=True))
+        maps = ops.cast(maps, "float32")
+        size = ops.shape(images)[1:3]
+        resized = ops.image.resize(
+            maps, size, interpolation=self.interpolation, data_format="channels_last"
+        )
+        return ops.squeeze(resized, axis=-1)
+
+
+def _find(model, images, name):
+    """The layer of that name, or the one that made the last 4D output that is no pooling."""
+    made = []
+    layers = model._flatten_layers(include_self=False)
+    with ExitStack() as stack:
+        for layer in layers:
+            stack.enter_context(
+                _intercepted(
+                    layer, lambda outputs, layer=layer: made.append((layer, outputs)) or outputs
+                )
+            )
+        model(ops.convert_to_tensor(images), training=False)
+    spatial = [
+        layer
+        for layer, outputs in made
+        if len(getattr(outputs, "shape", ())) == 4 and "Pooling" not in type(layer).__name__
+    ]
+    if name is not None:
+        spatial = [layer for layer, _ in made if layer.name == name and layer in spatial]
+    if not spatial:
+        names = sorted({layer.name for layer in layers})
+        raise ValueError(
+            (f"No layer {name!r} with 4D output" if name else "No layer with 4D output")
+            + f" was called by the model. Its layers: {', '.join(names)}."
+        )
+    target = spatial[-1]
+    if sum(layer is target for layer, _ in made) > 1:
+        raise ValueError(
+            f"Layer {target.name!r} is called several times. Choose a layer called once."
+        )
+    return target
+
+
+@contextmanager
+def _intercepted(layer, change):
+    """While it lasts, `layer` returns `change(outputs)`; works for any kind of Keras model."""
+    original = layer.call
+    layer.call = lambda *args, **kwargs: change(original(*args, **kwargs))
+    try:
+        yield
+    finally:
+        del layer.call

@@ -1,0 +1,23 @@
+"""Gradient of a logit (Simonyan et al., 2014)."""
+
+from keras import ops
+
+from coda_keras.attribution.base import PairwiseAttribution, class_logits
+from coda_keras.attribution.evaluate import gradient
+
+
+class Gradient(PairwiseAttribution):
+    """`d logit_c / d x`, signed, summed over the channels.
+
+    On a `CoDANet` x is the six-channel encoding, else RGB. The gradient includes the change of
+    the dynamic weights W(x) with x, unlike the contributions.
+
+    Args:
+        **kwargs: `batch_size`, `progress` of `Attribution`.
+    """
+
+    label = "Grad"
+
+    def evaluate(self, model, images, class_ids):
+        gradients = gradient(lambda x: class_logits(model, x, class_ids), images)
+        return ops.sum(gradients, axis=-1)

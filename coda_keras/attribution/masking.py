@@ -1,0 +1,37 @@
+"""Evaluation of masked images, shared by the methods that hide parts of an image."""
+
+import numpy as np
+from keras import ops
+
+from coda_keras.attribution.base import Attribution, is_inherent
+
+FILLS = {"black": (0.0, 0.0, 0.0, 1.0, 1.0, 1.0), "no_evidence": (0.0,) * 6}
+
+
+class MaskingAttribution(Attribution):
+    """A method that looks at logits of `mask * image + (1 - mask) * fill`.
+
+    Args:
+        fill: what a hidden pixel becomes: `"black"`, which is multiplying RGB by the mask, or
+            `"no_evidence"`, all six channels zero (of a `CoDANet` only).
+        **kwargs: `batch_size`, `progress` of `Attribution`.
+    """
+
+    def __init__(self, fill="black", **kwargs):
+        super().__init__(**kwargs)
+        if fill not in FILLS:
+            raise ValueError(f"Unknown `fill`: {fill!r}. Expected one of {sorted(FILLS)}.")
+        self.fill = fill
+
+    def prepare(self, model, images):
+        if self.fill == "no_evidence" and not is_inherent(model):
+            raise ValueError(
+                'fill="no_evidence" needs the six channels of a CoDANet. '
+                f'Use fill="black" for {type(model).__name__}.'
+            )
+
+    def evaluate(self, model, image, masks):
+        """Logits `(m, classes)` of one image `(H, W, C)` under masks `(m, H, W)`."""
+        fill = np.asarray(FILLS[self.fill][: image.shape[-1]], "float32")
+        masked = fill + masks[..., None] * (image - fill)
+        return ops.cast(model(masked, training=False), "float32")
