@@ -1,0 +1,159 @@
+"""Explanations of any number of images, a batch at a time."""
+
+from dataclasses import fields as dataclass_fields
+
+import keras
+import numpy as np
+from keras import ops
+from tqdm import tqdm
+
+from coda_keras.explanation import Explanation, explain
+
+FIELDS = tuple(field.name for field in dataclass_fields(Explanation))
+
+
+def explain_dataset(net, dataset, class_ids=None, fields=FIELDS, strategy=None, progress=True):
+    """Explains the batches of a data set in turn, in the memory of one batch.
+
+    The step is compiled where the backend can: `tf.function` on TensorFlow, `jax.jit` on JAX.
+
+    Args:
+        net: a `CoDANet`.
+        dataset: iterable of image batches `(B, H, W, 3)` in [0, 1] or `(B, H, W, 6)` encoded,
+            or of tuples `(images, labels, ...)`: a `tf.data.Dataset`, a list of arrays, a
+            generator, ...
+        class_ids: None for the predicted class, `"labels"` for the labels of the data set
+            (integers `(B,)`, `(B, 1)`, or one-hot), `"all"`, or one integer for all images.
+        fields: names of the fields of `Explanation` to compute; the others are None.
+        strategy: a `tf.distribute.Strategy` over whose replicas every batch is split; None for
+            the one that the net was made under. TensorFlow only.
+        progress: bool, whether to show a progress bar, with the number of batches if known.
+
+    Yields:
+        An `Explanation` of NumPy arrays for every batch, in order.
+
+    Raises:
+        ValueError: if an argument, an image batch or a label is not as described.
+
+    Example:
+
+    >>> from coda_keras import CoDANet, DAUConv2D
+    >>> net = CoDANet([DAUConv2D(5, 8, 3)], temperature=10)
+    >>> batches = [np.zeros((4, 9, 9, 3), "float32"), np.ones((2, 9, 9, 3), "float32")]
+    >>> for explanation in explain_dataset(net, batches, progress=False):
+    ...     print(explanation.contribution_map.shape)
+    (4, 9, 9)
+    (2, 9, 9)
+    """
+    fields = (fields,) if isinstance(fields, str) else tuple(fields)
+    unknown = sorted(set(fields) - set(FIELDS))
+    if unknown or not fields:
+        raise ValueError(f"Unknown or no `fields`: {unknown}. Expected some of {FIELDS}.")
+    by_labels = isinstance(class_ids, str) and class_ids == "labels"
+    named = class_ids is None or (isinstance(class_ids, str) and class_ids in ("labels", "all"))
+    if not (named or isinstance(class_ids, (int, np.integer))):
+        raise ValueError(
+            "`class_ids` must be None, 'labels', 'all' or one integer. "
+            f"Received: class_ids={class_ids!r}."
+        )
+    if strategy is not None and keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            "`strategy` needs Keras on TensorFlow. "
+            f"Received one with the backend {keras.backend.backend()!r}."
+        )
+
+    def step(images, labels=None):
+        explanation = explain(net, images, class_ids if labels is None else labels)
+        return {name: getattr(explanation, name) for name in fields}
+
+    absent = dict.fromkeys(FIELDS)
+
+    def explanations():
+        run = None
+        for batch in tqdm(
+            dataset, "explaining", _length(dataset), unit="batch", disable=not progress
+        ):
+            images, labels = _images_and_labels(batch, by_labels)
+            if run is None:
+                if not net.built:
+                    net.build(images.shape)
+                run = _compile(net, step, strategy)
+            given = [_checked(labels, net.classes, len(images))] if by_labels else []
+            yield Explanation(**{**absent, **run(images, *given)})
+
+    return explanations()
+
+
+def _compile(net, step, strategy):
+    """Returns `step` as a function from NumPy arrays to a dict of NumPy arrays."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        from coda_keras.tf import distribution
+
+        return distribution.compile_step(step, strategy or net.distribute_strategy)
+    if backend == "jax":
+        compiled = _jax_step(net, step)
+    elif backend == "torch":
+        import torch
+
+        compiled = torch.no_grad()(step)
+    else:
+        compiled = step
+    return lambda *arrays: {
+        name: ops.convert_to_numpy(value) for name, value in compiled(*arrays).items()
+    }
+
+
+def _jax_step(net, step):
+    import jax
+
+    @jax.jit
+    def stateless(values, *arrays):
+        # As arguments: weights closed over would be compiled in as constants.
+        with keras.StatelessScope(state_mapping=list(zip(net.variables, values))):
+            return step(*arrays)
+
+    return lambda *arrays: stateless([variable.value for variable in net.variables], *arrays)
+
+
+def _length(dataset):
+    try:
+        return len(dataset)
+    except TypeError:
+        return None
+
+
+def _images_and_labels(batch, needs_labels):
+    images, labels = batch, None
+    if isinstance(batch, (tuple, list)) and batch:
+        images, labels = batch[0], batch[1] if len(batch) > 1 else None
+    if isinstance(images, dict):
+        raise ValueError(
+            f"Expected batches of images or (images, labels). Received a dict of {list(images)}; "
+            "map the data set to tuples first."
+        )
+    images = ops.convert_to_numpy(images)
+    if images.ndim != 4 or images.dtype.kind != "f":
+        raise ValueError(
+            "Expected image batches (batch, height, width, 3 or 6) of floats in [0, 1]. "
+            f"Received shape {images.shape} and dtype {images.dtype}."
+        )
+    if needs_labels and labels is None:
+        raise ValueError("`class_ids='labels'` needs batches of the form (images, labels).")
+    return images, labels
+
+
+def _checked(labels, classes, count):
+    labels = ops.convert_to_numpy(labels)
+    if labels.ndim == 2:
+        labels = labels[:, 0] if labels.shape[1] == 1 else labels.argmax(axis=1)
+    if (
+        labels.shape != (count,)
+        or labels.dtype.kind not in "iu"
+        or not np.all((labels >= 0) & (labels < classes))
+    ):
+        raise ValueError(
+            f"Expected {count} integer labels in 0 to {classes - 1}, or as many one-hot rows. "
+            f"Received shape {labels.shape}, dtype {labels.dtype}: {labels}."
+        )
+    return labels.astype("int32")
