@@ -1,0 +1,58 @@
+"""Augmentation of single RGB images: functions `(uint8 image, seed) -> uint8 image`."""
+
+import tensorflow as tf
+
+
+def flip_and_crop(padding=4, flip=True):
+    """Random crop after zero padding, and a horizontal flip for every second image.
+
+    Args:
+        padding: int, zeros put on each side before the crop of the original size.
+        flip: bool.
+
+    Returns:
+        A function `(image, seed) -> image`; a function of its arguments alone.
+    """
+
+    def augment(image, seed):
+        height, width, _ = image.shape
+        image = tf.image.pad_to_bounding_box(
+            image, padding, padding, height + 2 * padding, width + 2 * padding
+        )
+        draws = tf.random.stateless_uniform((3,), seed, 0, 2 * padding + 1, dtype=tf.int32)
+        image = tf.slice(image, [draws[0], draws[1], 0], [height, width, 3])
+        if not flip:
+            return image
+        coin = tf.random.stateless_uniform((), seed + 1) < 0.5
+        return tf.cond(coin, lambda: tf.image.flip_left_right(image), lambda: image)
+
+    return augment
+
+
+def rand_augment(operations=2, magnitude=9):
+    """RandAugment (Cubuk et al., 2020) with keras-cv's operations.
+
+    keras-cv draws from a generator of its own: the images differ from run to run, and after a
+    resume from those of an uninterrupted run.
+
+    Args:
+        operations: int, operations applied to an image (n).
+        magnitude: number from 0 to 30, the scale of the original code (m).
+
+    Returns:
+        A function `(image, seed) -> image`.
+    """
+    from keras_cv.layers import RandAugment
+
+    layer = RandAugment(
+        value_range=(0, 255),
+        augmentations_per_image=operations,
+        magnitude=magnitude / 30,
+        magnitude_stddev=0.0,
+    )
+
+    def augment(image, seed):
+        augmented = layer(tf.cast(image, tf.float32))
+        return tf.cast(tf.clip_by_value(tf.round(augmented), 0, 255), tf.uint8)
+
+    return augment

@@ -1,0 +1,71 @@
+"""Checkpoints from which an interrupted training resumes."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import keras
+
+
+def write_json(path, value):
+    """Writes `value` as JSON, atomically."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(json.dumps(value, indent=2) + "\n")
+    temporary.replace(path)
+
+
+def save_model(model, path):
+    """Saves `model` as a `.keras` file, atomically."""
+    path = Path(path)
+    # Keras tells the format by the ending.
+    temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
+    model.save(temporary)
+    temporary.replace(path)
+
+
+class EpochCheckpoint(keras.callbacks.Callback):
+    """Saves model, optimiser and history after every epoch.
+
+    Args:
+        folder: where `checkpoint.keras` and `history.json` are kept.
+        history: list of the logs of earlier epochs, as `restore` returns it.
+    """
+
+    def __init__(self, folder, history=()):
+        super().__init__()
+        self.folder = Path(folder)
+        self.history = list(history)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._start = time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        entry = {name: float(value) for name, value in (logs or {}).items()}
+        entry["seconds"] = time.monotonic() - self._start
+        self.history = [*self.history[:epoch], entry]
+        # The history first: `restore` cuts off what the model does not know of.
+        write_json(self.folder / "history.json", self.history)
+        save_model(self.model, self.folder / "checkpoint.keras")
+
+
+def restore(folder, steps_per_epoch):
+    """Loads what `EpochCheckpoint` has saved.
+
+    Args:
+        folder: the folder given to `EpochCheckpoint`.
+        steps_per_epoch: int, by which the optimiser's step count tells the epoch.
+
+    Returns:
+        `(model, history)`: the model with its optimiser, and the logs of the epochs it has
+        seen. `(None, [])` if there is no checkpoint.
+    """
+    folder = Path(folder)
+    checkpoint = folder / "checkpoint.keras"
+    if not os.path.exists(checkpoint):
+        return None, []
+    model = keras.models.load_model(checkpoint)
+    steps = int(keras.ops.convert_to_numpy(model.optimizer.iterations))
+    history = json.loads((folder / "history.json").read_text())
+    return model, history[: steps // steps_per_epoch]

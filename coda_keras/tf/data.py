@@ -1,0 +1,131 @@
+"""Image data for training: loading through TensorFlow Datasets, and batches by epoch."""
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+
+class ImageData(NamedTuple):
+    """A labelled image data set in memory.
+
+    Attributes:
+        train_images, test_images: uint8 `(N, H, W, 3)`.
+        train_labels, test_labels: int32 `(N,)`.
+        class_names: list of str.
+    """
+
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+    class_names: list
+
+    def limit(self, train=None, test=None):
+        """Returns the same with only the first `train` and `test` images; None keeps all."""
+        return self._replace(
+            train_images=self.train_images[:train],
+            train_labels=self.train_labels[:train],
+            test_images=self.test_images[:test],
+            test_labels=self.test_labels[:test],
+        )
+
+
+def load_tfds(name, data_dir=None):
+    """Loads `name` with TensorFlow Datasets: prepared data offline, otherwise a download.
+
+    Args:
+        name: data set with the splits "train" and "test", for example `"cifar10"`.
+        data_dir: folder of prepared data sets; None for TensorFlow Datasets' own.
+
+    Returns:
+        `ImageData`.
+
+    Raises:
+        FileNotFoundError: if the data is neither there nor to be downloaded.
+    """
+    import tensorflow_datasets as tfds
+
+    builder = tfds.builder(name, data_dir=data_dir)
+    if not builder.data_path.exists():
+        try:
+            builder.download_and_prepare()
+        except Exception as error:
+            raise FileNotFoundError(
+                f"{name} is not prepared in {builder.data_path} and could not be downloaded "
+                f"({type(error).__name__}). Point --data at a folder with "
+                f"{name}/{builder.version} prepared by tensorflow_datasets, or connect to the "
+                "internet; recipes/digits.py needs no download."
+            ) from error
+    splits = [
+        tfds.as_numpy(builder.as_dataset(split, batch_size=-1, as_supervised=True))
+        for split in ("train", "test")
+    ]
+    (train_images, train_labels), (test_images, test_labels) = splits
+    return ImageData(
+        train_images,
+        train_labels.astype("int32"),
+        test_images,
+        test_labels.astype("int32"),
+        list(builder.info.features["label"].names),
+    )
+
+
+def train_batches(images, labels, batch_size, epochs, start_epoch=0, seed=0, augment=()):
+    """Batches for the epochs `start_epoch` to `epochs`, one after the other.
+
+    Order and augmentation are functions of `(seed, epoch, image)` alone: a run resumed at an
+    epoch sees the very batches an uninterrupted one sees. The incomplete last batch of an epoch
+    is dropped, since replicas given unequal shares would train to other weights.
+
+    Args:
+        images: uint8 `(N, H, W, 3)`.
+        labels: int32 `(N,)`.
+        batch_size: int, over all replicas.
+        epochs, start_epoch, seed: int.
+        augment: functions `(image, seed) -> image` for one uint8 image and a seed of shape (2,).
+
+    Returns:
+        `tf.data.Dataset` of float32 images in [0, 1] and labels, `N // batch_size` batches an
+        epoch.
+
+    Raises:
+        ValueError: if there are fewer images than a batch holds.
+    """
+    count = len(images)
+    if count < batch_size:
+        raise ValueError(
+            f"Got {count} training images for batches of {batch_size}. "
+            "Use more images or a smaller batch size."
+        )
+    # On the CPU, whatever else there is: these arrays are sources for `tf.data`.
+    with tf.device("CPU:0"):
+        images, labels = tf.constant(images), tf.constant(labels)
+
+    def one_epoch(epoch):
+        order = tf.random.experimental.stateless_shuffle(
+            tf.range(count, dtype=tf.int64), seed=tf.stack([tf.cast(seed, tf.int64), epoch])
+        )
+
+        def example(index):
+            image = tf.gather(images, index)
+            for stage, function in enumerate(augment):
+                image = function(image, tf.stack([seed + stage * count + index, epoch]))
+            return image, tf.gather(labels, index)
+
+        examples = tf.data.Dataset.from_tensor_slices(order)
+        examples = examples.map(example, num_parallel_calls=tf.data.AUTOTUNE)
+        return examples.batch(batch_size, drop_remainder=True)
+
+    epochs = tf.data.Dataset.range(start_epoch, epochs)
+    return epochs.flat_map(one_epoch).map(_to_unit_range).prefetch(tf.data.AUTOTUNE)
+
+
+def test_batches(images, labels, batch_size):
+    """All of the images in order, in batches of float32 images in [0, 1] and labels."""
+    batches = tf.data.Dataset.from_tensor_slices((images, labels)).batch(batch_size)
+    return batches.map(_to_unit_range).prefetch(tf.data.AUTOTUNE)
+
+
+def _to_unit_range(images, labels):
+    return tf.cast(images, tf.float32) / 255.0, labels

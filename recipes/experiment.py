@@ -1,0 +1,238 @@
+"""What every training recipe shares: flags, the run folder, training with resume."""
+
+import argparse
+import functools
+import json
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ["KERAS_BACKEND"] = "tensorflow"
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import keras
+import tensorflow as tf
+
+from coda_keras import PRESETS, OneVsAllAccuracy, OneVsAllCrossentropy
+from coda_keras.tf.checkpoints import EpochCheckpoint, restore, save_model, write_json
+from coda_keras.tf.data import test_batches, train_batches
+
+
+def command(main):
+    """Turns the errors a user can mend into one line and exit code 2."""
+
+    @functools.wraps(main)
+    def run():
+        try:
+            main()
+        except (ValueError, OSError) as error:
+            print(f"{Path(sys.argv[0]).name}: {' '.join(str(error).split())}", file=sys.stderr)
+            sys.exit(2)
+        except KeyboardInterrupt:
+            print("\nInterrupted; the same command goes on from the last epoch.", file=sys.stderr)
+            sys.exit(130)
+
+    return run
+
+
+def parser(description, **defaults):
+    """The flags of a recipe; `defaults` are the recipe's own values for them."""
+    flags = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+    def add(group, name, text, **options):
+        key = name.strip("-").replace("-", "_")
+        default = defaults[key]
+        shown = "" if default in (None, False) else f" (default: {default})"
+        group.add_argument(name, default=default, help=text + shown, **options)
+
+    net = flags.add_argument_group("network")
+    add(net, "--preset", "sizes of the network, Table C.1", choices=sorted(PRESETS))
+    add(net, "--rescale", "squash (SQ) or l2", choices=("squash", "l2"))
+    add(net, "--temperature", "T; higher aligns the dynamic weights more", type=_positive)
+    add(net, "--rank-scale", "factor on all ranks, Fig. B.2", type=_positive)
+
+    fit = flags.add_argument_group("training")
+    add(fit, "--epochs", "passes over the training images", type=_count)
+    add(fit, "--batch-size", "images a step, over all replicas", type=_count)
+    add(fit, "--learning-rate", "base rate of Adam", type=_positive)
+    add(
+        fit,
+        "--schedule",
+        "steps: the base rate, halved every --halve-every epochs, as in the paper; cosine: linear "
+        "warm-up over the first 5%% of all steps, then cosine to 0",
+        choices=("steps", "cosine"),
+    )
+    add(fit, "--halve-every", "epochs after which --schedule steps halves the rate", type=_count)
+    add(fit, "--randaugment", "RandAugment, n=2, m=9 of 30, before crop", action="store_true")
+    add(fit, "--seed", "of initial values, order and augmentation", type=int)
+
+    data = flags.add_argument_group("data and results")
+    add(data, "--data", "folder of prepared data sets; default: TensorFlow Datasets' own")
+    add(data, "--output", "folder of this run; an interrupted run in it is resumed", type=Path)
+    add(data, "--limit-train", "use only the first N training images", type=_count, metavar="N")
+    add(data, "--limit-test", "use only the first N test images", type=_count, metavar="N")
+
+    machine = flags.add_argument_group("machine")
+    add(machine, "--precision", "of activations", choices=("float32", "mixed_bfloat16"))
+    add(
+        machine,
+        "--replicas",
+        "devices to train on: GPUs where there are any (default: all of them), else logical CPUs "
+        "(default: 1)",
+        type=_count,
+    )
+    return flags
+
+
+DEFAULTS = {
+    "preset": "s_coda",
+    "rescale": "squash",
+    "temperature": 1000.0,
+    "rank_scale": 1.0,
+    "schedule": "steps",
+    "halve_every": 60,
+    "randaugment": False,
+    "seed": 0,
+    "data": None,
+    "limit_train": None,
+    "limit_test": None,
+    "precision": "float32",
+    "replicas": None,
+}
+
+
+def open_run(args):
+    """Makes the run's folder, or checks that an interrupted run in it had the same arguments.
+
+    Raises:
+        FileExistsError: if the folder holds a finished run, or one with other arguments.
+    """
+    arguments = {name: value for name, value in vars(args).items() if name != "output"}
+    record = args.output / "arguments.json"
+    if (args.output / "metrics.json").exists():
+        raise FileExistsError(
+            f"{args.output} holds a finished run. Choose another --output, or delete the folder."
+        )
+    if record.exists():
+        before = json.loads(record.read_text())
+        changed = sorted(name for name in arguments if before.get(name) != arguments[name])
+        if changed:
+            flags = ", ".join("--" + name.replace("_", "-") for name in changed)
+            raise FileExistsError(
+                f"{args.output} holds an interrupted run with another {flags}. Repeat its command "
+                "to resume it, choose another --output, or delete the folder."
+            )
+    args.output.mkdir(parents=True, exist_ok=True)
+    write_json(record, arguments)
+    return args.output
+
+
+def configure(args):
+    """Sets seed, precision and devices; to be called before TensorFlow computes anything.
+
+    Returns:
+        A `MirroredStrategy` over several devices, or TensorFlow's default one for a single one.
+    """
+    keras.utils.set_random_seed(args.seed)
+    keras.config.set_dtype_policy(args.precision)
+    # TF32 rounds where the norms cancel; mixed_bfloat16 is the way to faster arithmetic.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    gpus = tf.config.list_physical_devices("GPU")
+    replicas = args.replicas or max(1, len(gpus))
+    if gpus and replicas > len(gpus):
+        raise ValueError(f"--replicas {replicas}, but this machine has {len(gpus)} GPUs.")
+    if replicas == 1:
+        return tf.distribute.get_strategy()
+    if args.batch_size % replicas:
+        raise ValueError(
+            f"--batch-size {args.batch_size} cannot be split evenly over {replicas} replicas."
+        )
+    if not gpus:
+        (cpu,) = tf.config.list_physical_devices("CPU")
+        tf.config.set_logical_device_configuration(
+            cpu, [tf.config.LogicalDeviceConfiguration()] * replicas
+        )
+    kind = "GPU" if gpus else "CPU"
+    return tf.distribute.MirroredStrategy([f"{kind}:{index}" for index in range(replicas)])
+
+
+def train(args, run, strategy, build, data, augment, callbacks=()):
+    """Trains `build()`, or what an interrupted run has left of it, to the last epoch.
+
+    Args:
+        args: the parsed flags.
+        run: folder of the run.
+        strategy: as `configure` returns it.
+        build: function that returns the untrained net.
+        data: `ImageData`.
+        augment: functions `(image, seed) -> image`.
+        callbacks: further Keras callbacks.
+
+    Returns:
+        `(net, history)`, history a list with a dict of logs for each epoch.
+    """
+    steps = len(data.train_images) // args.batch_size
+    with strategy.scope():
+        net, history = restore(run, steps)
+        if net is None:
+            net = build()
+            net.optimizer = keras.optimizers.Adam(learning_rate(args, steps))
+        else:
+            print(f"Resuming after epoch {len(history)} of {args.epochs}.")
+        net.compile(
+            optimizer=net.optimizer,
+            loss=OneVsAllCrossentropy(),
+            metrics=[OneVsAllAccuracy()],
+            # XLA's collectives cannot cross devices.
+            jit_compile=strategy.num_replicas_in_sync == 1,
+        )
+    checkpoint = EpochCheckpoint(run, history)
+    net.fit(
+        train_batches(
+            data.train_images,
+            data.train_labels,
+            args.batch_size,
+            args.epochs,
+            start_epoch=len(history),
+            seed=args.seed,
+            augment=augment,
+        ),
+        steps_per_epoch=steps,
+        initial_epoch=len(history),
+        epochs=args.epochs,
+        validation_data=test_batches(data.test_images, data.test_labels, 250),
+        callbacks=[checkpoint, *callbacks],
+        verbose=1 if sys.stdout.isatty() else 2,
+    )
+    save_model(net, run / "model.keras")
+    return net, checkpoint.history
+
+
+def learning_rate(args, steps_per_epoch):
+    """The learning-rate schedule that the flags ask for."""
+    if args.schedule == "steps":
+        return keras.optimizers.schedules.ExponentialDecay(
+            args.learning_rate, args.halve_every * steps_per_epoch, 0.5, staircase=True
+        )
+    total = args.epochs * steps_per_epoch
+    warmup = max(1, total // 20)
+    return keras.optimizers.schedules.CosineDecay(
+        0.0, total - warmup, warmup_target=args.learning_rate, warmup_steps=warmup
+    )
+
+
+def _count(text):
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive whole number")
+    return value
+
+
+def _positive(text):
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return value
