@@ -1,0 +1,231 @@
+"""The signatures of a servable: what a model server answers, and what it refuses.
+
+A model server hands whatever arrives to the graph, so the graph itself checks every input:
+anything that is not a batch of images of the model's size with values in [0, 1] ends in
+INVALID_ARGUMENT and a sentence. Every input and output has the batch as first dimension, which
+request batching needs.
+
+=================  ==========================  ==================================================
+signature          inputs                      outputs
+=================  ==========================  ==================================================
+`serving_default`  `images (B, H, W, 3)`       `logits (B, classes)`, `probabilities (B, classes)`,
+                                               `class_ids (B,)`, `contribution_map (B, H, W)` of
+                                               the predicted class
+`serving_bytes`    `image_bytes (B,)`, each a  as `serving_default`
+                   PNG or JPEG of H x W pixels
+`classify`         `images`                    `logits`, `probabilities`
+`explain`          `images`,                   `logits`, `contribution_map (B, H, W)`,
+                   `class_ids (B,)`            `contributions (B, H, W, 6)`, `bias (B,)`,
+                                               `residual (B,)`
+`labels`           `class_ids (B,)`            `labels (B,)`, the names of the classes; only in
+                                               servables made with labels
+=================  ==========================  ==================================================
+
+Numbers are float32, class ids int32, images RGB in [0, 1], probabilities sigmoids of the logits
+(one-vs-all). For every image `logits[class] = bias + sum(contributions) + residual`.
+"""
+
+import keras
+import tensorflow as tf
+
+from coda_keras.net import CoDANet
+
+
+def float32_copy(net, image_size=None):
+    """Rebuilds a net with every layer in float32 and copies its weights.
+
+    Explanations are exact in float32 only: in bfloat16 the residual is about 4e-3 of the logit.
+
+    Args:
+        net: a built `CoDANet`.
+        image_size: int or `(height, width)`; None for the net's own.
+
+    Returns:
+        A `CoDANet` on one device, with an `image_size`.
+
+    Raises:
+        ValueError: if `net` is no built `CoDANet`, no image size is known, or Keras runs on
+            another backend than TensorFlow.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            "Servables are made with Keras on TensorFlow. Set KERAS_BACKEND=tensorflow; "
+            f"it runs on {keras.backend.backend()}."
+        )
+    if not isinstance(net, CoDANet):
+        raise ValueError(f"Expected a CoDANet. Received: {type(net).__name__}.")
+    if not net.built:
+        raise ValueError("The net has no weights yet. Call it once on images, or train it.")
+    config = _in_float32(net.get_config())
+    if image_size is not None:
+        config["image_size"] = image_size
+    if config["image_size"] is None:
+        raise ValueError(
+            "A servable takes images of one size, and the net has none. "
+            "Give `image_size`, to the net or here."
+        )
+    copy = type(net).from_config(config)
+    copy.set_weights(net.get_weights())
+    return copy
+
+
+def signatures(net, labels=None):
+    """Returns the signatures of a net: name to `(function, list of tf.TensorSpec)`.
+
+    Args:
+        net: a float32 `CoDANet` with an `image_size`.
+        labels: names of the classes, or None.
+    """
+    height, width = net.image_size
+    images_spec = tf.TensorSpec((None, height, width, 3), tf.float32, name="images")
+    bytes_spec = tf.TensorSpec((None,), tf.string, name="image_bytes")
+    ids_spec = tf.TensorSpec((None,), tf.int32, name="class_ids")
+
+    def predict(images):
+        explanation = net.explain(images)
+        return {
+            "logits": explanation.logits,
+            "probabilities": tf.sigmoid(explanation.logits),
+            "class_ids": explanation.class_ids,
+            "contribution_map": explanation.contribution_map,
+        }
+
+    def serving_default(images):
+        return predict(_checked_images(images, height, width))
+
+    def serving_bytes(image_bytes):
+        return predict(_decoded(image_bytes, height, width))
+
+    def classify(images):
+        logits = net(_checked_images(images, height, width))
+        return {"logits": logits, "probabilities": tf.sigmoid(logits)}
+
+    def explain(images, class_ids):
+        images = _checked_images(images, height, width)
+        class_ids = _checked_ids(class_ids, net.classes)
+        with tf.control_dependencies([_same_length(images, class_ids)]):
+            explanation = net.explain(images, tf.identity(class_ids))
+        return {
+            "logits": explanation.logits,
+            "contribution_map": explanation.contribution_map,
+            "contributions": explanation.contributions,
+            "bias": tf.fill(tf.shape(class_ids), explanation.bias),
+            "residual": explanation.residual,
+        }
+
+    def label(class_ids):
+        return {"labels": tf.gather(tf.constant(labels), _checked_ids(class_ids, net.classes))}
+
+    made = {
+        "serving_default": (serving_default, [images_spec]),
+        "serving_bytes": (serving_bytes, [bytes_spec]),
+        "classify": (classify, [images_spec]),
+        "explain": (explain, [images_spec, ids_spec]),
+    }
+    if labels is not None:
+        made["labels"] = (label, [ids_spec])
+    return made
+
+
+def save(net, path, labels=None):
+    """Writes a net with its signatures as a SavedModel; every weight is stored once.
+
+    Args:
+        net: a float32 `CoDANet` with an `image_size`, as `float32_copy` makes it.
+        path: folder to write.
+        labels: names of the classes in their order, or None.
+
+    Raises:
+        ValueError: if there is not one label, of its own, for every class.
+    """
+    if labels is not None:
+        labels = [str(label) for label in labels]
+        if len(labels) != net.classes or len(set(labels)) != len(labels):
+            raise ValueError(
+                f"Expected {net.classes} different labels, one for each class. "
+                f"Received {len(labels)}, of them {len(set(labels))} different."
+            )
+    # Not `archive.track(net)`: that stores every weight a second time.
+    archive = keras.export.ExportArchive()
+    for name, (function, specs) in signatures(net, labels).items():
+        archive.add_endpoint(name, function, input_signature=specs)
+    archive.write_out(str(path), verbose=False)
+
+
+def _in_float32(config):
+    """Replaces every dtype policy of a nested Keras configuration."""
+    if isinstance(config, (list, tuple)):
+        return type(config)(_in_float32(value) for value in config)
+    if not isinstance(config, dict):
+        return config
+    if config.get("class_name") == "DTypePolicy":
+        return "float32"
+    return {key: _in_float32(value) for key, value in config.items()}
+
+
+def _checked_images(images, height, width):
+    # Kernels read past the end of smaller tensors, or abort the process, if this is left out.
+    images = tf.ensure_shape(images, (None, height, width, 3))
+    checks = [
+        _require(tf.shape(images)[0] > 0, "Expected at least one image. Received none."),
+        _require(
+            tf.reduce_all((images >= 0) & (images <= 1)),
+            "Expected images with all values in [0, 1], none of them NaN. "
+            "Received values from {} to {}, {} of them NaN.",
+            tf.reduce_min(images),
+            tf.reduce_max(images),
+            tf.math.count_nonzero(tf.math.is_nan(images)),
+        ),
+    ]
+    with tf.control_dependencies(checks):
+        return tf.identity(images)
+
+
+def _checked_ids(class_ids, classes):
+    class_ids = tf.ensure_shape(class_ids, (None,))
+    check = _require(
+        tf.reduce_all((class_ids >= 0) & (class_ids < classes)),
+        f"Expected class ids from 0 to {classes - 1}. Received {{}}.",
+        class_ids,
+    )
+    with tf.control_dependencies([check]):
+        return tf.identity(class_ids)
+
+
+def _same_length(images, class_ids):
+    return _require(
+        tf.equal(tf.shape(images)[0], tf.shape(class_ids)[0]),
+        "Expected one class id for each image. Received {} images and {} class ids.",
+        tf.shape(images)[0],
+        tf.shape(class_ids)[0],
+    )
+
+
+def _decoded(image_bytes, height, width):
+    image_bytes = tf.ensure_shape(image_bytes, (None,))
+
+    def decode(encoded):
+        image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
+        check = _require(
+            tf.reduce_all(tf.shape(image) == (height, width, 3)),
+            f"Expected PNG or JPEG images of {height}x{width} pixels (height x width). "
+            "Received {}x{}.",
+            tf.shape(image)[0],
+            tf.shape(image)[1],
+        )
+        with tf.control_dependencies([check]):
+            image = tf.cast(image, tf.float32) / 255
+        image.set_shape((height, width, 3))
+        return image
+
+    check = _require(
+        tf.shape(image_bytes)[0] > 0, "Expected at least one encoded image. Received none."
+    )
+    with tf.control_dependencies([check]):
+        image_bytes = tf.identity(image_bytes)
+    spec = tf.TensorSpec((height, width, 3), tf.float32)
+    return tf.map_fn(decode, image_bytes, fn_output_signature=spec)
+
+
+def _require(condition, sentence, *values):
+    return tf.debugging.Assert(condition, [tf.strings.format(sentence, values)])

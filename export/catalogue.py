@@ -1,0 +1,80 @@
+"""What the embedded server serves: every complete version of every model, kept up to date."""
+
+import sys
+import threading
+
+import tensorflow as tf
+
+from export import folder
+from export.servable import Servable
+
+
+class Catalogue:
+    """The models of a folder, loaded.
+
+    Args:
+        root: folder of servables, `<root>/<model>/<integer version>/`.
+    """
+
+    def __init__(self, root):
+        self.root = root
+        self._loaded = {}
+        self._failed = {}
+        self._lock = threading.Lock()
+
+    def refresh(self):
+        """Loads what is new, forgets what is gone. A version that fails leaves the others be."""
+        found = {
+            (name, version): path
+            for name, versions in folder.models(self.root).items()
+            for version, path in versions.items()
+        }
+        with self._lock:
+            self._loaded = {key: self._loaded[key] for key in self._loaded if key in found}
+            self._failed = {key: self._failed[key] for key in self._failed if key in found}
+            missing = sorted(found.keys() - self._loaded.keys())
+        for key in missing:
+            self._load(key, found[key])
+
+    def find(self, name, version=None):
+        """Returns `(version, Servable)`; the latest version for None.
+
+        Raises:
+            tf.errors.NotFoundError: if it is not served.
+        """
+        with self._lock:
+            versions = [number for model, number in self._loaded if model == name]
+            if version is None and versions:
+                version = max(versions)
+            if version in versions:
+                return version, self._loaded[name, version]
+            served = sorted(f"{model} {number}" for model, number in self._loaded)
+        wanted = f"model {name!r}" if version is None else f"version {version} of model {name!r}"
+        raise tf.errors.NotFoundError(
+            None, None, f"There is no {wanted}. Served: {', '.join(served) or 'nothing'}."
+        )
+
+    def states(self, name):
+        """Returns `{version: None, or the reason why it is not served}` of a model."""
+        with self._lock:
+            states = {key: None for key in self._loaded} | self._failed
+        return {version: reason for (model, version), reason in states.items() if model == name}
+
+    def __len__(self):
+        with self._lock:
+            return len(self._loaded)
+
+    def _load(self, key, path):
+        try:
+            servable = Servable(path)
+            servable.warm_up()
+        except ValueError as error:
+            reason = " ".join(str(error).split())
+            if self._failed.get(key) != reason:
+                print(f"not served: {reason}", file=sys.stderr, flush=True)
+            with self._lock:
+                self._failed[key] = reason
+            return
+        with self._lock:
+            self._loaded[key] = servable
+            self._failed.pop(key, None)

@@ -1,0 +1,241 @@
+"""Sends images to a served net, prints the classes and saves the contribution maps as PNG.
+
+    python export/client.py --server localhost:8500 --model coda cat.png ship.jpg
+
+docs/serving.md shows the same in twenty lines.
+"""
+
+import io
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from export import cli
+
+MAX_MESSAGE_BYTES = 2**31 - 1
+
+
+class Client:
+    """A connection to one model of a TensorFlow Serving API.
+
+    Args:
+        server: `host:port`.
+        model: name of the model.
+        version: integer; None for the latest.
+        timeout: seconds a request may take.
+
+    Raises (all methods):
+        OSError: if the server cannot be reached or refuses; with its sentence.
+    """
+
+    def __init__(self, server, model, version=None, timeout=30.0):
+        import grpc
+        from tensorflow_serving.apis import prediction_service_pb2_grpc
+
+        # By default a client accepts 4 MiB: one contribution map of 1024x1024.
+        options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)]
+        self.server, self.model, self.version, self.timeout = server, model, version, timeout
+        self._channel = grpc.insecure_channel(server, options)
+        self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._channel.close()
+
+    def signatures(self):
+        """Returns `{name: SignatureDef}`: what the model answers, with shapes."""
+        from tensorflow_serving.apis import get_model_metadata_pb2
+
+        request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
+        response = self._call(self._stub.GetModelMetadata, request)
+        signatures = get_model_metadata_pb2.SignatureDefMap()
+        response.metadata["signature_def"].Unpack(signatures)
+        return dict(signatures.signature_def)
+
+    def predict(self, signature, inputs, outputs=()):
+        """Runs a signature.
+
+        Args:
+            signature: its name.
+            inputs: dict of input name to array.
+            outputs: names of the outputs wanted; empty for all.
+
+        Returns:
+            dict of output name to NumPy array.
+        """
+        import tensorflow as tf
+        from tensorflow_serving.apis import predict_pb2
+
+        request = predict_pb2.PredictRequest(output_filter=outputs)
+        request.model_spec.signature_name = signature
+        for name, values in inputs.items():
+            request.inputs[name].CopyFrom(tf.make_tensor_proto(values))
+        response = self._call(self._stub.Predict, request)
+        return {name: tf.make_ndarray(proto) for name, proto in response.outputs.items()}
+
+    def _call(self, method, request):
+        import grpc
+
+        request.model_spec.name = self.model
+        if self.version is not None:
+            request.model_spec.version.value = self.version
+        try:
+            return method(request, timeout=self.timeout)
+        except grpc.RpcError as error:
+            raise OSError(
+                f"{self.server} answers {error.code().name}: {cli.sentence(error.details())}"
+            ) from error
+
+
+def open_image(path, height, width, resize):
+    """Reads an image file as the model wants it.
+
+    Args:
+        path: image file.
+        height, width: size the model takes, in pixels.
+        resize: bool, whether to crop to the model's aspect ratio and resize other sizes.
+
+    Returns:
+        `(image, encoded)`: a PIL image in RGB, and the PNG or JPEG bytes to send.
+
+    Raises:
+        ValueError: if the file is no image, or has another size and `resize` is False.
+    """
+    data = Path(path).read_bytes()
+    try:
+        image = Image.open(io.BytesIO(data))
+        image.load()
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise ValueError(f"{path} is no image this program can read.") from error
+    as_is = image.format in ("PNG", "JPEG") and image.mode in ("RGB", "L")
+    image = image.convert("RGB")
+    if image.size != (width, height):
+        if not resize:
+            raise ValueError(
+                f"{path} has {image.width}x{image.height} pixels (width x height), the model takes "
+                f"{width}x{height}. Give --resize to crop and resize it."
+            )
+        image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
+        as_is = False
+    if as_is:
+        return image, data
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return image, buffer.getvalue()
+
+
+def class_labels(client, signatures, classes, path=None):
+    """Returns the names of the classes: from a file, from the servable, or their numbers."""
+    if path is not None:
+        labels = Path(path).read_text().splitlines()
+        if len(labels) != classes:
+            raise ValueError(f"{path} has {len(labels)} lines, the model has {classes} classes.")
+        return labels
+    if "labels" not in signatures:
+        return [str(number) for number in range(classes)]
+    answer = client.predict("labels", {"class_ids": np.arange(classes, dtype="int32")})
+    return [label.decode() for label in answer["labels"]]
+
+
+def ask(client, image, encoded, class_id=None):
+    """Returns `(outputs, class id)`: the predicted class explained, or a given one."""
+    if class_id is None:
+        outputs = client.predict("serving_bytes", {"image_bytes": np.array([encoded], object)})
+        return outputs, int(outputs["class_ids"][0])
+    images = np.asarray(image, "float32")[None] / 255
+    inputs = {"images": images, "class_ids": np.array([class_id], "int32")}
+    outputs = client.predict("explain", inputs, ["logits", "contribution_map"])
+    return outputs, class_id
+
+
+def save_map(path, image, outputs, title):
+    """Saves the image beside its contribution map."""
+    from coda_keras import plotting
+
+    figure = plotting.plot_contributions(
+        np.asarray(image, "float32") / 255, outputs["contribution_map"][0], title
+    )
+    plotting.save_figure(figure, path)
+
+
+def main():
+    arguments = _parse()
+    for file in arguments.images:
+        if not Path(file).is_file():
+            raise ValueError(f"There is no image file {file}.")
+    with Client(arguments.server, arguments.model, arguments.version, arguments.timeout) as client:
+        signatures = client.signatures()
+        _, height, width, _ = _shape(signatures["serving_default"].inputs["images"])
+        classes = _shape(signatures["serving_default"].outputs["logits"])[1]
+        labels = class_labels(client, signatures, classes, arguments.labels)
+        class_id = _class_id(arguments, labels)
+        taken = set()
+        for file in arguments.images:
+            image, encoded = open_image(file, height, width, arguments.resize)
+            outputs, explained = ask(client, image, encoded, class_id)
+            logits = outputs["logits"][0]
+            path = _free_name(Path(arguments.out), Path(file).stem, taken)
+            name = labels[explained]
+            save_map(path, image, outputs, f"{name}\nlogit {logits[explained]:.2f}")
+            print(f"{file}: {_best(logits, labels, arguments.top)}; why {name}: {path}", flush=True)
+
+
+def _parse():
+    parser = cli.Parser(prog="client.py", description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("images", nargs="+", help="image files")
+    parser.add_argument("--server", default="localhost:8500", help="host:port")
+    parser.add_argument("--model", required=True, help="name of the served model")
+    parser.add_argument("--version", type=int, help="the latest if omitted")
+    parser.add_argument("--out", default="contribution_maps", help="folder for the PNG files")
+    parser.add_argument("--top", type=int, default=3, help="number of classes to print")
+    parser.add_argument("--labels", help="text file with the name of a class in every line")
+    parser.add_argument("--resize", action="store_true", help="crop and resize images to fit")
+    parser.add_argument("--timeout", type=float, default=30, help="seconds a request may take")
+    explained = parser.add_mutually_exclusive_group()
+    explained.add_argument("--class-id", type=int, help="class to explain instead of the predicted")
+    explained.add_argument("--class-name", help="the same by its name")
+    return parser.parse_args()
+
+
+def _class_id(arguments, labels):
+    if arguments.class_name is None:
+        return arguments.class_id
+    if arguments.class_name not in labels:
+        raise ValueError(
+            f"There is no class {arguments.class_name!r}. The model has: {', '.join(labels)}."
+        )
+    return labels.index(arguments.class_name)
+
+
+def _shape(info):
+    return [dim.size for dim in info.tensor_shape.dim]
+
+
+def _best(logits, labels, count):
+    order = np.argsort(-logits)[:count]
+    probabilities = 1 / (1 + np.exp(-logits.astype("float64")))
+    return ", ".join(
+        f"{labels[index]} {probabilities[index]:.3f} (logit {logits[index]:.2f})" for index in order
+    )
+
+
+def _free_name(folder, stem, taken):
+    """A name no other image of this call has: two folders may hold a `cat.png` each."""
+    name, count = stem, 1
+    while name in taken:
+        count += 1
+        name = f"{stem}-{count}"
+    taken.add(name)
+    return folder / f"{name}.png"
+
+
+if __name__ == "__main__":
+    cli.run(main)

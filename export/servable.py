@@ -1,0 +1,188 @@
+"""A servable: one SavedModel version, loaded and run as a model server does.
+
+The TF1 session loader is what `tensorflow_model_server` uses. A session runs the outputs that
+were asked for and may be called from several threads.
+"""
+
+import contextlib
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from export.cli import sentence
+
+WARM_UP = "assets.extra/tf_serving_warmup_requests"
+LABELS = "assets.extra/labels.txt"
+DEFAULT_SIGNATURE = "serving_default"
+# The largest protobuf message, and what the stock server accepts.
+MAX_MESSAGE_BYTES = 2**31 - 1
+
+_INIT_OP = "__saved_model_init_op"
+
+
+class Servable:
+    """A loaded SavedModel version.
+
+    Args:
+        path: folder with `saved_model.pb` and `variables/`.
+
+    Attributes:
+        signatures: dict of signature name to `SignatureDef`.
+
+    Raises:
+        ValueError: if the folder is incomplete or does not load.
+    """
+
+    def __init__(self, path):
+        self.path = Path(path)
+        for part in ("saved_model.pb", "variables/variables.index"):
+            if not (self.path / part).is_file():
+                raise ValueError(f"{self.path} is no complete SavedModel: it has no {part}.")
+        config = tf.compat.v1.ConfigProto()
+        config.gpu_options.allow_growth = True
+        graph = tf.Graph()
+        self._session = tf.compat.v1.Session(graph=graph, config=config)
+        try:
+            with graph.as_default(), _quiet():
+                meta_graph = tf.compat.v1.saved_model.load(
+                    self._session, [tf.saved_model.SERVING], str(self.path)
+                )
+        except (tf.errors.OpError, RuntimeError, KeyError) as error:
+            raise ValueError(f"{self.path} does not load: {error}") from error
+        self.signatures = {
+            name: signature
+            for name, signature in meta_graph.signature_def.items()
+            if name != _INIT_OP
+        }
+
+    def predict(self, signature_name, inputs, output_filter=()):
+        """Runs a signature on tensor protos.
+
+        Args:
+            signature_name: string; empty for `serving_default`.
+            inputs: mapping of input name to `TensorProto`.
+            output_filter: names of the outputs wanted; empty for all.
+
+        Returns:
+            dict of output name to NumPy array.
+
+        Raises:
+            tf.errors.OpError: with the code a model server answers.
+        """
+        signature = self._signature(signature_name)
+        feeds = self._feeds(signature, inputs)
+        names = list(output_filter) or list(signature.outputs)
+        _check_names("outputs", names, signature.outputs, all_needed=False)
+        try:
+            return self._session.run({name: signature.outputs[name].name for name in names}, feeds)
+        except tf.errors.OpError as error:
+            raise type(error)(None, None, sentence(error.message)) from error
+
+    def warm_up(self):
+        """Runs the stored warm-up requests, so that the first real request is not slow.
+
+        Returns:
+            The number of requests.
+
+        Raises:
+            ValueError: if one of them fails.
+        """
+        from tensorflow_serving.apis import prediction_log_pb2
+
+        path = self.path / WARM_UP
+        if not path.is_file():
+            return 0
+        count = 0
+        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+            log = prediction_log_pb2.PredictionLog.FromString(record)
+            request = log.predict_log.request
+            try:
+                self.predict(request.model_spec.signature_name, request.inputs)
+            except tf.errors.OpError as error:
+                raise ValueError(
+                    f"A warm-up request of {self.path} fails: {error.message}"
+                ) from error
+            count += 1
+        return count
+
+    def _signature(self, name):
+        name = name or DEFAULT_SIGNATURE
+        if name not in self.signatures:
+            raise tf.errors.FailedPreconditionError(
+                None,
+                None,
+                f'Serving signature key "{name}" not found. '
+                f"The model has {', '.join(sorted(self.signatures))}.",
+            )
+        return self.signatures[name]
+
+    def _feeds(self, signature, inputs):
+        _check_names("inputs", inputs, signature.inputs, all_needed=True)
+        return {
+            expected.name: _array(name, inputs[name], expected)
+            for name, expected in signature.inputs.items()
+        }
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Keeps TensorFlow from calling the session loader deprecated: servers use it."""
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel("ERROR")
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _array(name, tensor, expected):
+    """Decodes a `TensorProto` that has the dtype and shape of the signature's input."""
+    dtype = tf.dtypes.as_dtype(expected.dtype)
+    if tensor.dtype != expected.dtype:
+        raise _invalid(f"Input {name} must be {dtype.name}. Received {_dtype_name(tensor.dtype)}.")
+    shape = [dim.size for dim in tensor.tensor_shape.dim]
+    wanted = [dim.size for dim in expected.tensor_shape.dim]
+    if (
+        tensor.tensor_shape.unknown_rank
+        or len(shape) != len(wanted)
+        or any(size < 0 or fixed not in (-1, size) for size, fixed in zip(shape, wanted))
+    ):
+        raise _invalid(
+            f"Input {name} must have shape {_text(wanted)}. Received shape {_text(shape)}."
+        )
+    # A proto may stand for many values by one: do not let a small message ask for all memory.
+    if np.prod(shape, dtype="float64") * dtype.size > MAX_MESSAGE_BYTES:
+        raise _invalid(f"Input {name} of shape {_text(shape)} is too large.")
+    try:
+        return tf.make_ndarray(tensor)
+    except (ValueError, TypeError) as error:
+        raise _invalid(f"Input {name} does not hold what its shape says: {error}") from error
+
+
+def _check_names(kind, names, expected, all_needed):
+    unknown = sorted(set(names) - set(expected))
+    missing = sorted(set(expected) - set(names)) if all_needed else []
+    if unknown or missing:
+        parts = [f"the signature's {kind} are {', '.join(sorted(expected))}"]
+        if unknown:
+            parts.append(f"unknown: {', '.join(unknown)}")
+        if missing:
+            parts.append(f"missing: {', '.join(missing)}")
+        raise _invalid(f"Wrong {kind}: {'; '.join(parts)}.")
+
+
+def _dtype_name(number):
+    try:
+        return tf.dtypes.as_dtype(number).name
+    except TypeError:
+        return f"the unknown dtype {number}"
+
+
+def _invalid(message):
+    return tf.errors.InvalidArgumentError(None, None, message)
+
+
+def _text(shape):
+    return f"({', '.join('?' if size == -1 else str(size) for size in shape)})"

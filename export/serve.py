@@ -1,0 +1,70 @@
+"""Serves a folder of servables, every model and version in it, over TensorFlow Serving's gRPC API.
+
+    python export/serve.py --models servables --port 8500
+
+Starts `tensorflow_model_server` where it is installed, and a server of its own otherwise. New
+versions are picked up while it runs; SIGINT (Ctrl-C) or SIGTERM ends it.
+"""
+
+import os
+import shutil
+import signal
+import sys
+import threading
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from export import cli, folder
+
+GRACE_SECONDS = 5
+
+
+def main():
+    parser = cli.Parser(prog="serve.py", description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--models", required=True, help="folder of servables")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--port", type=int, default=8500, help="TCP port; 0 takes a free one")
+    parser.add_argument("--threads", type=int, default=8, help="requests that run at once")
+    parser.add_argument("--poll", type=float, default=2, help="seconds between looks for versions")
+    arguments = parser.parse_args()
+    if not 0 <= arguments.port <= 65535:
+        raise ValueError(f"--port must be from 0 to 65535. Received: {arguments.port}.")
+    if arguments.threads < 1 or not arguments.poll > 0:
+        raise ValueError("--threads and --poll must be positive.")
+    if not folder.models(arguments.models):
+        raise ValueError(
+            f"There is no servable in {arguments.models}. Expected <model>/<integer version>/ in "
+            "it, as export/package.py writes."
+        )
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    binary = shutil.which("tensorflow_model_server")
+    if binary:
+        from export import stock
+
+        stock.serve(binary, arguments, stop)
+    else:
+        serve_embedded(arguments, stop)
+
+
+def serve_embedded(arguments, stop):
+    from export import embedded
+    from export.catalogue import Catalogue
+
+    catalogue = Catalogue(arguments.models)
+    catalogue.refresh()
+    if not len(catalogue):
+        raise ValueError(f"No servable in {arguments.models} could be loaded; see above.")
+    host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
+    server, port = embedded.start(catalogue, f"{host}:{arguments.port}", arguments.threads)
+    print(f"serving {arguments.models} on {host}:{port}", flush=True)
+    while not stop.wait(arguments.poll):
+        catalogue.refresh()
+    server.stop(GRACE_SECONDS).wait()
+
+
+if __name__ == "__main__":
+    cli.run(main)
