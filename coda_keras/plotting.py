@@ -5,6 +5,7 @@ servers and training callbacks. Figures show themselves in notebooks and are wri
 `save_figure`.
 """
 
+import io
 import os
 import textwrap
 from pathlib import Path
@@ -14,11 +15,13 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from PIL import Image
 
 # Supplement A of the paper clips the colours there.
 PERCENTILE = 99.75
 FORMATS = ("pdf", "png", "svg")
 
+_WHOLE = {"bbox_inches": "tight", "pad_inches": 0.05}
 _GAP = 0.06
 _FONT = 10
 _INCHES_A_CHARACTER = 0.075
@@ -119,7 +122,7 @@ def plot_contributions(
     height, width = pictures[0].shape[:2]
     figure = Figure(
         figsize=(panel * len(pictures) + colour_bar, panel * height / width + 0.5),
-        layout="constrained",
+        layout="compressed",
     )
     axes = figure.subplots(1, len(pictures), squeeze=False)[0]
     for axis, picture, title in zip(axes, pictures, [image_title, *titles]):
@@ -140,14 +143,15 @@ def gallery(
     percentile=PERCENTILE,
     panel=1.2,
 ):
-    """Draws pairs of image and contribution map in a grid (Fig. 5 and A.1 of the paper).
+    """Draws images, each beside its contribution map, in a grid (Fig. 5 and A.1 of the paper).
 
     Args:
         images: `(N, H, W, 3)` in [0, 1], or `(N, H, W, 6)` encoded; or a sequence of such images.
-        contribution_maps: `(N, H, W)`, or a sequence.
+        contribution_maps: `(N, h, w)`, or `(N, n, h, w)` for n maps beside each image; or a
+            sequence.
         titles: N strings, or None.
-        columns: int, pairs in a row.
-        shared: bool; one colour scale for all maps and a colour bar, or each map on its own.
+        columns: int, images in a row.
+        shared: bool; one colour scale for all maps and a colour bar, or one for each image.
         percentile: number in 0 to 100, at which the scale is taken.
         panel: width of a picture in inches.
 
@@ -167,18 +171,20 @@ def gallery(
     scale = shared_scale(contribution_maps, percentile) if shared else None
     columns = min(columns, count)
     rows = -(-count // columns)
-    pair = panel * (2 + _GAP)
-    lines = max(_wrapped(title, pair).count("\n") + bool(title) for title in titles)
+    maps = [values if np.ndim(values) == 3 else [values] for values in contribution_maps]
+    width = panel * (1 + len(maps[0]) * (1 + _GAP))
+    lines = max(_wrapped(title, width).count("\n") + bool(title) for title in titles)
     figure = Figure(
-        figsize=((pair + 0.2) * columns + shared, (panel + 0.2 + 0.2 * lines) * rows),
-        layout="constrained",
+        figsize=((width + 0.2) * columns + shared, (panel + 0.2 + 0.2 * lines) * rows),
+        layout="compressed",
     )
     axes = figure.subplots(rows, columns, squeeze=False)
     for axis in axes.ravel():
         axis.set_axis_off()
-    for axis, image, values, title in zip(axes.ravel(), images, contribution_maps, titles):
-        _draw_pair(axis, _rgb(image), contribution_rgb(values, scale, percentile))
-        axis.set_title(_wrapped(title, pair), fontsize=_FONT)
+    for axis, image, values, title in zip(axes.ravel(), images, maps, titles):
+        own = shared_scale(values, percentile) if scale is None else scale
+        _draw_row(axis, [_rgb(image), *(contribution_rgb(each, own) for each in values)])
+        axis.set_title(_wrapped(title, width), fontsize=_FONT)
     if shared:
         _colour_bar(figure, axes, scale)
     return figure
@@ -223,6 +229,14 @@ def most_confident(logits, labels, per_class=1):
     return np.concatenate(picked)
 
 
+def figure_rgb(figure, dpi=100):
+    """Renders a figure: uint8 `(height, width, 3)`, nothing clipped."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi, **_WHOLE)
+    with Image.open(buffer) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
 def save_figure(figure, path, dpi=150):
     """Writes a figure as PNG, PDF or SVG, after the suffix of `path`.
 
@@ -238,7 +252,7 @@ def save_figure(figure, path, dpi=150):
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        figure.savefig(temporary, format=suffix, dpi=dpi, bbox_inches="tight", pad_inches=0.05)
+        figure.savefig(temporary, format=suffix, dpi=dpi, **_WHOLE)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -280,7 +294,7 @@ def _wrapped(title, inches):
     return "\n".join(textwrap.fill(line, width) for line in title.split("\n"))
 
 
-def _draw_pair(axis, *pictures):
+def _draw_row(axis, pictures):
     left = 0.0
     for picture in pictures:
         width = picture.shape[1] / picture.shape[0]

@@ -149,6 +149,27 @@ def test_gallery_draws_every_pair(shared):
     assert len(figure.axes) == 9 + shared
 
 
+def test_gallery_of_several_maps_an_image():
+    random = np.random.default_rng(7)
+    images = random.uniform(size=(2, 4, 4, 6))
+    maps = random.normal(size=(2, 3, 4, 4))
+    figure = plotting.gallery(images, maps, columns=1)
+    drawn = pictures(figure)
+    assert len(drawn) == 8
+    expected = plotting.contribution_rgb(maps)
+    for index in range(2):
+        np.testing.assert_array_equal(drawn[4 * index + 1 : 4 * index + 4], expected[index])
+
+
+def test_figure_rgb_shows_the_colours():
+    figure = plotting.gallery(np.zeros((1, 2, 2, 3)), np.full((1, 2, 2), 3.0), ["title"])
+    pixels = plotting.figure_rgb(figure, dpi=50)
+    assert pixels.dtype == np.uint8
+    assert pixels.shape[-1] == 3
+    for colour in ([255, 0, 0], [0, 0, 0], [255, 255, 255]):
+        assert (pixels == colour).all(axis=-1).mean() > 0.05
+
+
 def test_gallery_titles_stay_within_their_pair():
     title = "great crested grebe predicted as sulphur-crested cockatoo"
     maps = np.ones((4, 3, 3))
