@@ -1,0 +1,87 @@
+"""What the tests share: seeded numbers, the oracle's view of a layer, gradients on any backend."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import oracle
+
+BACKEND = keras.backend.backend()
+# JAX has no float64 unless it is switched on for the whole process.
+EXACT_DTYPE = "float32" if BACKEND == "jax" else "float64"
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "tensorflow: needs Keras on TensorFlow")
+    # Keras reads tf.Variables so.
+    config.addinivalue_line("filterwarnings", "ignore:__array__ implementation:DeprecationWarning")
+
+
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("tensorflow") and BACKEND != "tensorflow":
+        pytest.skip("needs Keras on TensorFlow")
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(20210414)
+
+
+def set_weights(layer, rng, scale=1.0):
+    """Gives a built layer or net weights that depend on the seed alone, not on the backend."""
+    layer.set_weights(
+        [scale * rng.normal(size=v.shape) / np.sqrt(max(1, v.shape[-1])) for v in layer.variables]
+    )
+
+
+def as_oracle(layer):
+    """The parameters of a built `DAUConv2D` for the oracle."""
+
+    def array(variable):
+        return np.asarray(ops.convert_to_numpy(variable), "float64")
+
+    return oracle.Layer(
+        projection=array(layer.projection),
+        kernel=array(layer.kernel),
+        bias=None if layer.bias is None else array(layer.bias),
+        strides=layer.strides,
+        rescale=layer.rescale,
+    )
+
+
+def gradients(function, variables, *arrays):
+    """Value of the scalar `function(*tensors)` and its gradients by `variables` and `arrays`.
+
+    Returns NumPy arrays: `(value, [gradient, ...])`, first those by the variables.
+    """
+    tensors = [ops.convert_to_tensor(array) for array in arrays]
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch(tensors)
+            value = function(*tensors)
+        found = tape.gradient(value, [v.value for v in variables] + tensors)
+    elif BACKEND == "jax":
+        import jax
+
+        def pure(values, tensors):
+            with keras.StatelessScope(state_mapping=list(zip(variables, values))):
+                return function(*tensors)
+
+        value, (by_variables, by_tensors) = jax.jit(jax.value_and_grad(pure, (0, 1)))(
+            [v.value for v in variables], tensors
+        )
+        found = by_variables + by_tensors
+    else:
+        import torch
+
+        tensors = [tensor.detach().requires_grad_() for tensor in tensors]
+        value = function(*tensors)
+        found = torch.autograd.grad(value, [v.value for v in variables] + tensors)
+    return float(value), [np.asarray(ops.convert_to_numpy(g)) for g in found]

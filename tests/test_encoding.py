@@ -1,0 +1,33 @@
+import numpy as np
+import pytest
+from keras import ops
+
+import oracle
+from coda_keras import encode
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 3), (2, 5, 4, 3)])
+def test_encoding_equals_the_oracle(shape, rng):
+    images = rng.uniform(size=shape).astype("float32")
+    encoded = ops.convert_to_numpy(encode(ops.convert_to_tensor(images)))
+    assert encoded.shape == (*shape[:3], 6)
+    np.testing.assert_allclose(encoded, [oracle.encode(image) for image in images], atol=1e-7)
+
+
+def test_pairs_of_channels_sum_to_one(rng):
+    images = ops.convert_to_tensor(rng.uniform(size=(2, 3, 3, 3)).astype("float32"))
+    encoded = ops.convert_to_numpy(encode(images))
+    np.testing.assert_allclose(encoded[..., :3] + encoded[..., 3:], 1, atol=1e-7)
+
+
+def test_six_channels_pass_unchanged(rng):
+    encoded = rng.normal(size=(2, 3, 4, 6)).astype("float32")
+    np.testing.assert_array_equal(
+        ops.convert_to_numpy(encode(ops.convert_to_tensor(encoded))), encoded
+    )
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4, 7])
+def test_other_channels_are_refused(channels):
+    with pytest.raises(ValueError, match=rf"3 channels.*6 channels.*\(1, 2, 2, {channels}\)"):
+        encode(np.zeros((1, 2, 2, channels), "float32"))
