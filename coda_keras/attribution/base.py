@@ -102,14 +102,10 @@ class Attribution:
         images = np.asarray(ops.convert_to_numpy(images))
         channels = (3, 6) if is_inherent(model) else (3,)
         if images.ndim != 4 or images.shape[-1] not in channels:
-            hint = (
-                ""
-                if len(channels) == 2
-                else "; only a CoDANet takes six (already encoded) channels"
-            )
             raise ValueError(
-                f"`images` must have shape (batch, height, width, {' or '.join(map(str, channels))})"
-                f"{hint}. Received shape {images.shape}."
+                "`images` must have shape (batch, height, width, 3), or for a CoDANet also "
+                f"(batch, height, width, 6), already encoded. Received shape {images.shape} for "
+                f"{type(model).__name__}."
             )
         images = images.astype("float32")
         return ops.convert_to_numpy(encode(images)) if is_inherent(model) else images

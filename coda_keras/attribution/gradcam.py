@@ -53,12 +53,17 @@ class GradCAM(PairwiseAttribution):
         gradients = gradient(rest, activations)
         weights = ops.mean(gradients, axis=(1, 2), keepdims=True)
         maps = ops.relu(ops.sum(weights * activations, axis=-1, keepdims=True))
-        maps = ops.cast(maps, "float32")
-        size = ops.shape(images)[1:3]
+        return ops.cast(maps, "float32")
+
+    def pair_maps(self, images, class_ids):
+        # Not compiled: resizing needs the size as numbers, which a graph for any size lacks.
         resized = ops.image.resize(
-            maps, size, interpolation=self.interpolation, data_format="channels_last"
+            self.evaluated(images, class_ids),
+            images.shape[1:3],
+            interpolation=self.interpolation,
+            data_format="channels_last",
         )
-        return ops.squeeze(resized, axis=-1)
+        return ops.convert_to_numpy(resized)[..., 0]
 
 
 def _find(model, images, name):

@@ -1,6 +1,5 @@
 """Evaluation of masked images, shared by the methods that hide parts of an image."""
 
-import numpy as np
 from keras import ops
 
 from coda_keras.attribution.base import Attribution, is_inherent
@@ -32,6 +31,6 @@ class MaskingAttribution(Attribution):
 
     def evaluate(self, model, image, masks):
         """Logits `(m, classes)` of one image `(H, W, C)` under masks `(m, H, W)`."""
-        fill = np.asarray(FILLS[self.fill][: image.shape[-1]], "float32")
+        fill = ops.convert_to_tensor(FILLS[self.fill][: image.shape[-1]], "float32")
         masked = fill + masks[..., None] * (image - fill)
         return ops.cast(model(masked, training=False), "float32")

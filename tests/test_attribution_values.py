@@ -1,0 +1,338 @@
+"""Every attribution method against an independent computation."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+from conftest import BACKEND, EXACT_DTYPE
+from keras import ops
+
+from coda_keras import CoDANet, DAUConv2D, attribution, encode
+
+
+class Closed(keras.Model):
+    """Logits of which everything is known: `[sum sin(a x), (a . x)^2, a . x + 1]`."""
+
+    def __init__(self, factors):
+        super().__init__()
+        self.factors = ops.convert_to_tensor(factors.astype("float32"))
+
+    def call(self, images, training=False):
+        scaled = images * self.factors
+        total = ops.sum(scaled, axis=(1, 2, 3))
+        wave = ops.sum(ops.sin(scaled), axis=(1, 2, 3))
+        return ops.stack([wave, ops.square(total), total + 1], axis=-1)
+
+
+@pytest.fixture
+def factors(rng):
+    return rng.normal(size=(5, 4, 3))
+
+
+@pytest.fixture
+def images(rng):
+    return rng.random((2, 5, 4, 3)).astype("float32")
+
+
+@pytest.fixture
+def net():
+    keras.utils.set_random_seed(3)
+    layers = [
+        DAUConv2D(4, 3, 3, dtype=EXACT_DTYPE),
+        DAUConv2D(3, 2, 3, strides=2, dtype=EXACT_DTYPE),
+    ]
+    return CoDANet(layers, temperature=0.5, dtype=EXACT_DTYPE)
+
+
+def explain(name, model, images, class_ids, **kwargs):
+    return attribution.get(name, progress=False, **kwargs)(model, images, class_ids)
+
+
+def logits(model, images):
+    return ops.convert_to_numpy(model(images)).astype("float64")
+
+
+def test_contributions_are_those_of_explain(net, images):
+    maps = explain("contributions", net, images, [[0, 2], [1, 1]])
+    explanation = net.explain(images, [[0, 2], [1, 1]]).numpy()
+    np.testing.assert_allclose(maps, explanation.contribution_map, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(
+        maps.sum((2, 3)) + net.logit_bias,
+        np.take_along_axis(logits(net, images), np.array([[0, 2], [1, 1]]), 1),
+        rtol=1e-5,
+    )
+
+
+def test_gradient_in_closed_form(factors, images):
+    expected = (factors * np.cos(factors * images)).sum(-1)
+    maps = explain("gradient", Closed(factors), images, 0)
+    np.testing.assert_allclose(maps, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_input_x_gradient_in_closed_form(factors, images):
+    expected = (images * factors * np.cos(factors * images)).sum(-1)
+    maps = explain("input_x_gradient", Closed(factors), images, 0)
+    np.testing.assert_allclose(maps, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.skipif(EXACT_DTYPE != "float64", reason="differences need float64")
+@pytest.mark.parametrize("name", ["gradient", "input_x_gradient", "deeplift"])
+def test_gradients_are_numeric_differences_in_six_channels(name, net, images):
+    encoded = ops.convert_to_numpy(encode(images)).astype("float64")
+    maps = explain(name, net, images, 1)
+    step = 1e-5
+    for row, column in itertools.product(range(5), range(4)):
+        change = np.zeros_like(encoded)
+        pixel = encoded[:, row, column] if name != "gradient" else 1.0
+        change[:, row, column] = step * pixel
+        slope = (logits(net, encoded + change) - logits(net, encoded - change))[:, 1] / (2 * step)
+        np.testing.assert_allclose(maps[:, row, column], slope, rtol=1e-4, atol=1e-6)
+
+
+def test_integrated_gradients_in_closed_form(factors, images):
+    model = Closed(factors)
+    # On a square the integrand is linear, so that two nodes are exact.
+    total = (factors * images).sum((1, 2, 3))
+    expected = (factors * images).sum(-1) * total[:, None, None]
+    maps = explain("integrated_gradients", model, images, 1, steps=2)
+    np.testing.assert_allclose(maps, expected, rtol=1e-4, atol=1e-5)
+    # Each pixel of the sum of sines can be integrated on its own.
+    expected = np.sin(factors * images).sum(-1)
+    maps = explain("integrated_gradients", model, images, 0)
+    np.testing.assert_allclose(maps, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_integrated_gradients_are_complete_from_no_evidence(net, images):
+    maps = explain("integrated_gradients", net, images, 2, steps=50)
+    drop = logits(net, images)[:, 2] - logits(net, np.zeros((1, 5, 4, 6)))[0, 2]
+    np.testing.assert_allclose(maps.sum((1, 2)), drop, rtol=1e-3)
+
+
+def occlusion_by_brute_force(model, image, class_id, patch_size, stride, fill):
+    height, width = image.shape[:2]
+    original = logits(model, image[None])[0, class_id]
+    result = np.zeros((height, width))
+    for y, x in itertools.product(range(0, height, stride), range(0, width, stride)):
+        top, left = y - patch_size // 2, x - patch_size // 2
+        hidden = [
+            (row, column)
+            for row in range(max(0, top), min(height, top + patch_size))
+            for column in range(max(0, left), min(width, left + patch_size))
+        ]
+        occluded = image.copy()
+        for row, column in hidden:
+            occluded[row, column] = fill
+        drop = original - logits(model, occluded[None])[0, class_id]
+        for row, column in hidden:
+            result[row, column] += drop / len(hidden)
+    return result
+
+
+@pytest.mark.parametrize("patch_size, stride", [(3, 2), (2, 1), (9, 3), (1, 1)])
+def test_occlusion_by_brute_force(patch_size, stride, net, images):
+    sizes = {"patch_size": patch_size, "stride": stride}
+    maps = explain("occlusion", net, images, 1, batch_size=7, **sizes)
+    for image, found in zip(images, maps):
+        expected = occlusion_by_brute_force(net, image, 1, fill=(0, 0, 0), **sizes)
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+
+
+def test_occlusion_by_no_evidence(net, factors, images):
+    maps = explain("occlusion", net, images, 0, patch_size=3, fill="no_evidence")
+    encoded = ops.convert_to_numpy(encode(images))
+    for image, found in zip(encoded, maps):
+        expected = occlusion_by_brute_force(net, image, 0, 3, 2, fill=(0,) * 6)
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+    with pytest.raises(ValueError, match="six channels"):
+        explain("occlusion", Closed(factors), images, 0, fill="no_evidence")
+
+
+def test_occlusion_pixel_by_pixel_on_a_linear_model(factors, images):
+    maps = explain("occlusion", Closed(factors), images, 2, patch_size=1, stride=1)
+    np.testing.assert_allclose(maps, (factors * images).sum(-1), rtol=1e-4, atol=1e-5)
+
+
+def all_masks(grid_size, height, width):
+    """Every mask that RISE can make, each as likely as the others when p = 1/2."""
+    transform = pytest.importorskip("skimage.transform")
+    cells = -(-height // grid_size), -(-width // grid_size)
+    enlarged = tuple((grid_size + 1) * cell for cell in cells)
+    for bits in itertools.product([0.0, 1.0], repeat=grid_size**2):
+        grid = np.reshape(bits, (grid_size, grid_size))
+        mask = transform.resize(grid, enlarged, order=1, mode="reflect", anti_aliasing=False)
+        for top, left in itertools.product(range(cells[0]), range(cells[1])):
+            yield mask[top : top + height, left : left + width]
+
+
+def test_rise_makes_the_published_masks():
+    possible = np.stack(list(all_masks(2, 5, 4))).reshape(-1, 20)
+    possible = np.unique(possible.round(6), axis=0)
+    rise = attribution.RISE(num_masks=1000, grid_size=2, keep_probability=0.5, batch_size=64)
+    masks = np.concatenate(list(rise.masks(5, 4))).reshape(1000, 20)
+    distance = np.abs(masks[:, None] - possible).max(-1)
+    assert distance.min(1).max() < 1e-5
+    assert set(distance.argmin(1)) == set(range(len(possible)))
+
+
+def test_rise_against_its_expectation_on_a_linear_model(factors, images):
+    possible = np.stack(list(all_masks(2, 5, 4)))
+    scores = np.einsum("mhw,bhwc,hwc->bm", possible, images, factors) + 1
+    terms = scores[..., None, None] * possible / 0.5
+    count = 3000
+    maps = explain(
+        "rise",
+        Closed(factors),
+        images,
+        2,
+        num_masks=count,
+        grid_size=2,
+        keep_probability=0.5,
+        activation="linear",
+        batch_size=500,
+    )
+    deviation = np.abs(maps - terms.mean(1)) / (terms.std(1) / np.sqrt(count))
+    assert deviation.max() < 5
+
+
+def test_rise_weighs_by_probabilities(factors, images):
+    weak = explain("rise", Closed(factors), images, 0, num_masks=20, grid_size=2, batch_size=6)
+    rise = attribution.RISE(num_masks=20, grid_size=2)
+    (masks,) = rise.masks(5, 4)
+    for image, found in zip(images, weak):
+        scores = np.sin(masks[..., None] * image * factors).sum((1, 2, 3))
+        expected = np.einsum("m,mhw->hw", 1 / (1 + np.exp(-scores)), masks) / (20 * 0.1)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_gradcam_by_hand(rng, images):
+    kernel, weights = rng.normal(size=(3, 4)), rng.normal(size=(4, 2))
+    model = keras.Sequential(
+        [
+            keras.Input((5, 4, 3)),
+            keras.layers.Conv2D(4, 1, strides=2, name="features"),
+            keras.layers.ReLU(),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(2),
+        ]
+    )
+    model.set_weights([kernel[None, None], np.zeros(4), weights, np.zeros(2)])
+    features = images[:, ::2, ::2] @ kernel
+    activations = np.maximum(features, 0)
+    resize = np.ix_(np.arange(5) * 3 // 5, np.arange(4) * 2 // 4)
+
+    def expected(maps):
+        return np.stack([np.maximum(one, 0)[resize] for one in maps])
+
+    pooled = weights[:, 1] / (3 * 2)
+    maps = explain("gradcam", model, images, 1)
+    # Enlarged to 5 rows, nearest neighbours of 3 differ by convention: the corners do not.
+    for found, wanted in zip(maps, expected(activations @ pooled)):
+        np.testing.assert_allclose(found[:1, :], wanted[:1, :], rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(found[-1:, :], wanted[-1:, :], rtol=1e-4, atol=1e-6)
+    alive = (features > 0).mean((1, 2), keepdims=True)
+    named = explain("gradcam", model, images, 1, layer="features")
+    wanted = expected((features * alive) @ pooled)
+    np.testing.assert_allclose(named[:, 0], wanted[:, 0], rtol=1e-4, atol=1e-6)
+    with pytest.raises(ValueError, match=r"No layer 'body'.*features"):
+        explain("gradcam", model, images, 1, layer="body")
+
+
+def test_gradcam_of_a_codanet_is_its_last_layer(net, images):
+    images = np.repeat(images, 2, axis=2)[:, :4]
+    maps = explain("gradcam", net, images, 2)
+    outputs = encode(ops.convert_to_tensor(images))
+    for layer in net.body:
+        outputs = layer(outputs)
+    scores = np.maximum(ops.convert_to_numpy(outputs)[..., 2] / net.temperature, 0)
+    np.testing.assert_allclose(maps[:, ::2, ::2], scores, rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(maps[:, 1::2, 1::2], scores, rtol=1e-4, atol=1e-7)
+
+
+def test_gradcam_needs_an_unambiguous_activation(images):
+    dense = keras.Sequential([keras.Input((5, 4, 3)), keras.layers.Flatten()])
+    with pytest.raises(ValueError, match="No layer with 4D output"):
+        explain("gradcam", dense, images, 0)
+    inputs = keras.Input((5, 4, 3))
+    twice = keras.layers.Conv2D(3, 1, name="twice")
+    model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(twice(twice(inputs))))
+    with pytest.raises(ValueError, match="'twice' is called several times"):
+        explain("gradcam", model, images, 0)
+
+
+class WeightedEnergy(keras.Model):
+    """Logits `[sum w x^2, -sum w x^2]`; hiding a superpixel by its mean takes its variance away."""
+
+    def __init__(self, weights):
+        super().__init__()
+        self.weighting = ops.convert_to_tensor(weights[..., None].astype("float32"))
+
+    def call(self, images, training=False):
+        energy = ops.sum(self.weighting * ops.square(images), axis=(1, 2, 3))
+        return ops.stack([energy, -energy], axis=-1)
+
+
+def test_lime_finds_the_superpixels_that_matter(rng):
+    pytest.importorskip("lime")
+    from skimage.segmentation import quickshift
+
+    image = np.kron(rng.random((3, 3, 3)), np.ones((8, 8, 1))) + 0.1 * rng.random((24, 24, 3))
+    image = image.astype("float32")
+    sizes = {"kernel_size": 2, "max_dist": 200, "ratio": 0.2}
+    segments = quickshift(image.astype("float64"), **sizes)
+    effects = [3, 2, -2.5, 1.5, 0.5, -0.4, 0.2, 0.2, 0.2]
+    weights = np.zeros((24, 24))
+    for segment, effect in enumerate(effects):
+        inside = image[segments == segment]
+        weights[segments == segment] = effect / (inside.var(0).sum() * len(inside))
+    model = WeightedEnergy(weights)
+    maps = explain("lime", model, image[None], [[0, 1]], activation="linear", **sizes)[0]
+    np.testing.assert_array_equal(maps[0], np.isin(segments, [0, 1, 3]))
+    np.testing.assert_array_equal(maps[1], np.isin(segments, [2, 5]))
+
+
+def test_lime_segments_rgb_only(net):
+    pytest.importorskip("lime")
+    with pytest.raises(ValueError, match="Pass RGB images"):
+        explain("lime", net, np.zeros((1, 8, 8, 6)), 0)
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="shap explains TensorFlow graphs")
+def test_deeplift_by_the_rescale_rule(rng, images):
+    pytest.importorskip("shap")
+    model = keras.Sequential(
+        [
+            keras.Input((5, 4, 3)),
+            keras.layers.Conv2D(6, 1),
+            keras.layers.BatchNormalization(),
+            keras.layers.ReLU(),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(2),
+        ]
+    )
+    kernel, bias, weights = rng.normal(size=(3, 6)), rng.normal(size=6), rng.normal(size=(6, 2))
+    scale, shift, mean = rng.normal(size=6), rng.normal(size=6), rng.normal(size=6)
+    variance = rng.random(6) + 0.5
+    parameters = [kernel[None, None], bias, scale, shift, mean, variance, weights, np.zeros(2)]
+    model.set_weights(parameters)
+    maps = explain("deeplift", model, images, [[0, 1], [1, 0]])
+
+    slope = scale / np.sqrt(variance + 1e-3)
+    baseline = (bias - mean) * slope + shift
+    change = (images @ kernel) * slope
+    rescaled = (np.maximum(baseline + change, 0) - np.maximum(baseline, 0)) / change
+    per_class = np.einsum("bhwk,kc->bchw", rescaled * change, weights) / (5 * 4)
+    np.testing.assert_allclose(maps[0], per_class[0], rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(maps[1], per_class[1, ::-1], rtol=1e-3, atol=1e-5)
+    drop = logits(model, images) - logits(model, np.zeros((1, 5, 4, 3)))
+    np.testing.assert_allclose(maps[0].sum((1, 2)), drop[0], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="shap explains TensorFlow graphs")
+def test_deeplift_of_unknown_operations_leaves_gradients_intact(factors, images):
+    pytest.importorskip("shap")
+    model = Closed(factors)
+    before = explain("gradient", model, images, 0)
+    with pytest.raises(ValueError, match="shap could not explain Closed"):
+        explain("deeplift", model, images, 0)
+    np.testing.assert_array_equal(explain("gradient", model, images, 0), before)
