@@ -13,7 +13,6 @@ from tqdm import tqdm
 from coda_keras.encoding import encode
 from coda_keras.evaluation.calls import predict_logits, signed_maps
 from coda_keras.evaluation.confidence import probabilities
-from coda_keras.net import CoDANet
 
 ORDERS = ("least", "most")
 
@@ -90,7 +89,7 @@ def pixel_removal(
         activation: `"sigmoid"` for one-vs-all nets, `"softmax"` for ordinary classifiers.
         encode_first: bool, whether the model gets six-channel images, so that a removed pixel is
             zero in all six channels ("no evidence", which no colour is); otherwise it is zero in
-            RGB (black). None: as the paper, six channels for a `CoDANet` only.
+            RGB (black). None: as the paper, six channels for nets that explain themselves.
         images_per_call: int, images in one call of `attribute`.
         batch_size: int, masked images in one call of `model`.
         seed: int; equally important pixels are removed in a random order, the same for all images.
@@ -104,7 +103,7 @@ def pixel_removal(
     """
     _check(images, class_ids, orders, fraction, points)
     if encode_first is None:
-        encode_first = isinstance(model, CoDANet)
+        encode_first = callable(getattr(model, "explain", None))
     height, width = images.shape[1:3]
     pixels = height * width
     counts = np.round(np.linspace(0, int(fraction * pixels), points + 1)).astype(int)
