@@ -178,6 +178,7 @@ def gallery(
         figsize=((width + 0.2) * columns + shared, (panel + 0.2 + 0.2 * lines) * rows),
         layout="compressed",
     )
+    figure.get_layout_engine().set(w_pad=0.08)
     axes = figure.subplots(rows, columns, squeeze=False)
     for axis in axes.ravel():
         axis.set_axis_off()

@@ -1,0 +1,218 @@
+"""What a training run shows in TensorBoard.
+
+A run's folder holds, one step an epoch:
+
+    .               the run's arguments (hparams) and the graph of the net, once
+    train           epoch_loss, epoch_accuracy, epoch_learning_rate, epoch_images_per_second
+    validation      epoch_loss, epoch_accuracy
+    explanations    contribution_maps, completeness_residual, alignment of every layer
+
+The names are those of `keras.callbacks.TensorBoard`, whose per-batch hooks would make every
+training step wait for its metrics. Epochs keep their number across an interruption; of one
+that is trained again TensorBoard shows the newer values.
+"""
+
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tensorboard.plugins.hparams import api as hp
+
+from coda_keras import plotting
+from coda_keras.encoding import encode
+
+METRIC = "epoch_accuracy"
+
+
+def tensorboard_callbacks(log_dir, images, labels, class_names, images_per_epoch, arguments):
+    """Returns the callbacks that fill the TensorBoard folder of a run.
+
+    Give them to `fit` before `keras.callbacks.BackupAndRestore`: an interruption between the
+    two then repeats an epoch in TensorBoard instead of losing it.
+
+    Args:
+        log_dir: path of the run's folder.
+        images, labels, class_names: as for `ExplanationBoard`; `images=None` leaves explanations
+            out, for classifiers that have none.
+        images_per_epoch, arguments: as for `TrainingBoard`.
+    """
+    callbacks = [TrainingBoard(log_dir, images_per_epoch, arguments)]
+    if images is not None:
+        callbacks.append(ExplanationBoard(log_dir, images, labels, class_names))
+    return callbacks
+
+
+class _Board(keras.callbacks.Callback):
+    """Writes summaries below `log_dir`; event files appear with their first summary."""
+
+    def __init__(self, log_dir):
+        super().__init__()
+        self.log_dir = Path(log_dir)
+        self._writers = {}
+
+    def writer(self, name):
+        if name not in self._writers:
+            self._writers[name] = tf.summary.create_file_writer(str(self.log_dir / name))
+        return self._writers[name]
+
+    def flush(self):
+        for writer in self._writers.values():
+            writer.flush()
+
+    def on_train_end(self, logs=None):
+        for writer in self._writers.values():
+            writer.close()
+        self._writers = {}
+
+
+class TrainingBoard(_Board):
+    """Scalars of every epoch, and once the run's arguments and the graph of the net.
+
+    Args:
+        log_dir: path of the run's folder.
+        images_per_epoch: int, training images in an epoch, for `epoch_images_per_second`; its
+            time excludes validation, and includes compilation in the first epoch.
+        arguments: dict of the run's arguments, shown under HPARAMS.
+    """
+
+    def __init__(self, log_dir, images_per_epoch, arguments):
+        super().__init__(log_dir)
+        self.images_per_epoch = images_per_epoch
+        self.arguments = {name: _shown(value) for name, value in arguments.items()}
+
+    def on_train_begin(self, logs=None):
+        if any(self.log_dir.glob("events.out.tfevents.*")):
+            return
+        with self.writer(".").as_default(step=0):
+            hp.hparams_config(
+                hparams=[hp.HParam(name) for name in self.arguments],
+                metrics=[
+                    hp.Metric(METRIC, "validation", display_name="validation accuracy"),
+                    hp.Metric("epoch_loss", "validation", display_name="validation loss"),
+                ],
+            )
+            hp.hparams(self.arguments)
+            tf.summary.graph(self._graph())
+        self.flush()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._begin = time.perf_counter()
+        self._end = None
+
+    def on_test_begin(self, logs=None):
+        self._end = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        seconds = (self._end or time.perf_counter()) - self._begin
+        series = {"train": {}, "validation": {}}
+        for name, value in (logs or {}).items():
+            run = "validation" if name.startswith("val_") else "train"
+            series[run][name.removeprefix("val_")] = value
+        learning_rate = keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)
+        series["train"]["learning_rate"] = learning_rate
+        series["train"]["images_per_second"] = self.images_per_epoch / seconds
+        for run, scalars in series.items():
+            for name, value in scalars.items():
+                with self.writer(run).as_default(step=epoch):
+                    tf.summary.scalar(f"epoch_{name}", value)
+        self.flush()
+
+    def _graph(self):
+        # A function of its own: `tf.function(net)` would cache the trace on the net.
+        @tf.function
+        def predict(images):
+            return self.model(images, training=False)
+
+        height, width = self.model.image_size
+        return predict.get_concrete_function(tf.TensorSpec((None, height, width, 3))).graph
+
+
+class ExplanationBoard(_Board):
+    """How the net explains a fixed set of images, after every epoch.
+
+    Writes `contribution_maps` (every image beside the maps of its true and its predicted class,
+    on one scale), `completeness_residual` (largest residual relative to the largest logit less
+    b_0), and for every layer the cosine between w(x) and the patch, which training drives up:
+    `alignment/<layer>` as histogram over images, positions and units, `mean_alignment/<layer>`.
+
+    Args:
+        log_dir: path of the run's folder.
+        images: `(N, H, W, 3)` in [0, 1], a few validation images.
+        labels: `(N,)` integers.
+        class_names: names of the classes, by class id.
+        columns: int, images in a row.
+
+    Raises:
+        ValueError: if images, labels and class names do not fit.
+    """
+
+    def __init__(self, log_dir, images, labels, class_names, columns=2):
+        super().__init__(log_dir)
+        self.images = np.asarray(images)
+        self.labels = np.asarray(labels)
+        self.class_names = list(class_names)
+        self.columns = columns
+        if self.images.ndim != 4 or self.labels.shape != self.images.shape[:1]:
+            raise ValueError(
+                "Expected images (N, height, width, 3) and a label for each. "
+                f"Received shapes {self.images.shape} and {self.labels.shape}."
+            )
+        if not all(0 <= label < len(self.class_names) for label in self.labels):
+            raise ValueError(
+                f"Expected labels in 0 to {len(self.class_names) - 1}, one for each class name. "
+                f"Received {self.labels}."
+            )
+
+    def set_model(self, model):
+        super().set_model(model)
+
+        @tf.function
+        def explain(images, labels):
+            true, predicted = model.explain(images, labels), model.explain(images)
+            alignments, outputs = {}, encode(images)
+            for layer in model.body:
+                if hasattr(layer, "alignment"):
+                    alignments[layer.name] = layer.alignment(outputs)
+                outputs = layer(outputs)
+            return vars(true), vars(predicted), alignments
+
+        self._explain = explain
+
+    def on_epoch_end(self, epoch, logs=None):
+        true, predicted, alignments = self._explain(self.images, self.labels)
+        with self.writer("explanations").as_default(step=epoch):
+            figure = self._gallery(_numpy(true), _numpy(predicted))
+            tf.summary.image("contribution_maps", plotting.figure_rgb(figure)[None])
+            tf.summary.scalar("completeness_residual", _residual(_numpy(true)))
+            for name, cosines in alignments.items():
+                tf.summary.histogram(f"alignment/{name}", cosines)
+                tf.summary.scalar(f"mean_alignment/{name}", tf.reduce_mean(cosines))
+        self.flush()
+
+    def _gallery(self, true, predicted):
+        rows = np.arange(len(self.labels))
+        guesses = predicted["class_ids"]
+        chance = 1 / (1 + np.exp(-true["logits"].astype("float64")))
+        titles = [
+            f"true: {self.class_names[label]} {chance[row, label]:.2f}    "
+            f"predicted: {self.class_names[guess]} {chance[row, guess]:.2f}"
+            for row, label, guess in zip(rows, self.labels, guesses)
+        ]
+        maps = np.stack([true["contribution_map"], predicted["contribution_map"]], axis=1)
+        return plotting.gallery(self.images, maps, titles, columns=self.columns)
+
+
+def _numpy(tensors):
+    return {name: tensor.numpy() for name, tensor in tensors.items()}
+
+
+def _residual(explanation):
+    largest = np.abs(explanation["logits"] - explanation["bias"]).max()
+    return np.abs(explanation["residual"]).max() / max(largest, np.finfo("float32").tiny)
+
+
+def _shown(value):
+    """Brings an argument to a type that the hparams plugin takes."""
+    return value if isinstance(value, (bool, int, float, str)) else str(value)
