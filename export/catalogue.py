@@ -57,7 +57,7 @@ class Catalogue:
     def states(self, name):
         """Returns `{version: None, or the reason why it is not served}` of a model."""
         with self._lock:
-            states = {key: None for key in self._loaded} | self._failed
+            states = dict.fromkeys(self._loaded) | self._failed
         return {version: reason for (model, version), reason in states.items() if model == name}
 
     def __len__(self):

@@ -28,7 +28,7 @@ from export import cli, folder
 from export.servable import LABELS, WARM_UP, Servable
 
 FORBIDDEN_OPS = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
-# Of the largest magnitude; float32 rounding is about a hundredth of it.
+# Of the largest magnitude; float32 rounding on a CPU is a hundredth of it.
 TOLERANCE = 1e-4
 
 
@@ -126,15 +126,16 @@ def _write_warm_up(path, name, net, labels):
 def _verify(path, net):
     """Loads the version as a server does and compares its answers with the net's own."""
     _check_graph(path)
-    servable = Servable(path)
+    servable = Servable(path, on_cpu=True)
     servable.warm_up()
     height, width = net.image_size
     pictures = np.random.default_rng(0).integers(0, 256, (2, height, width, 3), "uint8")
     images = pictures.astype("float32") / 255
     class_ids = np.arange(2, dtype="int32") % net.classes
     encoded = np.array([tf.io.encode_png(picture).numpy() for picture in pictures], object)
-    by_prediction = net.explain(images).numpy()
-    by_class = net.explain(images, class_ids).numpy()
+    with tf.device("CPU"):
+        by_prediction = net.explain(images).numpy()
+        by_class = net.explain(images, class_ids).numpy()
     for signature_name, inputs, expected in (
         ("serving_default", {"images": images}, by_prediction),
         ("serving_bytes", {"image_bytes": encoded}, by_prediction),

@@ -26,6 +26,7 @@ class Servable:
 
     Args:
         path: folder with `saved_model.pb` and `variables/`.
+        on_cpu: bool, whether to leave GPUs alone.
 
     Attributes:
         signatures: dict of signature name to `SignatureDef`.
@@ -34,13 +35,15 @@ class Servable:
         ValueError: if the folder is incomplete or does not load.
     """
 
-    def __init__(self, path):
+    def __init__(self, path, on_cpu=False):
         self.path = Path(path)
         for part in ("saved_model.pb", "variables/variables.index"):
             if not (self.path / part).is_file():
                 raise ValueError(f"{self.path} is no complete SavedModel: it has no {part}.")
         config = tf.compat.v1.ConfigProto()
         config.gpu_options.allow_growth = True
+        if on_cpu:
+            config.device_count["GPU"] = 0
         graph = tf.Graph()
         self._session = tf.compat.v1.Session(graph=graph, config=config)
         try:

@@ -1,0 +1,445 @@
+"""Servables: signatures against the NumPy oracle, refusals, publishing."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import keras
+import numpy as np
+import oracle
+import pytest
+import tensorflow as tf
+from conftest import as_oracle, set_weights
+from google.protobuf import text_format
+from tensorflow_serving.config import model_server_config_pb2
+
+from coda_keras import CoDANet, DAUConv2D, DynamicLinear
+from coda_keras.tf import signatures
+from export import cli, folder
+from export import package as packaging
+from export.package import package
+from export.servable import LABELS, Servable
+
+pytestmark = pytest.mark.tensorflow
+
+HEIGHT, WIDTH, CLASSES = 8, 7, 3
+NAMES = ["cat", "dog", "ship"]
+
+
+def tiny_net(seed=1, size=(HEIGHT, WIDTH), **kwargs):
+    layers = [DAUConv2D(4, 2, 3, strides=2, **kwargs), DAUConv2D(CLASSES, 4, 1, **kwargs)]
+    net = CoDANet(layers, temperature=2.0, image_size=size, **kwargs)
+    if net.built:
+        set_weights(net, np.random.default_rng(seed))
+    return net
+
+
+@pytest.fixture(scope="module")
+def net():
+    return tiny_net()
+
+
+@pytest.fixture(scope="module")
+def path(net, tmp_path_factory):
+    return package(net, tmp_path_factory.mktemp("servables"), "tiny", labels=NAMES)
+
+
+@pytest.fixture(scope="module")
+def servable(path):
+    return Servable(path)
+
+
+@pytest.fixture
+def pictures(rng):
+    return rng.integers(0, 256, (2, HEIGHT, WIDTH, 3), "uint8")
+
+
+def ask(servable, signature, **inputs):
+    protos = {name: tf.make_tensor_proto(value) for name, value in inputs.items()}
+    return servable.predict(signature, protos)
+
+
+def encoded(*pictures):
+    return [tf.io.encode_png(picture).numpy() for picture in pictures]
+
+
+def expected(net, picture, class_id=None):
+    """Logits, the class explained and its contributions, in float64 by plain loops."""
+    image = oracle.encode(picture / 255)
+    layers = [as_oracle(layer) for layer in net.body]
+    logits = oracle.logits(image, layers, net.temperature, net.logit_bias)
+    class_id = int(np.argmax(logits)) if class_id is None else class_id
+    weights = oracle.weights_of_logits(image, layers, net.temperature)[class_id]
+    return logits, class_id, weights * image
+
+
+def test_signatures_have_the_batch_first_everywhere(servable):
+    shapes = {
+        name: {
+            key: (tf.dtypes.as_dtype(info.dtype).name, [d.size for d in info.tensor_shape.dim])
+            for key, info in [*signature.inputs.items(), *signature.outputs.items()]
+        }
+        for name, signature in servable.signatures.items()
+    }
+    prediction = {
+        "logits": ("float32", [-1, CLASSES]),
+        "probabilities": ("float32", [-1, CLASSES]),
+        "class_ids": ("int32", [-1]),
+        "contribution_map": ("float32", [-1, HEIGHT, WIDTH]),
+    }
+    images = ("float32", [-1, HEIGHT, WIDTH, 3])
+    assert shapes == {
+        "serving_default": {"images": images, **prediction},
+        "serving_bytes": {"image_bytes": ("string", [-1]), **prediction},
+        "classify": {"images": images, **{k: prediction[k] for k in ("logits", "probabilities")}},
+        "explain": {
+            "images": images,
+            "class_ids": ("int32", [-1]),
+            "logits": prediction["logits"],
+            "contribution_map": prediction["contribution_map"],
+            "contributions": ("float32", [-1, HEIGHT, WIDTH, 6]),
+            "bias": ("float32", [-1]),
+            "residual": ("float32", [-1]),
+        },
+        "labels": {"class_ids": ("int32", [-1]), "labels": ("string", [-1])},
+    }
+
+
+@pytest.mark.parametrize("signature", ["serving_default", "serving_bytes"])
+def test_prediction_equals_the_oracle(servable, net, pictures, signature):
+    if signature == "serving_bytes":
+        outputs = ask(servable, signature, image_bytes=encoded(*pictures))
+    else:
+        outputs = ask(servable, signature, images=np.float32(pictures / 255))
+    for index, picture in enumerate(pictures):
+        logits, class_id, contributions = expected(net, picture)
+        np.testing.assert_allclose(outputs["logits"][index], logits, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(
+            outputs["probabilities"][index], 1 / (1 + np.exp(-logits)), rtol=1e-5
+        )
+        assert outputs["class_ids"][index] == class_id
+        np.testing.assert_allclose(
+            outputs["contribution_map"][index], contributions.sum(-1), rtol=1e-4, atol=1e-6
+        )
+
+
+def test_explain_equals_the_oracle_and_adds_up(servable, net, pictures):
+    class_ids = np.array([2, 0], "int32")
+    outputs = ask(servable, "explain", images=np.float32(pictures / 255), class_ids=class_ids)
+    for index, picture in enumerate(pictures):
+        logits, class_id, contributions = expected(net, picture, class_ids[index])
+        found = {name: values[index] for name, values in outputs.items()}
+        np.testing.assert_allclose(found["contributions"], contributions, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(
+            found["contribution_map"], contributions.sum(-1), rtol=1e-4, atol=1e-6
+        )
+        assert found["bias"] == np.float32(net.logit_bias)
+        total = found["bias"] + found["contributions"].sum() + found["residual"]
+        np.testing.assert_allclose(total, logits[class_id], rtol=1e-5, atol=1e-6)
+        assert abs(found["residual"]) < 1e-5
+
+
+def test_classify_and_labels(servable, net, pictures):
+    outputs = ask(servable, "classify", images=np.float32(pictures / 255))
+    for logits, picture in zip(outputs["logits"], pictures):
+        np.testing.assert_allclose(logits, expected(net, picture)[0], rtol=1e-5, atol=1e-6)
+    names = ask(servable, "labels", class_ids=np.array([2, 0, 2], "int32"))["labels"]
+    assert [name.decode() for name in names] == ["ship", "cat", "ship"]
+
+
+def test_jpeg_and_grey_and_transparent_images_are_decoded(servable, pictures):
+    grey = pictures[0, :, :, :1]
+    transparent = np.concatenate([pictures[0], grey], axis=-1)
+    jpeg = tf.io.encode_jpeg(pictures[1], quality=100).numpy()
+    found = ask(servable, "serving_bytes", image_bytes=[*encoded(grey, transparent), jpeg])
+    decoded = tf.io.decode_jpeg(jpeg).numpy()
+    as_images = np.stack([np.repeat(grey, 3, -1), pictures[0], decoded])
+    direct = ask(servable, "serving_default", images=np.float32(as_images) / 255)
+    np.testing.assert_allclose(found["logits"], direct["logits"], rtol=1e-5, atol=1e-6)
+
+
+def refusals():
+    image = np.full((1, HEIGHT, WIDTH, 3), 0.5, "float32")
+    nan, negative, bright = image.copy(), image.copy(), image.copy()
+    nan[0, 3, 2, 1], negative[0, 0, 0, 0], bright[0, -1, -1, -1] = np.nan, -0.001, 1.01
+    picture = np.zeros((HEIGHT, WIDTH, 3), "uint8")
+    png, other_size, transposed = encoded(picture, picture[1:], picture.transpose(1, 0, 2))
+    ids = np.zeros(1, "int32")
+    yield "serving_default", {"images": nan}, "1 of them NaN"
+    yield "classify", {"images": negative}, "from -0.001 to 0.5"
+    yield "explain", {"images": bright, "class_ids": ids}, "from 0.5 to 1.01"
+    yield "serving_default", {"images": 255 * image}, "all values in [0, 1]"
+    yield "serving_default", {"images": image[:0]}, "at least one image"
+    yield "explain", {"images": image, "class_ids": ids - 1}, "from 0 to 2. Received [-1]"
+    yield "explain", {"images": image, "class_ids": ids + 3}, "from 0 to 2. Received [3]"
+    yield "explain", {"images": image, "class_ids": ids[:0]}, "1 images and 0 class ids"
+    yield "labels", {"class_ids": ids + 3}, "from 0 to 2. Received [3]"
+    yield "serving_bytes", {"image_bytes": [b"no image"]}, "Unknown image file format"
+    yield "serving_bytes", {"image_bytes": [b""]}, "Input is empty"
+    yield "serving_bytes", {"image_bytes": [png, png[: len(png) // 2]]}, "Invalid PNG"
+    yield "serving_bytes", {"image_bytes": [png, other_size]}, "8x7 pixels"
+    yield "serving_bytes", {"image_bytes": [transposed]}, "Received 7x8"
+    yield "serving_bytes", {"image_bytes": np.array([], object)}, "at least one encoded image"
+
+
+@pytest.mark.parametrize("signature, inputs, sentence", list(refusals()))
+def test_bad_values_are_refused_with_a_sentence(servable, signature, inputs, sentence):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=re.escape(sentence)):
+        ask(servable, signature, **inputs)
+
+
+def test_a_single_output_does_not_skip_the_checks(servable):
+    image = np.full((1, HEIGHT, WIDTH, 3), np.nan, "float32")
+    protos = {
+        "images": tf.make_tensor_proto(image),
+        "class_ids": tf.make_tensor_proto(np.zeros(1, "int32")),
+    }
+    for output in servable.signatures["explain"].outputs:
+        with pytest.raises(tf.errors.InvalidArgumentError, match="none of them NaN"):
+            servable.predict("explain", protos, [output])
+
+
+def wrong_shapes():
+    image = np.full((1, HEIGHT, WIDTH, 3), 0.5, "float32")
+    ids = np.zeros(1, "int32")
+    yield "serving_default", {"images": image[0]}
+    yield "serving_default", {"images": image[None]}
+    yield "serving_default", {"images": image[:, 1:]}
+    yield "classify", {"images": image[..., :2]}
+    yield "classify", {"images": image.transpose(0, 2, 1, 3)}
+    yield "explain", {"images": image, "class_ids": ids[0]}
+    yield "explain", {"images": image, "class_ids": ids[None]}
+    yield "serving_bytes", {"image_bytes": [[b"no image"]]}
+
+
+def test_the_c_library_answers_and_refuses_as_well(servable, path, net, pictures):
+    # Servers check no shape before the graph does; here nothing does it for them either.
+    good = [
+        ("serving_default", {"images": np.float32(pictures / 255)}),
+        ("serving_bytes", {"image_bytes": encoded(*pictures)}),
+    ]
+    bad = [*((signature, inputs) for signature, inputs, _ in refusals()), *wrong_shapes()]
+    requests = []
+    for signature, inputs in [*good, *bad]:
+        definition = servable.signatures[signature]
+        output = "labels" if signature == "labels" else "logits"
+        feeds = {}
+        for name, values in inputs.items():
+            values, dtype = np.asarray(values), definition.inputs[name].dtype
+            flat = values.ravel().tolist()
+            flat = [value.hex() for value in flat] if dtype == tf.string else flat
+            feeds[definition.inputs[name].name] = [dtype, values.shape, flat]
+        requests.append([feeds, definition.outputs[output].name])
+    command = [
+        sys.executable,
+        Path(__file__).with_name("c_library.py"),
+        tf.sysconfig.get_lib(),
+        path,
+    ]
+    done = subprocess.run(
+        command, input=json.dumps(requests), capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    answers = json.loads(done.stdout)
+    assert len(answers) == len(requests)
+    for code, _, shape, values in answers[: len(good)]:
+        assert (code, shape) == (0, [2, CLASSES])
+        for logits, picture in zip(np.reshape(values, shape), pictures):
+            np.testing.assert_allclose(logits, expected(net, picture)[0], rtol=1e-5, atol=1e-6)
+    for (code, message, *_), (_, inputs) in zip(answers[len(good) :], bad):
+        assert code == tf.errors.INVALID_ARGUMENT, inputs
+        assert message
+
+
+def test_session_checks_of_what_the_signature_says(servable):
+    image = np.full((1, HEIGHT, WIDTH, 3), 0.5, "float32")
+    refused = tf.errors.InvalidArgumentError
+    for signature, inputs in wrong_shapes():
+        with pytest.raises(refused, match="must have shape"):
+            ask(servable, signature, **inputs)
+    with pytest.raises(refused, match="must be float32"):
+        ask(servable, "classify", images=image.astype("float64"))
+    with pytest.raises(refused, match="missing: class_ids"):
+        ask(servable, "explain", images=image)
+    with pytest.raises(refused, match="unknown: pictures"):
+        ask(servable, "classify", images=image, pictures=image)
+    proto = {"images": tf.make_tensor_proto(image)}
+    with pytest.raises(refused, match="unknown: maps"):
+        servable.predict("classify", proto, ["maps"])
+    with pytest.raises(tf.errors.FailedPreconditionError, match="regress"):
+        servable.predict("regress", proto)
+    proto["images"].tensor_shape.dim[0].size = 10**12
+    with pytest.raises(refused, match="too large"):
+        servable.predict("classify", proto)
+    proto["images"].tensor_shape.dim[0].size = 5
+    with pytest.raises(refused, match="does not hold"):
+        servable.predict("classify", proto)
+    proto = {"images": tf.make_tensor_proto(image)}
+    assert list(servable.predict("classify", proto, ["logits"])) == ["logits"]
+
+
+@pytest.mark.parametrize("dtype", ["mixed_bfloat16", "float64"])
+def test_servables_are_float32_whatever_the_net_was_trained_in(dtype, tmp_path, pictures):
+    net = tiny_net(dtype=dtype)
+    servable = Servable(package(net, tmp_path, "tiny"))
+    images, class_ids = np.float32(pictures / 255), np.zeros(2, "int32")
+    outputs = ask(servable, "explain", images=images, class_ids=class_ids)
+    assert {values.dtype for values in outputs.values()} == {np.dtype("float32")}
+    for index, picture in enumerate(pictures):
+        logits, _, contributions = expected(net, picture, 0)
+        np.testing.assert_allclose(outputs["logits"][index], logits, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(
+            outputs["contributions"][index], contributions, rtol=1e-4, atol=1e-6
+        )
+
+
+def test_weights_are_stored_once(tmp_path):
+    net = CoDANet([DAUConv2D(16, 32, 3), DAUConv2D(CLASSES, 32, 3)], image_size=8)
+    path = package(net, tmp_path, "wide")
+    stored = sum(file.stat().st_size for file in (path / "variables").iterdir())
+    weights = 4 * net.count_params()
+    assert weights < stored < 1.1 * weights
+    assert (path / "saved_model.pb").stat().st_size < 10**6
+
+
+def test_versions_count_up_and_are_never_overwritten(net, tmp_path):
+    assert package(net, tmp_path, "tiny") == tmp_path / "tiny" / "1"
+    assert package(net, tmp_path, "tiny", version=7) == tmp_path / "tiny" / "7"
+    graph = tmp_path / "tiny" / "7" / "saved_model.pb"
+    before = graph.read_bytes()
+    with pytest.raises(ValueError, match="never overwritten"):
+        package(net, tmp_path, "tiny", version=7)
+    assert graph.read_bytes() == before
+    assert package(net, tmp_path, "tiny").name == "8"
+    assert sorted(p.name for p in (tmp_path / "tiny").iterdir()) == ["1", "7", "8"]
+
+
+def test_a_version_taken_meanwhile_is_not_replaced(tmp_path, monkeypatch):
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "saved_model.pb").write_text("theirs")
+    (tmp_path / ".tmp-x").mkdir()
+    (tmp_path / ".tmp-x" / "saved_model.pb").write_text("ours")
+    answers = iter([{}, {1: tmp_path / "1"}])
+    monkeypatch.setattr(folder, "versions", lambda base: next(answers))
+    assert packaging._publish(tmp_path / ".tmp-x", tmp_path, None) == tmp_path / "2"
+    assert (tmp_path / "1" / "saved_model.pb").read_text() == "theirs"
+    assert (tmp_path / "2" / "saved_model.pb").read_text() == "ours"
+
+
+class Fault(DynamicLinear):
+    """A layer that passes its input on, in a way that servers do not run or that lies."""
+
+    def __init__(self, kind, **kwargs):
+        super().__init__(**kwargs)
+        self.kind = kind
+
+    def linearize(self, inputs):
+        if self.kind == "python":
+            shape = inputs.shape
+            inputs = tf.py_function(lambda x: x, [inputs], inputs.dtype)
+            inputs.set_shape(shape)
+        elif self.kind == "xla":
+            inputs = tf.function(tf.identity, jit_compile=True)(inputs)
+        elif not tf.executing_eagerly():
+            inputs = 1.1 * inputs
+        return inputs, lambda cotangent: cotangent
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "kind": self.kind}
+
+
+@pytest.mark.parametrize(
+    "kind, sentence",
+    [("python", "EagerPyFunc"), ("xla", "jit_compile"), ("lie", "does not answer as the net")],
+)
+def test_a_servable_that_would_not_serve_is_not_published(kind, sentence, tmp_path):
+    keras.saving.register_keras_serializable("test_export")(Fault)
+    net = CoDANet([Fault(kind), DAUConv2D(CLASSES, 2, 3)], temperature=1.0, image_size=6)
+    with pytest.raises(ValueError, match=sentence):
+        package(net, tmp_path, "faulty")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_arguments_that_do_not_fit(net, tmp_path):
+    for arguments, sentence in [
+        ({"name": "a/b"}, "model name"),
+        ({"name": ".hidden"}, "model name"),
+        ({"version": 0}, "positive integer"),
+        ({"labels": ["cat", "dog"]}, "Expected 3 different labels"),
+        ({"labels": ["cat", "dog", "cat"]}, "of them 2 different"),
+        ({"model": tmp_path / "none.keras"}, "no model file"),
+        ({"model": keras.Sequential()}, "Expected a CoDANet. Received: Sequential"),
+        ({"model": tiny_net(size=None)}, "no weights yet"),
+    ]:
+        with pytest.raises(ValueError, match=sentence):
+            package(**{"model": net, "out": tmp_path, "name": "tiny", **arguments})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_image_size_is_the_nets_own_or_given(tmp_path):
+    net = tiny_net(size=None)
+    net(np.zeros((1, 5, 6, 3), "float32"))
+    with pytest.raises(ValueError, match="image_size"):
+        signatures.float32_copy(net)
+    servable = Servable(package(net, tmp_path, "tiny", image_size=(5, 6)))
+    image = np.full((1, 5, 6, 3), 0.5, "float32")
+    assert ask(servable, "serving_default", images=image)["contribution_map"].shape == (1, 5, 6)
+
+
+def test_files_for_the_stock_server(tmp_path):
+    for version in ("one/1", "two/3", "two/12", "no_version/.tmp-1", "none"):
+        (tmp_path / version).mkdir(parents=True)
+    (tmp_path / "compose.yaml").write_text("mine")
+    folder.write_server_files(tmp_path)
+    config = text_format.Parse(
+        (tmp_path / "models.config").read_text(), model_server_config_pb2.ModelServerConfig()
+    )
+    models = config.model_config_list.config
+    assert [(m.name, m.base_path) for m in models] == [
+        ("one", "/models/one"),
+        ("two", "/models/two"),
+    ]
+    assert all(m.model_version_policy.HasField("all") for m in models)
+    assert (tmp_path / "compose.yaml").read_text() == "mine"
+    batching = (tmp_path / "batching_parameters.txt").read_text()
+    largest = re.search(r"max_batch_size \{ value: (\d+) \}", batching)[1]
+    assert re.findall(r"allowed_batch_sizes: (\d+)", batching)[-1] == largest
+    compose = (folder.DEPLOY / "compose.yaml").read_text()
+    for name in re.findall(r"/models/([\w.]+)\n", compose):
+        assert (tmp_path / name).is_file()
+
+
+def test_labels_lie_beside_the_model(path):
+    assert (path / LABELS).read_text().split() == NAMES
+
+
+def run(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["package.py", *map(str, arguments)])
+    cli.run(packaging.main)
+
+
+def test_command(net, tmp_path, monkeypatch, capsys):
+    net.save(tmp_path / "model.keras")
+    (tmp_path / "labels.txt").write_text("\n".join(NAMES))
+    common = ["--model", tmp_path / "model.keras", "--out", tmp_path / "out", "--name", "tiny"]
+    run(monkeypatch, *common, "--version", 3, "--labels", tmp_path / "labels.txt")
+    written = Path(capsys.readouterr().out.strip())
+    assert written == tmp_path / "out" / "tiny" / "3"
+    assert Servable(written).warm_up() == 5
+    for arguments in (
+        [*common, "--version", 3],
+        [*common, "--labels", tmp_path / "none.txt"],
+        [*common, "--bogus"],
+        common[2:],
+    ):
+        with pytest.raises(SystemExit) as end:
+            run(monkeypatch, *arguments)
+        assert end.value.code == 2
+        assert capsys.readouterr().err.count("\n") == 1

@@ -1,0 +1,461 @@
+"""Serving over gRPC: the server's answers and refusals, its start and end, and the client."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent import futures
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import grpc
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
+
+from coda_keras import CoDANet, DAUConv2D
+from export import cli, client
+from export.package import package
+
+pytestmark = pytest.mark.tensorflow
+
+HEIGHT, WIDTH, CLASSES = 8, 7, 3
+NAMES = ["cat", "dog", "ship"]
+CODE = grpc.StatusCode
+
+
+def tiny_net(seed):
+    keras.utils.set_random_seed(seed)
+    layers = [DAUConv2D(4, 2, 3, strides=2), DAUConv2D(CLASSES, 4, 1)]
+    return CoDANet(layers, temperature=0.1, image_size=(HEIGHT, WIDTH))
+
+
+class Server:
+    """`export/serve.py` in a process of its own."""
+
+    def __init__(self, models, *arguments, env=None):
+        command = [sys.executable, "export/serve.py", "--models", str(models), "--port", "0"]
+        self.process = subprocess.Popen(
+            [*command, *arguments],
+            cwd=ROOT,
+            env={**os.environ, **(env or {})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        # Otherwise a full pipe would stop the server.
+        self.errors = []
+        threading.Thread(target=lambda: self.errors.extend(self.process.stderr)).start()
+        self.line = self.process.stdout.readline()
+        self.address = self.line.split()[-1] if self.line else None
+
+    def end(self, number=signal.SIGTERM):
+        self.process.send_signal(number)
+        return self.process.wait(timeout=30)
+
+
+@pytest.fixture(scope="module")
+def nets():
+    return {("tiny", 1): tiny_net(1), ("tiny", 2): tiny_net(2), ("other", 5): tiny_net(3)}
+
+
+@pytest.fixture(scope="module")
+def models(nets, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("servables")
+    for (name, version), net in nets.items():
+        package(net, folder, name, version, labels=NAMES if name == "tiny" else None)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(models):
+    server = Server(models, "--poll", "0.2")
+    yield server
+    server.end()
+
+
+@pytest.fixture(scope="module")
+def channel(server):
+    options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+    with grpc.insecure_channel(server.address, options) as channel:
+        yield channel
+
+
+@pytest.fixture
+def predict(channel):
+    stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+
+    def call(inputs, signature="", outputs=(), timeout=60, **spec):
+        request = predict_pb2.PredictRequest(output_filter=outputs)
+        request.model_spec.signature_name = signature
+        request.model_spec.name = spec.get("name", "tiny")
+        if "version" in spec:
+            request.model_spec.version.value = spec["version"]
+        if "label" in spec:
+            request.model_spec.version_label = spec["label"]
+        for name, values in inputs.items():
+            request.inputs[name].CopyFrom(tf.make_tensor_proto(values))
+        return stub.Predict(request, timeout=timeout)
+
+    return call
+
+
+@pytest.fixture
+def images(rng):
+    return rng.random((2, HEIGHT, WIDTH, 3), "float32")
+
+
+def arrays(response):
+    return {name: tf.make_ndarray(proto) for name, proto in response.outputs.items()}
+
+
+def refusal(call, *arguments, **keywords):
+    with pytest.raises(grpc.RpcError) as error:
+        call(*arguments, **keywords)
+    assert "\n" not in error.value.details()
+    return error.value.code(), error.value.details()
+
+
+def test_it_says_where_it_serves(server):
+    assert re.fullmatch(r"serving \S+ on 127\.0\.0\.1:\d+\n", server.line)
+
+
+def test_every_model_and_version_answers_as_its_net(predict, nets, images):
+    for (name, version), net in nets.items():
+        response = predict({"images": images}, name=name, version=version)
+        outputs, expected = arrays(response), net.explain(images).numpy()
+        for field in ("logits", "class_ids", "contribution_map"):
+            np.testing.assert_allclose(
+                outputs[field], getattr(expected, field), rtol=1e-4, atol=1e-5
+            )
+        spec = response.model_spec
+        assert (spec.name, spec.version.value) == (name, version)
+        assert spec.signature_name == "serving_default"
+
+
+def test_the_latest_version_is_the_default(predict, nets, images):
+    response = predict({"images": images})
+    assert response.model_spec.version.value == 2
+    expected = np.asarray(nets["tiny", 2](images))
+    np.testing.assert_allclose(arrays(response)["logits"], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_output_filter(predict, images):
+    response = predict({"images": images}, outputs=["class_ids", "logits"])
+    assert set(response.outputs) == {"class_ids", "logits"}
+
+
+def test_refusals_have_the_stock_servers_codes(predict, images):
+    good = {"images": images}
+    for arguments, code, sentence in [
+        (({"images": 2 * images},), CODE.INVALID_ARGUMENT, "in [0, 1]"),
+        (({"images": images * np.nan},), CODE.INVALID_ARGUMENT, "NaN"),
+        (({"images": images[0]},), CODE.INVALID_ARGUMENT, "must have shape (?, 8, 7, 3)"),
+        (({"images": images[:, 1:]},), CODE.INVALID_ARGUMENT, "must have shape (?, 8, 7, 3)"),
+        (({"images": images.astype("float64")},), CODE.INVALID_ARGUMENT, "must be float32"),
+        (({},), CODE.INVALID_ARGUMENT, "missing: images"),
+        (({"pictures": images},), CODE.INVALID_ARGUMENT, "unknown: pictures"),
+        ((good, "explain"), CODE.INVALID_ARGUMENT, "missing: class_ids"),
+        ((good, "", ["maps"]), CODE.INVALID_ARGUMENT, "unknown: maps"),
+        ((good, "regress"), CODE.FAILED_PRECONDITION, '"regress" not found'),
+        (({"image_bytes": [b"x"]}, "serving_bytes"), CODE.INVALID_ARGUMENT, "image file format"),
+    ]:
+        found, details = refusal(predict, *arguments)
+        assert (found, sentence in details) == (code, True), details
+    for spec, code, sentence in [
+        ({"name": "lion"}, CODE.NOT_FOUND, "no model 'lion'"),
+        ({"version": 3}, CODE.NOT_FOUND, "no version 3 of model 'tiny'"),
+        ({"name": ""}, CODE.INVALID_ARGUMENT, "has no name"),
+        ({"label": "stable"}, CODE.INVALID_ARGUMENT, "label: 'stable'"),
+    ]:
+        found, details = refusal(predict, good, **spec)
+        assert (found, sentence in details) == (code, True), details
+    assert arrays(predict(good))["logits"].shape == (2, CLASSES)
+
+
+def test_a_deadline_ends_the_wait(predict, images):
+    code, _ = refusal(predict, {"images": np.repeat(images, 200, 0)}, timeout=0.001)
+    assert code == CODE.DEADLINE_EXCEEDED
+
+
+def test_messages_may_be_larger_than_four_mebibytes(predict, images):
+    many = np.tile(images, (4000, 1, 1, 1))
+    assert many.nbytes > 5 * 2**20
+    found = arrays(predict({"images": many}))["contribution_map"]
+    np.testing.assert_allclose(found[-2:], found[:2], rtol=1e-3, atol=1e-5)
+
+
+def test_concurrent_requests_get_their_own_answers(predict, nets, rng):
+    batches = rng.random((24, 1, HEIGHT, WIDTH, 3), "float32")
+
+    def ask(batch):
+        return arrays(predict({"images": batch}, "classify", version=1))["logits"]
+
+    with futures.ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(ask, batches))
+    expected = np.asarray(nets["tiny", 1](batches[:, 0]))
+    np.testing.assert_allclose(np.concatenate(found), expected, rtol=1e-4, atol=1e-5)
+
+
+def metadata(channel, name, *fields):
+    stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+    request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=fields)
+    request.model_spec.name = name
+    return stub.GetModelMetadata(request)
+
+
+def test_metadata(channel):
+    response = metadata(channel, "tiny", "signature_def")
+    signatures = get_model_metadata_pb2.SignatureDefMap()
+    response.metadata["signature_def"].Unpack(signatures)
+    assert set(signatures.signature_def) == {
+        "serving_default",
+        "serving_bytes",
+        "classify",
+        "explain",
+        "labels",
+    }
+    images = signatures.signature_def["classify"].inputs["images"]
+    assert [dim.size for dim in images.tensor_shape.dim] == [-1, HEIGHT, WIDTH, 3]
+    assert response.model_spec.version.value == 2
+    assert refusal(metadata, channel, "tiny")[0] == CODE.INVALID_ARGUMENT
+    assert refusal(metadata, channel, "tiny", "weights")[0] == CODE.INVALID_ARGUMENT
+    assert refusal(metadata, channel, "lion", "signature_def")[0] == CODE.NOT_FOUND
+
+
+def status(channel, name, version=None):
+    request = get_model_status_pb2.GetModelStatusRequest()
+    request.model_spec.name = name
+    if version is not None:
+        request.model_spec.version.value = version
+    answer = model_service_pb2_grpc.ModelServiceStub(channel).GetModelStatus(request)
+    return {state.version: state for state in answer.model_version_status}
+
+
+def eventually(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+AVAILABLE, END = 30, 50
+
+
+def test_status(channel):
+    assert {v: s.state for v, s in status(channel, "tiny").items()} == {1: AVAILABLE, 2: AVAILABLE}
+    assert list(status(channel, "tiny", 1)) == [1]
+    assert refusal(status, channel, "tiny", 9)[0] == CODE.NOT_FOUND
+    assert refusal(status, channel, "lion")[0] == CODE.NOT_FOUND
+
+
+def test_versions_come_and_go_while_it_serves(channel, predict, server, models, images):
+    base = models / "other"
+    # Half a version must not take the place of the good one.
+    (base / "8").mkdir()
+    shutil.copy(base / "5" / "saved_model.pb", base / "8")
+    eventually(lambda: 8 in status(channel, "other"))
+    incomplete = status(channel, "other")[8]
+    assert incomplete.state == END
+    assert "variables.index" in incomplete.status.error_message
+    assert predict({"images": images}, name="other").model_spec.version.value == 5
+    shutil.rmtree(base / "8")
+    assert package(tiny_net(4), models, "other").name == "9"
+    eventually(lambda: set(status(channel, "other")) == {5, 9})
+    assert predict({"images": images}, name="other").model_spec.version.value == 9
+    shutil.rmtree(base / "9")
+    eventually(lambda: set(status(channel, "other")) == {5})
+    assert predict({"images": images}, name="other").model_spec.version.value == 5
+    assert sum("not served" in line for line in server.errors) == 1
+
+
+@pytest.fixture
+def files(tmp_path, rng):
+    """A PNG and a JPEG of the right size, a larger picture and no picture."""
+    right = rng.integers(0, 256, (HEIGHT, WIDTH, 3), "uint8")
+    large = rng.integers(0, 256, (30, 40, 3), "uint8")
+    (tmp_path / "b").mkdir()
+    Image.fromarray(right).save(tmp_path / "a.png")
+    Image.fromarray(right).save(tmp_path / "b" / "a.jpg", quality=95)
+    Image.fromarray(large).save(tmp_path / "large.png")
+    (tmp_path / "text.png").write_text("no picture")
+    return tmp_path
+
+
+@pytest.fixture
+def run_client(server, files, monkeypatch):
+    def run(*arguments, model="tiny"):
+        common = ["--server", server.address, "--model", model, "--out", files / "maps"]
+        monkeypatch.setattr(sys, "argv", ["client.py", *map(str, [*common, *arguments])])
+        cli.run(client.main)
+
+    return run
+
+
+def test_client_prints_classes_and_saves_maps(run_client, files, nets, capsys):
+    run_client(files / "a.png", files / "b" / "a.jpg")
+    lines = capsys.readouterr().out.splitlines()
+    image = np.asarray(Image.open(files / "a.png"), "float32")[None] / 255
+    logits = np.asarray(nets["tiny", 2](image))[0]
+    best = int(np.argmax(logits))
+    probability = 1 / (1 + np.exp(-logits[best]))
+    first = f"{files / 'a.png'}: {NAMES[best]} {probability:.3f} (logit {logits[best]:.2f}), "
+    assert lines[0].startswith(first)
+    assert lines[0].endswith(f"why {NAMES[best]}: {files / 'maps' / 'a.png'}")
+    assert len(lines) == 2
+    for name in ("a.png", "a-2.png"):
+        with Image.open(files / "maps" / name) as picture:
+            assert picture.width > picture.height > 100
+
+
+def test_client_explains_a_class_by_number_or_name(run_client, files, nets, capsys):
+    image = np.asarray(Image.open(files / "a.png"), "float32")[None] / 255
+    logits = np.asarray(nets["tiny", 1](image))[0]
+    for chosen in (["--class-id", 2], ["--class-name", "ship"]):
+        run_client("--version", 1, "--top", 1, *chosen, files / "a.png")
+        line = capsys.readouterr().out
+        assert "why ship: " in line
+        assert f"(logit {logits.max():.2f})" in line
+
+
+def test_client_maps_are_the_servers(server, files, nets):
+    image, encoded = client.open_image(files / "a.png", HEIGHT, WIDTH, resize=False)
+    with client.Client(server.address, "tiny") as connection:
+        outputs, best = client.ask(connection, image, encoded)
+        chosen, _ = client.ask(connection, image, encoded, class_id=1)
+    values = np.asarray(image, "float32")[None] / 255
+    expected = nets["tiny", 2].explain(values, np.array([best])).numpy().contribution_map
+    np.testing.assert_allclose(outputs["contribution_map"], expected, rtol=1e-4, atol=1e-5)
+    expected = nets["tiny", 2].explain(values, np.array([1])).numpy().contribution_map
+    np.testing.assert_allclose(chosen["contribution_map"], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_client_resizes_only_if_asked(run_client, files, capsys):
+    run_client("--resize", files / "large.png")
+    assert "large.png" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as end:
+        run_client(files / "large.png")
+    assert end.value.code == 2
+    error = capsys.readouterr().err
+    assert "40x30 pixels" in error
+    assert "7x8" in error
+    assert "--resize" in error
+
+
+def test_client_without_labels_or_with_its_own(run_client, files, capsys):
+    (files / "labels.txt").write_text("x\ny\nz\n")
+    run_client(files / "a.png", model="other")
+    assert re.search(r"why [012]: ", capsys.readouterr().out)
+    run_client("--labels", files / "labels.txt", files / "a.png", model="other")
+    assert re.search(r"why [xyz]: ", capsys.readouterr().out)
+
+
+def test_client_errors_are_one_line(run_client, files, capsys):
+    (files / "labels.txt").write_text("x\n")
+    for arguments, sentence in [
+        ([files / "none.png"], "no image file"),
+        ([files / "text.png"], "no image this program can read"),
+        (["--class-id", 3, files / "a.png"], "INVALID_ARGUMENT: Expected class ids from 0 to 2"),
+        (["--class-name", "lion", files / "a.png"], "cat, dog, ship"),
+        (["--version", 4, files / "a.png"], "NOT_FOUND"),
+        (["--labels", files / "labels.txt", files / "a.png"], "1 lines"),
+        (["--server", "localhost:1", files / "a.png"], "UNAVAILABLE"),
+        (["--bogus", files / "a.png"], "--bogus"),
+    ]:
+        with pytest.raises(SystemExit) as end:
+            run_client(*arguments)
+        error = capsys.readouterr().err
+        assert (end.value.code, error.count("\n")) == (2, 1), error
+        assert sentence in error
+
+
+def serve_once(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "export/serve.py", *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_server_errors(models, server, tmp_path):
+    empty = serve_once("--models", tmp_path)
+    assert empty.returncode == 2
+    assert empty.stderr.count("\n") == 1
+    assert "no servable" in empty.stderr
+    assert serve_once("--models", models, "--port", 70000).returncode == 2
+    taken = serve_once("--models", models, "--port", server.address.split(":")[1])
+    assert taken.returncode == 2
+    assert "is the port taken?" in taken.stderr.splitlines()[-1]
+
+
+STAND_IN = """#!{python}
+import sys, threading
+sys.path.insert(0, {root!r})
+from google.protobuf import text_format
+from tensorflow_serving.config import model_server_config_pb2
+from export import embedded
+from export.catalogue import Catalogue
+
+flags = dict(flag[2:].split("=") for flag in sys.argv[1:])
+assert flags.pop("port") == "0"
+config = text_format.Parse(
+    open(flags["model_config_file"]).read(), model_server_config_pb2.ModelServerConfig()
+)
+(root,) = {{model.base_path.rsplit("/", 1)[0] for model in config.model_config_list.config}}
+catalogue = Catalogue(root)
+catalogue.refresh()
+server, _ = embedded.start(catalogue, "unix:" + flags["grpc_socket_path"], 2)
+threading.Event().wait()
+"""
+
+
+def test_the_stock_server_is_used_where_it_is_installed(models, images, nets, tmp_path):
+    binary = tmp_path / "tensorflow_model_server"
+    binary.write_text(STAND_IN.format(python=sys.executable, root=str(ROOT)))
+    binary.chmod(0o755)
+    server = Server(models, env={"PATH": f"{tmp_path}:{os.environ['PATH']}"})
+    try:
+        with client.Client(server.address, "tiny", timeout=60) as connection:
+            many = np.tile(images, (4000, 1, 1, 1))
+            found = connection.predict("classify", {"images": many}, ["logits"])["logits"]
+        expected = np.asarray(nets["tiny", 2](images))
+        np.testing.assert_allclose(found[:2], expected, rtol=1e-4, atol=1e-5)
+        assert server.address.startswith("127.0.0.1:")
+    finally:
+        assert server.end(signal.SIGINT) == 0
+
+
+def test_a_stock_server_that_fails_is_reported(models, tmp_path):
+    binary = tmp_path / "tensorflow_model_server"
+    binary.write_text("#!/bin/sh\nexit 3\n")
+    binary.chmod(0o755)
+    failed = serve_once("--models", models, "--port", 0, PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert failed.returncode == 2
+    assert failed.stderr.count("\n") == 1
+    assert "exit code 3" in failed.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_cleanly(models, number, tmp_path):
+    shutil.copytree(models / "other" / "5", tmp_path / "other" / "5")
+    server = Server(tmp_path)
+    assert server.end(number) == 0
+    assert not any("Traceback" in line for line in server.errors)
