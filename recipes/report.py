@@ -1,0 +1,125 @@
+"""What every training recipe leaves behind: accuracy, completeness, pictures, a servable."""
+
+import os
+import platform
+import sys
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from coda_keras import explain_dataset
+from coda_keras.plotting import gallery, most_confident, save_figure
+from coda_keras.tf.checkpoints import write_json
+from coda_keras.tf.data import test_batches
+from export.package import package
+
+PACKAGES = ("tensorflow", "keras", "keras-cv", "tensorflow-datasets", "numpy")
+
+
+def conclude(args, run, net, data, history, name, note=None):
+    """Tests the trained net on every test image and writes the results into the run's folder.
+
+    `metrics.json` comes last: it marks the run as finished.
+
+    Args:
+        args: the parsed flags.
+        run: folder of the run.
+        net: the trained `CoDANet`.
+        data: `ImageData`.
+        history: logs of the epochs.
+        name: name of the servable.
+        note: a sentence on the data, to stand beside every number.
+    """
+    batches = test_batches(data.test_images, data.test_labels, 250)
+    parts = [
+        (part.logits, part.residual)
+        for part in explain_dataset(net, batches, fields=("logits", "residual"))
+    ]
+    logits, residual = (np.concatenate(values) for values in zip(*parts))
+    accuracy = float(np.mean(np.argmax(logits, axis=-1) == data.test_labels))
+
+    picture = draw_gallery(net, data, logits)
+    save_figure(picture, run / "gallery.png")
+    save_examples(run / "examples", data)
+    servable = package(net, run / "servables", name, labels=data.class_names)
+
+    metrics = {
+        "test_accuracy": accuracy,
+        "test_images": len(logits),
+        "completeness_error": float(np.max(np.abs(residual) / np.abs(logits).max(axis=-1))),
+        "parameters": net.count_params(),
+        "training_seconds": sum(epoch["seconds"] for epoch in history),
+        "arguments": {key: _plain(value) for key, value in vars(args).items()},
+        "command": " ".join(["python", *sys.argv]),
+        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "versions": {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
+        "hardware": hardware(),
+        "history": history,
+    }
+    if note:
+        metrics["note"] = note
+    write_json(run / "metrics.json", metrics)
+
+    print(f"test accuracy       {accuracy:.4f} on {len(logits)} images")
+    if note:
+        print(f"                    ({note})")
+    print(f"completeness error  {metrics['completeness_error']:.1e} of the largest logit")
+    print(f"model               {run / 'model.keras'}")
+    print(f"contribution maps   {run / 'gallery.png'}")
+    print(f"servable            {servable}")
+    print(f"all numbers         {run / 'metrics.json'}")
+
+
+def draw_gallery(net, data, logits, per_class=2):
+    """The most confident correctly classified test images of each class with their maps."""
+    chosen = most_confident(logits, data.test_labels, per_class)
+    if not len(chosen):
+        # A net that has not learned anything yet still shows what it looks at.
+        chosen = np.arange(min(len(logits), 8))
+    labels = np.argmax(logits[chosen], axis=-1)
+    images = data.test_images[chosen].astype("float32") / 255.0
+    explanation = net.explain(images, labels).numpy()
+    confidence = 1 / (1 + np.exp(-logits[chosen, labels]))
+    titles = [f"{data.class_names[label]}, {p:.2f}" for label, p in zip(labels, confidence)]
+    return gallery(images, explanation.contribution_map, titles)
+
+
+def save_examples(folder, data):
+    """Writes the first test image of each class as PNG, to send to a server."""
+    folder.mkdir(exist_ok=True)
+    for label, name in enumerate(data.class_names):
+        (indices,) = np.nonzero(data.test_labels == label)
+        for index in indices[:1]:
+            Image.fromarray(data.test_images[index]).save(folder / f"{name}-{index}.png")
+
+
+def hardware():
+    """Describes the machine: processor, logical cores, GPUs."""
+    gpus = tf.config.list_physical_devices("GPU")
+    details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
+    return {
+        "processor": _processor(),
+        "cores": _cores(),
+        "gpus": [detail.get("device_name", "unknown") for detail in details],
+    }
+
+
+def _processor():
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if "model name" in line)
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _cores():
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count()
+
+
+def _plain(value):
+    return value if isinstance(value, (int, float, str, type(None))) else str(value)
