@@ -18,6 +18,7 @@ command is given again.
 from pathlib import Path
 
 import experiment
+import report
 
 from coda_keras import CoDANet
 from coda_keras.tf.augmentation import flip_and_crop, rand_augment
@@ -52,6 +53,7 @@ def main():
         )
 
     net, history = experiment.train(args, run, strategy, build, data, augment)
+    report.conclude(args, run, net, data, history, name="coda")
 
 
 if __name__ == "__main__":

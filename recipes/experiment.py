@@ -7,16 +7,20 @@ import os
 import sys
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["KERAS_BACKEND"] = "tensorflow"
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import keras
 import tensorflow as tf
 
-from coda_keras import PRESETS, OneVsAllAccuracy, OneVsAllCrossentropy
+from coda_keras import PRESETS, CoDANet, OneVsAllAccuracy, OneVsAllCrossentropy
 from coda_keras.tf.checkpoints import EpochCheckpoint, restore, save_model, write_json
 from coda_keras.tf.data import test_batches, train_batches
+from coda_keras.tf.summaries import tensorboard_callbacks
+
+# Test images whose contribution maps TensorBoard shows after every epoch.
+SHOWN_IMAGES = 12
 
 
 def command(main):
@@ -159,7 +163,7 @@ def configure(args):
     return tf.distribute.MirroredStrategy([f"{kind}:{index}" for index in range(replicas)])
 
 
-def train(args, run, strategy, build, data, augment, callbacks=()):
+def train(args, run, strategy, build, data, augment):
     """Trains `build()`, or what an interrupted run has left of it, to the last epoch.
 
     Args:
@@ -169,7 +173,6 @@ def train(args, run, strategy, build, data, augment, callbacks=()):
         build: function that returns the untrained net.
         data: `ImageData`.
         augment: functions `(image, seed) -> image`.
-        callbacks: further Keras callbacks.
 
     Returns:
         `(net, history)`, history a list with a dict of logs for each epoch.
@@ -189,6 +192,15 @@ def train(args, run, strategy, build, data, augment, callbacks=()):
             # XLA's collectives cannot cross devices.
             jit_compile=strategy.num_replicas_in_sync == 1,
         )
+    shown = SHOWN_IMAGES if isinstance(net, CoDANet) else 0
+    boards = tensorboard_callbacks(
+        run,
+        data.test_images[:shown].astype("float32") / 255.0 if shown else None,
+        data.test_labels[:shown],
+        data.class_names,
+        images_per_epoch=steps * args.batch_size,
+        arguments=vars(args),
+    )
     checkpoint = EpochCheckpoint(run, history)
     net.fit(
         train_batches(
@@ -204,7 +216,8 @@ def train(args, run, strategy, build, data, augment, callbacks=()):
         initial_epoch=len(history),
         epochs=args.epochs,
         validation_data=test_batches(data.test_images, data.test_labels, 250),
-        callbacks=[checkpoint, *callbacks],
+        callbacks=[*boards, checkpoint],
+        shuffle=False,
         verbose=1 if sys.stdout.isatty() else 2,
     )
     save_model(net, run / "model.keras")

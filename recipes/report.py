@@ -20,7 +20,7 @@ from export.package import package
 PACKAGES = ("tensorflow", "keras", "keras-cv", "tensorflow-datasets", "numpy")
 
 
-def conclude(args, run, net, data, history, name, note=None):
+def conclude(args, run, net, data, history, name):
     """Tests the trained net on every test image and writes the results into the run's folder.
 
     `metrics.json` comes last: it marks the run as finished.
@@ -32,7 +32,6 @@ def conclude(args, run, net, data, history, name, note=None):
         data: `ImageData`.
         history: logs of the epochs.
         name: name of the servable.
-        note: a sentence on the data, to stand beside every number.
     """
     batches = test_batches(data.test_images, data.test_labels, 250)
     parts = [
@@ -50,6 +49,7 @@ def conclude(args, run, net, data, history, name, note=None):
     metrics = {
         "test_accuracy": accuracy,
         "test_images": len(logits),
+        "note": data.note,
         "completeness_error": float(np.max(np.abs(residual) / np.abs(logits).max(axis=-1))),
         "parameters": net.count_params(),
         "training_seconds": sum(epoch["seconds"] for epoch in history),
@@ -60,13 +60,11 @@ def conclude(args, run, net, data, history, name, note=None):
         "hardware": hardware(),
         "history": history,
     }
-    if note:
-        metrics["note"] = note
     write_json(run / "metrics.json", metrics)
 
     print(f"test accuracy       {accuracy:.4f} on {len(logits)} images")
-    if note:
-        print(f"                    ({note})")
+    if data.note:
+        print(f"                    {data.note}")
     print(f"completeness error  {metrics['completeness_error']:.1e} of the largest logit")
     print(f"model               {run / 'model.keras'}")
     print(f"contribution maps   {run / 'gallery.png'}")

@@ -1,7 +1,6 @@
 """Checkpoints from which an interrupted training resumes."""
 
 import json
-import os
 import time
 from pathlib import Path
 
@@ -63,7 +62,7 @@ def restore(folder, steps_per_epoch):
     """
     folder = Path(folder)
     checkpoint = folder / "checkpoint.keras"
-    if not os.path.exists(checkpoint):
+    if not checkpoint.exists():
         return None, []
     model = keras.models.load_model(checkpoint)
     steps = int(keras.ops.convert_to_numpy(model.optimizer.iterations))

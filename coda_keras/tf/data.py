@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+JPEG_NOTE = "on JPEG-compressed copies of the images, which cost a little accuracy"
+
 
 class ImageData(NamedTuple):
     """A labelled image data set in memory.
@@ -13,6 +15,7 @@ class ImageData(NamedTuple):
         train_images, test_images: uint8 `(N, H, W, 3)`.
         train_labels, test_labels: int32 `(N,)`.
         class_names: list of str.
+        note: a sentence to stand beside every number obtained from this data, or None.
     """
 
     train_images: np.ndarray
@@ -20,6 +23,7 @@ class ImageData(NamedTuple):
     test_images: np.ndarray
     test_labels: np.ndarray
     class_names: list
+    note: str | None = None
 
     def limit(self, train=None, test=None):
         """Returns the same with only the first `train` and `test` images; None keeps all."""
@@ -68,7 +72,15 @@ def load_tfds(name, data_dir=None):
         test_images,
         test_labels.astype("int32"),
         list(builder.info.features["label"].names),
+        JPEG_NOTE if _is_jpeg(builder) else None,
     )
+
+
+def _is_jpeg(builder):
+    import tensorflow_datasets as tfds
+
+    raw = builder.as_dataset(split="test[:1]", decoders={"image": tfds.decode.SkipDecoding()})
+    return next(iter(raw))["image"].numpy().startswith(b"\xff\xd8")
 
 
 def train_batches(images, labels, batch_size, epochs, start_epoch=0, seed=0, augment=()):
