@@ -19,6 +19,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 from tensorboard.plugins.hparams import api as hp
+from tensorboard.plugins.hparams import api_pb2
+from tensorboard.plugins.hparams.summary import session_end_pb
 
 from coda_keras import plotting
 from coda_keras.encoding import encode
@@ -93,7 +95,7 @@ class TrainingBoard(_Board):
                     hp.Metric("epoch_loss", "validation", display_name="validation loss"),
                 ],
             )
-            hp.hparams(self.arguments)
+            hp.hparams(self.arguments, trial_id=str(self.log_dir))
             tf.summary.graph(self._graph())
         self.flush()
 
@@ -119,14 +121,21 @@ class TrainingBoard(_Board):
                     tf.summary.scalar(f"epoch_{name}", value)
         self.flush()
 
+    def on_train_end(self, logs=None):
+        with self.writer(".").as_default(step=0):
+            ended = session_end_pb(api_pb2.STATUS_SUCCESS)
+            tf.summary.experimental.write_raw_pb(ended.SerializeToString())
+        super().on_train_end(logs)
+
     def _graph(self):
         # A function of its own: `tf.function(net)` would cache the trace on the net.
         @tf.function
         def predict(images):
-            return self.model(images, training=False)
+            # Past `__call__`, whose name scope would hide the layers in a single box.
+            return self.model.call(images)
 
-        height, width = self.model.image_size
-        return predict.get_concrete_function(tf.TensorSpec((None, height, width, 3))).graph
+        size = getattr(self.model, "image_size", None) or (None, None)
+        return predict.get_concrete_function(tf.TensorSpec((None, *size, 3))).graph
 
 
 class ExplanationBoard(_Board):
