@@ -22,8 +22,8 @@ CODES = {code.value[0]: code for code in grpc.StatusCode}
 State = get_model_status_pb2.ModelVersionStatus.State
 
 
-def start(catalogue, address, threads):
-    """Starts to serve.
+def bind(catalogue, address, threads):
+    """Makes a server that listens and answers once it is started.
 
     Args:
         catalogue: a `Catalogue`.
@@ -31,7 +31,7 @@ def start(catalogue, address, threads):
         threads: number of requests that run at once.
 
     Returns:
-        `(server, port)`.
+        `(server, port)`; `server.start()` begins to answer.
 
     Raises:
         OSError: if the address cannot be bound.
@@ -53,7 +53,6 @@ def start(catalogue, address, threads):
         port = server.add_insecure_port(address)
     except RuntimeError as error:
         raise OSError(f"Cannot listen on {address}: is the port taken?") from error
-    server.start()
     return server, port
 
 

@@ -51,7 +51,7 @@ class Servable:
                 meta_graph = tf.compat.v1.saved_model.load(
                     self._session, [tf.saved_model.SERVING], str(self.path)
                 )
-        except (tf.errors.OpError, RuntimeError, KeyError) as error:
+        except Exception as error:  # Broken files raise whatever their parser raises.
             raise ValueError(f"{self.path} does not load: {error}") from error
         self.signatures = {
             name: signature

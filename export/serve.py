@@ -7,10 +7,10 @@ versions are picked up while it runs; SIGINT (Ctrl-C) or SIGTERM ends it.
 """
 
 import os
+import queue
 import shutil
 import signal
 import sys
-import threading
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -38,32 +38,47 @@ def main():
             f"There is no servable in {arguments.models}. Expected <model>/<integer version>/ in "
             "it, as export/package.py writes."
         )
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
     binary = shutil.which("tensorflow_model_server")
     if binary:
         from export import stock
 
-        stock.serve(binary, arguments, stop)
+        stock.serve(binary, arguments)
     else:
-        serve_embedded(arguments, stop)
+        serve_embedded(arguments)
 
 
-def serve_embedded(arguments, stop):
+def serve_embedded(arguments):
+    """Serves with the server of `export.embedded` until a signal comes."""
+    # Events may deadlock when a signal handler sets them; this queue may be put to from one.
+    signals = queue.SimpleQueue()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: signals.put(None))
+
     from export import embedded
     from export.catalogue import Catalogue
 
     catalogue = Catalogue(arguments.models)
+    host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
+    server, port = embedded.bind(catalogue, f"{host}:{arguments.port}", arguments.threads)
     catalogue.refresh()
     if not len(catalogue):
         raise ValueError(f"No servable in {arguments.models} could be loaded; see above.")
-    host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
-    server, port = embedded.start(catalogue, f"{host}:{arguments.port}", arguments.threads)
+    server.start()
     print(f"serving {arguments.models} on {host}:{port}", flush=True)
-    while not stop.wait(arguments.poll):
-        catalogue.refresh()
+    while not _arrived(signals, arguments.poll):
+        try:
+            catalogue.refresh()
+        except OSError as error:
+            print(f"cannot look for versions: {error}", file=sys.stderr, flush=True)
     server.stop(GRACE_SECONDS).wait()
+
+
+def _arrived(signals, seconds):
+    try:
+        signals.get(timeout=seconds)
+    except queue.Empty:
+        return False
+    return True
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ connections to the address asked for are passed on to it.
 
 import asyncio
 import math
+import signal
 import tempfile
 from pathlib import Path
 
@@ -17,71 +18,77 @@ GRACE_SECONDS = 5
 _CHUNK = 2**18
 
 
-def serve(binary, arguments, stop):
-    """Serves until `stop` is set.
+def serve(binary, arguments):
+    """Serves until SIGINT or SIGTERM.
 
     Args:
         binary: path of `tensorflow_model_server`.
         arguments: those of `serve.py`.
-        stop: a `threading.Event`.
 
     Raises:
         OSError: if the address cannot be bound, or the stock server ends by itself.
     """
-    asyncio.run(_serve(binary, arguments, stop))
+    asyncio.run(_serve(binary, arguments))
 
 
-async def _serve(binary, arguments, stop):
+async def _serve(binary, arguments):
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     with tempfile.TemporaryDirectory() as temporary:
-        socket = Path(temporary) / "grpc"
-        config = Path(temporary) / "models.config"
-
-        def write_config():
-            mount = str(Path(arguments.models).resolve())
-            folder.write(config, folder.models_config(arguments.models, mount))
+        socket, config = Path(temporary) / "grpc", Path(temporary) / "models.config"
 
         async def connect(reader, writer):
             try:
-                upstream = await asyncio.open_unix_connection(str(socket))
+                from_server, to_server = await asyncio.open_unix_connection(socket)
             except OSError:
                 writer.close()
                 return
-            await asyncio.gather(_pass(reader, upstream[1]), _pass(upstream[0], writer))
+            await asyncio.gather(_pass_on(reader, to_server), _pass_on(from_server, writer))
 
-        write_config()
         front = await asyncio.start_server(
             connect, arguments.host, arguments.port, start_serving=False
         )
-        poll = math.ceil(arguments.poll)
-        process = await asyncio.create_subprocess_exec(
-            binary,
-            "--port=0",
-            f"--grpc_socket_path={socket}",
-            f"--model_config_file={config}",
-            f"--model_config_file_poll_wait_seconds={poll}",
-            f"--file_system_poll_wait_seconds={poll}",
-            # Ctrl-C reaches this process alone, which then ends the server.
-            start_new_session=True,
-        )
+        _write_config(config, arguments.models)
+        process = await _start(binary, socket, config, math.ceil(arguments.poll))
         try:
             with grpc.insecure_channel(f"unix:{socket}") as channel:
                 ready = grpc.channel_ready_future(channel)
                 while not (ready.done() or stop.is_set()):
-                    await _step(process, stop, 0.1)
-            await front.start_serving()
-            port = front.sockets[0].getsockname()[1]
+                    await _wait(stop, process, 0.1)
             if not stop.is_set():
+                await front.start_serving()
+                port = front.sockets[0].getsockname()[1]
                 print(f"serving {arguments.models} on {arguments.host}:{port}", flush=True)
             while not stop.is_set():
-                await _step(process, stop, arguments.poll)
-                write_config()
+                await _wait(stop, process, arguments.poll)
+                _write_config(config, arguments.models)
         finally:
             front.close()
             await _end(process)
 
 
-async def _step(process, stop, seconds):
-    await asyncio.to_thread(stop.wait, seconds)
+def _write_config(path, models):
+    folder.write(path, folder.models_config(models, Path(models).resolve()))
+
+
+def _start(binary, socket, config, poll):
+    return asyncio.create_subprocess_exec(
+        binary,
+        "--port=0",
+        f"--grpc_socket_path={socket}",
+        f"--model_config_file={config}",
+        f"--model_config_file_poll_wait_seconds={poll}",
+        f"--file_system_poll_wait_seconds={poll}",
+        # Ctrl-C reaches this process alone, which then ends the server.
+        start_new_session=True,
+    )
+
+
+async def _wait(stop, process, seconds):
+    stopped = asyncio.ensure_future(stop.wait())
+    await asyncio.wait([stopped], timeout=seconds)
+    stopped.cancel()
     if process.returncode is not None and not stop.is_set():
         raise OSError(f"tensorflow_model_server ended with exit code {process.returncode}.")
 
@@ -96,12 +103,12 @@ async def _end(process):
         await ended
 
 
-async def _pass(reader, writer):
+async def _pass_on(reader, writer):
     try:
         while chunk := await reader.read(_CHUNK):
             writer.write(chunk)
             await writer.drain()
     except OSError:
-        pass
+        pass  # The other side has gone, which ends the connection.
     finally:
         writer.close()

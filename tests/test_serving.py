@@ -11,8 +11,7 @@ import time
 from concurrent import futures
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import grpc
 import keras
@@ -34,6 +33,7 @@ from export.package import package
 
 pytestmark = pytest.mark.tensorflow
 
+ROOT = Path(__file__).resolve().parents[1]
 HEIGHT, WIDTH, CLASSES = 8, 7, 3
 NAMES = ["cat", "dog", "ship"]
 CODE = grpc.StatusCode
@@ -66,19 +66,21 @@ class Server:
 
     def end(self, number=signal.SIGTERM):
         self.process.send_signal(number)
-        return self.process.wait(timeout=30)
+        return self.process.wait(timeout=120)
 
 
 @pytest.fixture(scope="module")
 def nets():
-    return {("tiny", 1): tiny_net(1), ("tiny", 2): tiny_net(2), ("other", 5): tiny_net(3)}
+    plain, labelled = tiny_net(1), tiny_net(2)
+    return {("other", 5): plain, ("tiny", 1): plain, ("tiny", 2): labelled}
 
 
 @pytest.fixture(scope="module")
 def models(nets, tmp_path_factory):
     folder = tmp_path_factory.mktemp("servables")
-    for (name, version), net in nets.items():
-        package(net, folder, name, version, labels=NAMES if name == "tiny" else None)
+    plain = package(nets["other", 5], folder, "other", 5)
+    shutil.copytree(plain, folder / "tiny" / "1")
+    package(nets["tiny", 2], folder, "tiny", labels=NAMES)
     return folder
 
 
@@ -86,7 +88,8 @@ def models(nets, tmp_path_factory):
 def server(models):
     server = Server(models, "--poll", "0.2")
     yield server
-    server.end()
+    assert server.end() == 0
+    assert not any("Traceback" in line for line in server.errors)
 
 
 @pytest.fixture(scope="module")
@@ -257,6 +260,12 @@ def eventually(condition):
 AVAILABLE, END = 30, 50
 
 
+def publish(source, target):
+    hidden = target.with_name(".tmp-copy")
+    shutil.copytree(source, hidden)
+    hidden.rename(target)
+
+
 def test_status(channel):
     assert {v: s.state for v, s in status(channel, "tiny").items()} == {1: AVAILABLE, 2: AVAILABLE}
     assert list(status(channel, "tiny", 1)) == [1]
@@ -275,7 +284,7 @@ def test_versions_come_and_go_while_it_serves(channel, predict, server, models, 
     assert "variables.index" in incomplete.status.error_message
     assert predict({"images": images}, name="other").model_spec.version.value == 5
     shutil.rmtree(base / "8")
-    assert package(tiny_net(4), models, "other").name == "9"
+    publish(base / "5", base / "9")
     eventually(lambda: set(status(channel, "other")) == {5, 9})
     assert predict({"images": images}, name="other").model_spec.version.value == 9
     shutil.rmtree(base / "9")
@@ -325,9 +334,9 @@ def test_client_prints_classes_and_saves_maps(run_client, files, nets, capsys):
 
 def test_client_explains_a_class_by_number_or_name(run_client, files, nets, capsys):
     image = np.asarray(Image.open(files / "a.png"), "float32")[None] / 255
-    logits = np.asarray(nets["tiny", 1](image))[0]
+    logits = np.asarray(nets["tiny", 2](image))[0]
     for chosen in (["--class-id", 2], ["--class-name", "ship"]):
-        run_client("--version", 1, "--top", 1, *chosen, files / "a.png")
+        run_client("--version", 2, "--top", 1, *chosen, files / "a.png")
         line = capsys.readouterr().out
         assert "why ship: " in line
         assert f"(logit {logits.max():.2f})" in line
@@ -422,7 +431,8 @@ config = text_format.Parse(
 (root,) = {{model.base_path.rsplit("/", 1)[0] for model in config.model_config_list.config}}
 catalogue = Catalogue(root)
 catalogue.refresh()
-server, _ = embedded.start(catalogue, "unix:" + flags["grpc_socket_path"], 2)
+server, _ = embedded.bind(catalogue, "unix:" + flags["grpc_socket_path"], 2)
+server.start()
 threading.Event().wait()
 """
 
@@ -453,9 +463,16 @@ def test_a_stock_server_that_fails_is_reported(models, tmp_path):
     assert "exit code 3" in failed.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_ends_cleanly(models, number, tmp_path):
-    shutil.copytree(models / "other" / "5", tmp_path / "other" / "5")
+def test_ctrl_c_ends_it_and_broken_files_do_not(models, tmp_path):
+    good = tmp_path / "tiny" / "1"
+    shutil.copytree(models / "other" / "5", good)
+    for version, file in ((2, "saved_model.pb"), (3, "variables/variables.index")):
+        broken = tmp_path / "tiny" / str(version)
+        shutil.copytree(good, broken)
+        (broken / file).write_text("broken")
     server = Server(tmp_path)
-    assert server.end(number) == 0
+    with grpc.insecure_channel(server.address) as channel:
+        found = status(channel, "tiny")
+    assert {v: s.state for v, s in found.items()} == {1: AVAILABLE, 2: END, 3: END}
+    assert server.end(signal.SIGINT) == 0
     assert not any("Traceback" in line for line in server.errors)
