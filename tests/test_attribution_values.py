@@ -9,6 +9,7 @@ from conftest import BACKEND, EXACT_DTYPE
 from keras import ops
 
 from coda_keras import CoDANet, DAUConv2D, attribution, encode
+from coda_keras.attribution import locality
 
 
 class Closed(keras.Model):
@@ -136,6 +137,40 @@ def test_occlusion_by_brute_force(patch_size, stride, net, images):
     for image, found in zip(images, maps):
         expected = occlusion_by_brute_force(net, image, 1, fill=(0, 0, 0), **sizes)
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("patch_size, stride", [(3, 2), (2, 1), (1, 4)])
+def test_occlusion_shares_evaluations_between_windows_far_apart(
+    patch_size, stride, net, rng, monkeypatch
+):
+    images = rng.random((1, 17, 24, 3)).astype("float32")
+    occlusion = attribution.Occlusion(patch_size, stride, batch_size=5, progress=False)
+    evaluated, sizes = occlusion.evaluated, []
+
+    def counted(image, masks):
+        sizes.append(len(masks))
+        return evaluated(image, masks)
+
+    monkeypatch.setattr(occlusion, "evaluated", counted)
+    maps = occlusion(net, images, 1)
+    expected = occlusion_by_brute_force(net, images[0], 1, patch_size, stride, (0, 0, 0))
+    np.testing.assert_allclose(maps[0], expected, rtol=1e-3, atol=1e-5)
+    assert sum(sizes) < len(range(0, 17, stride)) * len(range(0, 24, stride))
+
+
+def test_receptive_field_is_what_a_position_responds_to(rng):
+    layers = [DAUConv2D(4, 3, 5, strides=2), DAUConv2D(3, 3, 3), DAUConv2D(2, 3, 3, strides=3)]
+    net = CoDANet(layers, temperature=1.0)
+    field = locality.receptive_field(net)
+    image = rng.random((1, 40, 40, 3)).astype("float32")
+    before = ops.convert_to_numpy(locality.evidence(net, image))
+    for pixel in (0, 17, 39):
+        changed = image.copy()
+        changed[:, pixel] = 1 - changed[:, pixel]
+        difference = ops.convert_to_numpy(locality.evidence(net, changed)) - before
+        responds = np.abs(difference).max((0, 2, 3)) > 0
+        seen = locality.sees(field, len(responds), np.array([pixel]), np.array([pixel]))
+        np.testing.assert_array_equal(responds, seen[0])
 
 
 def test_occlusion_by_no_evidence(net, factors, images):

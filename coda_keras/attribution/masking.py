@@ -1,6 +1,6 @@
-"""Evaluation of masked images, shared by the methods that hide parts of an image."""
+"""Masked images, shared by the methods that hide parts of an image."""
 
-from keras import ops
+import numpy as np
 
 from coda_keras.attribution.base import Attribution, is_inherent
 
@@ -8,7 +8,7 @@ FILLS = {"black": (0.0, 0.0, 0.0, 1.0, 1.0, 1.0), "no_evidence": (0.0,) * 6}
 
 
 class MaskingAttribution(Attribution):
-    """A method that looks at logits of `mask * image + (1 - mask) * fill`.
+    """A method that evaluates images `mask * image + (1 - mask) * fill`.
 
     Args:
         fill: what a hidden pixel becomes: `"black"`, which is multiplying RGB by the mask, or
@@ -29,8 +29,7 @@ class MaskingAttribution(Attribution):
                 f'Use fill="black" for {type(model).__name__}.'
             )
 
-    def evaluate(self, model, image, masks):
-        """Logits `(m, classes)` of one image `(H, W, C)` under masks `(m, H, W)`."""
-        fill = ops.convert_to_tensor(FILLS[self.fill][: image.shape[-1]], "float32")
-        masked = fill + masks[..., None] * (image - fill)
-        return ops.cast(model(masked, training=False), "float32")
+    def masked(self, image, masks):
+        """One image `(H, W, C)` under masks `(m, H, W)`, as tensors `(m, H, W, C)`."""
+        fill = np.asarray(FILLS[self.fill][: image.shape[-1]], "float32")
+        return fill + masks[..., None] * (image - fill)

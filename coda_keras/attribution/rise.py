@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+from keras import ops
 
 from coda_keras.attribution.base import positive_int
 from coda_keras.attribution.masking import MaskingAttribution
@@ -50,7 +51,8 @@ class RISE(MaskingAttribution):
         self.seed = seed
 
     def evaluate(self, model, image, masks):
-        return self.activation(super().evaluate(model, image, masks))
+        logits = model(self.masked(image, masks), training=False)
+        return self.activation(ops.cast(logits, "float32"))
 
     def attribute(self, images, class_ids):
         maps = np.zeros((*class_ids.shape, *images.shape[1:3]))
