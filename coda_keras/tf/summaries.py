@@ -129,7 +129,7 @@ class TrainingBoard(_Board):
 
     def _graph(self):
         # A function of its own: `tf.function(net)` would cache the trace on the net.
-        @tf.function
+        @tf.function(autograph=False)
         def predict(images):
             # Past `__call__`, whose name scope would hide the layers in a single box.
             return self.model.call(images)
@@ -177,7 +177,7 @@ class ExplanationBoard(_Board):
     def set_model(self, model):
         super().set_model(model)
 
-        @tf.function
+        @tf.function(autograph=False)
         def explain(images, labels):
             true, predicted = model.explain(images, labels), model.explain(images)
             alignments, outputs = {}, encode(images)
