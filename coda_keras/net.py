@@ -155,7 +155,9 @@ class CoDANet(keras.Model):
         for layer in self.chain:
             if not layer.built:
                 layer.build(shape)
-            shape = layer.compute_output_shape(shape)
+            # Unlike `compute_output_shape` this asks a user's own layer for nothing more.
+            spec = layer.compute_output_spec(keras.KerasTensor(shape, layer.compute_dtype))
+            shape = spec.shape
         self._classes = shape[-1]
         self.built = True
 

@@ -4,11 +4,11 @@ import itertools
 
 import keras
 import numpy as np
+import oracle
 import pytest
 from conftest import BACKEND, EXACT_DTYPE, as_oracle, gradients, set_weights
 from keras import ops
 
-import oracle
 from coda_keras import DAUConv2D
 
 IMPLEMENTATIONS = ["factored", "patches"]
@@ -16,7 +16,10 @@ RESCALES = ["squash", "l2"]
 
 
 def _configurations():
-    """Every kernel size with every stride; all else drawn with a fixed seed."""
+    """Every kernel size with every stride; all else drawn with a fixed seed.
+
+    On JAX, which compiles every shape, only half of them.
+    """
     rng = np.random.default_rng(7)
     drawn = []
     for index, (kernel_size, strides) in enumerate(itertools.product((1, 3, 5, 7), (1, 2, 3))):
@@ -32,6 +35,8 @@ def _configurations():
         }
         shape = (batch, height, width, channels)
         name = f"k{kernel_size}-s{strides}-{'x'.join(map(str, shape))}-{arguments['rescale']}"
+        if BACKEND == "jax" and index % 2:
+            continue
         drawn.append(pytest.param(arguments, shape, id=f"{name}-bias{arguments['use_bias']:d}"))
     return drawn
 
@@ -328,7 +333,7 @@ def test_bad_inputs(rng):
     with pytest.raises(ValueError, match="ndim=4"):
         layer(np.zeros((8, 8, 3), "float32"))
     layer(np.zeros((1, 4, 4, 3), "float32"))
-    with pytest.raises(ValueError, match="(?i)channels|axes|shape"):
+    with pytest.raises(ValueError, match=r"(?i)channels|axes|shape"):
         layer(np.zeros((1, 4, 4, 5), "float32"))
 
 

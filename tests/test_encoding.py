@@ -1,8 +1,8 @@
 import numpy as np
+import oracle
 import pytest
 from keras import ops
 
-import oracle
 from coda_keras import encode
 
 

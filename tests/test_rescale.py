@@ -1,9 +1,9 @@
 import numpy as np
+import oracle
 import pytest
 from conftest import gradients
 from keras import ops
 
-import oracle
 from coda_keras import rescale
 
 
