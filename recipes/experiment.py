@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from coda_keras import PRESETS, CoDANet, OneVsAllAccuracy, OneVsAllCrossentropy
 from coda_keras.tf.checkpoints import EpochCheckpoint, restore, save_model, write_json
-from coda_keras.tf.data import test_batches, train_batches
+from coda_keras.tf.data import steps_per_epoch, test_batches, train_batches
 from coda_keras.tf.summaries import tensorboard_callbacks
 
 # Test images whose contribution maps TensorBoard shows after every epoch.
@@ -177,7 +177,7 @@ def train(args, run, strategy, build, data, augment):
     Returns:
         `(net, history)`, history a list with a dict of logs for each epoch.
     """
-    steps = len(data.train_images) // args.batch_size
+    steps = steps_per_epoch(len(data.train_images), args.batch_size)
     with strategy.scope():
         net, history = restore(run, steps)
         if net is None:

@@ -51,6 +51,8 @@ def rand_augment(operations=2, magnitude=9):
         magnitude_stddev=0.0,
     )
 
+    # keras-cv branches on tensors in Python, which needs AutoGraph in nested functions too.
+    @tf.function
     def augment(image, seed):
         augmented = layer(tf.cast(image, tf.float32))
         return tf.cast(tf.clip_by_value(tf.round(augmented), 0, 255), tf.uint8)

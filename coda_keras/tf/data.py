@@ -83,6 +83,20 @@ def _is_jpeg(builder):
     return next(iter(raw))["image"].numpy().startswith(b"\xff\xd8")
 
 
+def steps_per_epoch(count, batch_size):
+    """Number of whole batches in `count` images.
+
+    Raises:
+        ValueError: if there are fewer images than a batch holds.
+    """
+    if count < batch_size:
+        raise ValueError(
+            f"Got {count} training images for batches of {batch_size}. "
+            "Use more images or a smaller batch size."
+        )
+    return count // batch_size
+
+
 def train_batches(images, labels, batch_size, epochs, start_epoch=0, seed=0, augment=()):
     """Batches for the epochs `start_epoch` to `epochs`, one after the other.
 
@@ -105,11 +119,7 @@ def train_batches(images, labels, batch_size, epochs, start_epoch=0, seed=0, aug
         ValueError: if there are fewer images than a batch holds.
     """
     count = len(images)
-    if count < batch_size:
-        raise ValueError(
-            f"Got {count} training images for batches of {batch_size}. "
-            "Use more images or a smaller batch size."
-        )
+    steps_per_epoch(count, batch_size)
     # On the CPU, whatever else there is: these arrays are sources for `tf.data`.
     with tf.device("CPU:0"):
         images, labels = tf.constant(images), tf.constant(labels)

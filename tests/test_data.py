@@ -1,0 +1,117 @@
+"""Loading, order and augmentation of training data."""
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.tensorflow
+tf = pytest.importorskip("tensorflow")
+data = pytest.importorskip("coda_keras.tf.data")
+augmentation = pytest.importorskip("coda_keras.tf.augmentation")
+
+
+@pytest.fixture
+def numbered():
+    """Images that carry their index in every pixel, and in their label."""
+    indices = np.arange(23)
+    images = np.broadcast_to(indices[:, None, None, None], (23, 4, 4, 3)).astype("uint8")
+    return images, indices.astype("int32")
+
+
+def epochs_of(batches, steps):
+    labels = [labels.numpy() for _, labels in batches]
+    return [np.concatenate(labels[i : i + steps]) for i in range(0, len(labels), steps)]
+
+
+def test_every_epoch_is_another_permutation_without_the_incomplete_batch(numbered):
+    orders = epochs_of(data.train_batches(*numbered, batch_size=5, epochs=3, seed=1), steps=4)
+    assert [len(order) for order in orders] == [20, 20, 20]
+    assert all(len(set(order)) == 20 for order in orders)
+    assert not np.array_equal(orders[0], orders[1])
+    assert not np.array_equal(orders[1], orders[2])
+
+
+def test_images_stay_with_their_labels_in_the_unit_range(numbered):
+    for images, labels in data.train_batches(*numbered, batch_size=5, epochs=1):
+        np.testing.assert_allclose(images.numpy()[:, 2, 1, 0] * 255, labels.numpy(), rtol=1e-6)
+        assert images.dtype == tf.float32
+
+
+def test_resumed_batches_equal_uninterrupted_ones_to_the_pixel(rng):
+    images = rng.integers(0, 256, (9, 6, 6, 3)).astype("uint8")
+    labels = np.arange(9, dtype="int32")
+
+    def batches(start, seed=7):
+        augment = [augmentation.flip_and_crop(padding=2)]
+        made = data.train_batches(images, labels, 4, 3, start, seed, augment)
+        return [(x.numpy(), y.numpy()) for x, y in made]
+
+    whole, resumed = batches(0), batches(2)
+    assert len(resumed) == 2
+    for (x, y), (x_resumed, y_resumed) in zip(whole[4:], resumed):
+        np.testing.assert_array_equal(x, x_resumed)
+        np.testing.assert_array_equal(y, y_resumed)
+    assert not np.array_equal(whole[0][0], batches(0, seed=8)[0][0])
+
+
+def test_too_few_images_for_a_batch(numbered):
+    with pytest.raises(ValueError, match="23 training images for batches of 24"):
+        data.train_batches(*numbered, batch_size=24, epochs=1)
+
+
+def test_test_batches_hold_every_image_in_order(numbered):
+    (labels,) = epochs_of(data.test_batches(*numbered, batch_size=5), steps=5)
+    np.testing.assert_array_equal(labels, numbered[1])
+
+
+def test_limit_takes_the_first_images(numbered):
+    images, labels = numbered
+    limited = data.ImageData(images, labels, images, labels, ["a"]).limit(3, 2)
+    assert (len(limited.train_images), len(limited.train_labels)) == (3, 3)
+    assert (len(limited.test_images), len(limited.test_labels)) == (2, 2)
+
+
+def test_crops_are_windows_of_the_padded_image_and_half_are_flipped(rng):
+    image = rng.integers(1, 256, (5, 7, 3)).astype("uint8")
+    padded = np.pad(image, ((2, 2), (2, 2), (0, 0)))
+    windows = {
+        (row, column, flipped): padded[row : row + 5, column : column + 7][:, :: 1 - 2 * flipped]
+        for row in range(5)
+        for column in range(5)
+        for flipped in (0, 1)
+    }
+    augment = tf.function(augmentation.flip_and_crop(padding=2))
+    seen = []
+    for index in range(200):
+        augmented = augment(tf.constant(image), tf.constant([index, 0], tf.int64)).numpy()
+        (match,) = [key for key, window in windows.items() if np.array_equal(window, augmented)]
+        seen.append(match)
+    rows, columns, flips = (np.array(values) for values in zip(*seen))
+    assert set(rows) == set(columns) == set(range(5))
+    assert 60 < flips.sum() < 140
+    # Independent draws: no pair of them moves together.
+    assert abs(np.corrcoef(rows, columns)[0, 1]) < 0.3
+    assert abs(np.corrcoef(rows, flips)[0, 1]) < 0.3
+
+
+def test_rand_augment_changes_images_one_by_one_and_keeps_their_kind(rng):
+    image = rng.integers(0, 256, (16, 16, 3)).astype("uint8")
+    images, labels = np.stack([image] * 16), np.zeros(16, "int32")
+    augment = [augmentation.rand_augment(operations=2, magnitude=9)]
+    ((augmented, _),) = data.train_batches(images, labels, 16, 1, augment=augment)
+    augmented = augmented.numpy()
+    assert augmented.shape == (16, 16, 16, 3)
+    assert augmented.min() >= 0 and augmented.max() <= 1
+    assert len(np.unique(augmented.reshape(16, -1), axis=0)) > 8
+
+
+def test_missing_data_says_where_it_looked_and_what_to_do(tmp_path, monkeypatch):
+    import tensorflow_datasets as tfds
+
+    def offline(*args, **kwargs):
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", offline)
+    with pytest.raises(FileNotFoundError) as error:
+        data.load_tfds("cifar10", tmp_path)
+    for part in (str(tmp_path / "cifar10"), "ConnectionError", "--data", "recipes/digits.py"):
+        assert part in str(error.value)

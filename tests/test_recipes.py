@@ -1,0 +1,153 @@
+"""Recipes as a user runs them: training, resuming, results, mistakes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import coda_keras  # noqa: F401
+
+pytestmark = pytest.mark.tensorflow
+ROOT = Path(__file__).resolve().parents[1]
+TINY = ["--rank-scale", "0.02", "--limit-train", "64", "--limit-test", "40"]
+
+
+def recipe(name, *flags, **options):
+    command = [sys.executable, ROOT / "recipes" / name, *map(str, flags)]
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        **options,
+    )
+
+
+def finished(process):
+    out, err = process.communicate(timeout=600)
+    return process.returncode, out, err
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A finished tiny run of three epochs: its folder and what it printed."""
+    folder = tmp_path_factory.mktemp("runs") / "digits"
+    code, out, err = finished(recipe("digits.py", *TINY, "--epochs", 3, "--output", folder))
+    assert code == 0, err
+    return folder, out
+
+
+def test_a_run_leaves_everything_behind(run):
+    folder, out = run
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["test_images"] == 40
+    assert metrics["arguments"]["rank_scale"] == 0.02
+    assert len(metrics["history"]) == 3
+    assert metrics["versions"]["keras"] == keras.__version__
+    assert metrics["completeness_error"] < 1e-5
+    assert f"{metrics['test_accuracy']:.4f}" in out
+    assert (folder / "gallery.png").read_bytes().startswith(b"\x89PNG")
+    assert len(list((folder / "examples").glob("*.png"))) == 10
+    assert (folder / "servables/digits/1/saved_model.pb").exists()
+    assert not list(folder.glob(".*"))
+
+
+def test_the_reported_accuracy_is_that_of_the_saved_model(run):
+    from sklearn.datasets import load_digits
+
+    folder, _ = run
+    digits = load_digits()
+    grey = np.round(digits.images[-360:-320] * 255 / 16).repeat(2, 1).repeat(2, 2) / 255
+    images = np.stack([grey] * 3, axis=-1).astype("float32")
+    net = keras.models.load_model(folder / "model.keras")
+    predicted = keras.ops.convert_to_numpy(net(images)).argmax(-1)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["test_accuracy"] == pytest.approx(np.mean(predicted == digits.target[-360:-320]))
+    assert metrics["history"][-1]["val_accuracy"] == pytest.approx(metrics["test_accuracy"])
+
+
+def test_a_killed_run_resumes_to_the_same_weights(run, tmp_path):
+    flags = [*TINY, "--epochs", 3, "--output", tmp_path / "digits"]
+    process = recipe("digits.py", *flags)
+    deadline = time.monotonic() + 300
+    while not (tmp_path / "digits/checkpoint.keras").exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    seen = len(json.loads((tmp_path / "digits/history.json").read_text()))
+
+    code, out, err = finished(recipe("digits.py", *flags))
+    assert code == 0, err
+    assert "Resuming after epoch" in out or seen == 3
+    resumed = keras.models.load_model(tmp_path / "digits/model.keras").get_weights()
+    whole = keras.models.load_model(run[0] / "model.keras").get_weights()
+    for ours, theirs in zip(resumed, whole):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+    history = json.loads((tmp_path / "digits/metrics.json").read_text())["history"]
+    assert len(history) == 3
+
+
+def test_two_replicas_train(tmp_path):
+    flags = [*TINY, "--epochs", 1, "--replicas", 2, "--output", tmp_path / "digits"]
+    code, _, err = finished(recipe("digits.py", *flags))
+    assert code == 0, err
+    assert json.loads((tmp_path / "digits/metrics.json").read_text())["completeness_error"] < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--epochs", "0"], "0 is not a positive whole number"),
+        (["--temperature", "-1"], "-1 is not a positive number"),
+        (["--preset", "huge"], "s_coda"),
+        (["--batch-size", "31", "--replicas", "2"], "cannot be split evenly"),
+        (["--limit-train", "8"], "8 training images for batches of 32"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_code_2(flags, message, tmp_path):
+    code, _, err = finished(recipe("digits.py", *flags, "--output", tmp_path / "run"))
+    assert code == 2
+    assert message in err.strip().splitlines()[-1]
+    assert "Traceback" not in err
+
+
+def test_a_finished_run_is_never_overwritten(run):
+    folder, _ = run
+    before = (folder / "metrics.json").read_bytes()
+    code, _, err = finished(recipe("digits.py", *TINY, "--epochs", 3, "--output", folder))
+    assert code == 2 and "holds a finished run" in err
+    assert (folder / "metrics.json").read_bytes() == before
+
+
+def test_an_interrupted_run_is_not_resumed_with_other_arguments(run, tmp_path):
+    arguments = json.loads((run[0] / "arguments.json").read_text())
+    (tmp_path / "arguments.json").write_text(json.dumps(arguments))
+    flags = [*TINY, "--epochs", 3, "--seed", 5, "--temperature", 7, "--output", tmp_path]
+    code, _, err = finished(recipe("digits.py", *flags))
+    assert code == 2
+    assert "--seed, --temperature" in err
+
+
+def test_cifar10_trains_on_prepared_data(tmp_path):
+    prepared = ROOT.parent / "shared/tfds"
+    if not prepared.exists():
+        pytest.skip("no prepared CIFAR-10")
+    flags = ["--data", prepared, *TINY, "--epochs", 1, "--batch-size", 32, "--randaugment"]
+    code, out, err = finished(recipe("cifar10.py", *flags, "--output", tmp_path / "run"))
+    assert code == 0, err
+    assert "test accuracy" in out
+
+
+def test_help_shows_defaults():
+    code, out, _ = finished(recipe("cifar10.py", "--help"))
+    assert code == 0
+    assert "default: 0.00025" in out and "Table C.1" in out
