@@ -35,6 +35,8 @@ setup(
         "numpy>=2.0",
         "matplotlib>=3.8",
         "pillow>=10",
+        "scikit-image>=0.24",
+        "scipy>=1.11",
         "tqdm>=4.66",
     ],
     extras_require={
