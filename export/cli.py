@@ -9,9 +9,6 @@ from pathlib import Path
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line."""
 
-    def __init__(self, **kwargs):
-        super().__init__(formatter_class=argparse.ArgumentDefaultsHelpFormatter, **kwargs)
-
     def error(self, message):
         self.exit(2, f"{self.prog}: error: {message} (--help lists the options)\n")
 

@@ -191,14 +191,21 @@ def main():
 def _parse():
     parser = cli.Parser(prog="client.py", description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("images", nargs="+", help="image files")
-    parser.add_argument("--server", default="localhost:8500", help="host:port")
+    parser.add_argument("--server", default="localhost:8500", help="host:port (%(default)s)")
     parser.add_argument("--model", required=True, help="name of the served model")
-    parser.add_argument("--version", type=int, help="the latest if omitted")
-    parser.add_argument("--out", default="contribution_maps", help="folder for the PNG files")
-    parser.add_argument("--top", type=int, default=3, help="number of classes to print")
-    parser.add_argument("--labels", help="text file with the name of a class in every line")
+    parser.add_argument("--version", type=int, help="version of the model; the latest if omitted")
+    parser.add_argument(
+        "--out", default="contribution_maps", help="folder for PNG files (%(default)s)"
+    )
+    parser.add_argument("--top", type=int, default=3, help="classes to print (%(default)s)")
+    parser.add_argument(
+        "--labels",
+        help="text file with the name of a class in every line; otherwise the servable's own",
+    )
     parser.add_argument("--resize", action="store_true", help="crop and resize images to fit")
-    parser.add_argument("--timeout", type=float, default=30, help="seconds a request may take")
+    parser.add_argument(
+        "--timeout", type=float, default=30, help="of a request, in s (%(default)s)"
+    )
     explained = parser.add_mutually_exclusive_group()
     explained.add_argument("--class-id", type=int, help="class to explain instead of the predicted")
     explained.add_argument("--class-name", help="the same by its name")

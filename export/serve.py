@@ -24,10 +24,14 @@ GRACE_SECONDS = 5
 def main():
     parser = cli.Parser(prog="serve.py", description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--models", required=True, help="folder of servables")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
-    parser.add_argument("--port", type=int, default=8500, help="TCP port; 0 takes a free one")
-    parser.add_argument("--threads", type=int, default=8, help="requests that run at once")
-    parser.add_argument("--poll", type=float, default=2, help="seconds between looks for versions")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    parser.add_argument(
+        "--port", type=int, default=8500, help="TCP port (%(default)s); 0 takes a free one"
+    )
+    parser.add_argument("--threads", type=int, default=8, help="requests at once (%(default)s)")
+    parser.add_argument(
+        "--poll", type=float, default=2, help="seconds between looks for new versions (%(default)s)"
+    )
     arguments = parser.parse_args()
     if not 0 <= arguments.port <= 65535:
         raise ValueError(f"--port must be from 0 to 65535. Received: {arguments.port}.")

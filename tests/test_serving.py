@@ -393,6 +393,26 @@ def test_client_errors_are_one_line(run_client, files, capsys):
         assert sentence in error
 
 
+def test_the_guides_twenty_lines(server, files, nets, monkeypatch, capsys):
+    guide = (ROOT / "docs" / "serving.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    for placeholder, actual in (
+        ("localhost:8500", server.address),
+        ("cat.png", "a.png"),
+        ('"coda"', '"tiny"'),
+    ):
+        assert code.count(placeholder) == 1
+        code = code.replace(placeholder, actual)
+    monkeypatch.chdir(files)
+    exec(compile(code, "docs/serving.md", "exec"), {})
+    logit, explained = re.findall(r"-?\d+\.\d+", capsys.readouterr().out)
+    image = np.asarray(Image.open("a.png"), "float32")[None] / 255
+    expected = np.asarray(nets["tiny", 2](image))[0, 2]
+    assert abs(float(logit) - expected) < 2e-3
+    assert abs(float(explained) - expected) < 2e-3
+    assert (files / "map.png").exists()
+
+
 def serve_once(*arguments, **environment):
     return subprocess.run(
         [sys.executable, "export/serve.py", *map(str, arguments)],
