@@ -10,6 +10,11 @@ A small network for two CPU cores (1,076,984 parameters):
     python recipes/cifar10.py --rank-scale 0.125 --batch-size 64 --learning-rate 2e-3 \\
         --schedule cosine --epochs 14 --output runs/cifar10-small
 
+The ResNet-56 to compare with (He et al., 2016), which has neither ranks nor a temperature:
+
+    python recipes/cifar10.py --preset resnet56 --batch-size 128 --learning-rate 1e-3 \\
+        --schedule cosine --output runs/resnet56
+
 The folder given by --output receives model.keras, metrics.json, gallery.png, the servable and
 TensorBoard's event files (tensorboard --logdir runs). An interrupted run resumes when the same
 command is given again.
@@ -21,6 +26,7 @@ import experiment
 import report
 
 from coda_keras import CoDANet
+from coda_keras.baselines.resnet import resnet56
 from coda_keras.tf.augmentation import flip_and_crop, rand_augment
 from coda_keras.tf.data import load_tfds
 
@@ -29,6 +35,7 @@ from coda_keras.tf.data import load_tfds
 def main():
     flags = experiment.parser(
         __doc__,
+        baselines=["resnet56"],
         **experiment.DEFAULTS,
         epochs=200,
         batch_size=16,
@@ -43,6 +50,8 @@ def main():
     augment.append(flip_and_crop(padding=4))
 
     def build():
+        if args.preset == "resnet56":
+            return resnet56(classes=len(data.class_names), image_size=32)
         return CoDANet.from_preset(
             args.preset,
             classes=len(data.class_names),

@@ -23,13 +23,17 @@ TEST_IMAGES = 360
 def main():
     flags = experiment.parser(
         __doc__,
-        **{**experiment.DEFAULTS, "temperature": 100.0, "rank_scale": 0.125},
+        **{
+            **experiment.DEFAULTS,
+            "temperature": 100.0,
+            "rank_scale": 0.125,
+            "schedule": "cosine",
+        },
         epochs=20,
         batch_size=32,
         learning_rate=4e-3,
         output=Path("runs/digits"),
     )
-    flags.set_defaults(schedule="cosine")
     args = flags.parse_args()
     run = experiment.open_run(args)
     strategy = experiment.configure(args)

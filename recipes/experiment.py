@@ -40,8 +40,14 @@ def command(main):
     return run
 
 
-def parser(description, **defaults):
-    """The flags of a recipe; `defaults` are the recipe's own values for them."""
+def parser(description, baselines=(), **defaults):
+    """The flags of a recipe; `defaults` are the recipe's own values for them.
+
+    Args:
+        description: the text of `--help`.
+        baselines: names that `--preset` takes besides those of Table C.1.
+        **defaults: a value for every flag.
+    """
     flags = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -53,7 +59,7 @@ def parser(description, **defaults):
         group.add_argument(name, default=default, help=text + shown, **options)
 
     net = flags.add_argument_group("network")
-    add(net, "--preset", "sizes of the network, Table C.1", choices=sorted(PRESETS))
+    add(net, "--preset", "sizes of the network, Table C.1", choices=[*PRESETS, *baselines])
     add(net, "--rescale", "squash (SQ) or l2", choices=("squash", "l2"))
     add(net, "--temperature", "T; higher aligns the dynamic weights more", type=_positive)
     add(net, "--rank-scale", "factor on all ranks, Fig. B.2", type=_positive)

@@ -11,7 +11,8 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from coda_keras import explain_dataset
+from coda_keras import CoDANet, explain_dataset
+from coda_keras.attribution import attribute
 from coda_keras.plotting import gallery, most_confident, save_figure
 from coda_keras.tf.checkpoints import write_json
 from coda_keras.tf.data import test_batches
@@ -23,34 +24,30 @@ PACKAGES = ("tensorflow", "keras", "keras-cv", "tensorflow-datasets", "numpy")
 def conclude(args, run, net, data, history, name):
     """Tests the trained net on every test image and writes the results into the run's folder.
 
-    `metrics.json` comes last: it marks the run as finished.
+    `metrics.json` comes last: it marks the run as finished. A net without an explanation of its
+    own gets no servable, and Input×Gradient in its gallery.
 
     Args:
         args: the parsed flags.
         run: folder of the run.
-        net: the trained `CoDANet`.
+        net: the trained `CoDANet`, or a classifier to compare with.
         data: `ImageData`.
         history: logs of the epochs.
         name: name of the servable.
     """
-    batches = test_batches(data.test_images, data.test_labels, 250)
-    parts = [
-        (part.logits, part.residual)
-        for part in explain_dataset(net, batches, fields=("logits", "residual"))
-    ]
-    logits, residual = (np.concatenate(values) for values in zip(*parts))
+    explains = isinstance(net, CoDANet)
+    logits, residual = evaluate(net, data)
     accuracy = float(np.mean(np.argmax(logits, axis=-1) == data.test_labels))
-
-    picture = draw_gallery(net, data, logits)
-    save_figure(picture, run / "gallery.png")
+    error = float(np.max(np.abs(residual) / np.abs(logits).max(axis=-1))) if explains else None
+    save_figure(draw_gallery(net, data, logits), run / "gallery.png")
     save_examples(run / "examples", data)
-    servable = package(net, run / "servables", name, labels=data.class_names)
+    servable = package(net, run / "servables", name, labels=data.class_names) if explains else None
 
     metrics = {
         "test_accuracy": accuracy,
         "test_images": len(logits),
         "note": data.note,
-        "completeness_error": float(np.max(np.abs(residual) / np.abs(logits).max(axis=-1))),
+        "completeness_error": error,
         "parameters": net.count_params(),
         "training_seconds": sum(epoch["seconds"] for epoch in history),
         "arguments": {key: _plain(value) for key, value in vars(args).items()},
@@ -65,11 +62,24 @@ def conclude(args, run, net, data, history, name):
     print(f"test accuracy       {accuracy:.4f} on {len(logits)} images")
     if data.note:
         print(f"                    {data.note}")
-    print(f"completeness error  {metrics['completeness_error']:.1e} of the largest logit")
+    if explains:
+        print(f"completeness error  {error:.1e} of the largest logit")
+        print(f"servable            {servable}")
     print(f"model               {run / 'model.keras'}")
     print(f"contribution maps   {run / 'gallery.png'}")
-    print(f"servable            {servable}")
     print(f"all numbers         {run / 'metrics.json'}")
+
+
+def evaluate(net, data):
+    """Logits of all test images and, for a `CoDANet`, what their explanations leave over."""
+    batches = test_batches(data.test_images, data.test_labels, 250)
+    if not isinstance(net, CoDANet):
+        return net.predict(batches, verbose=0), None
+    parts = [
+        (part.logits, part.residual)
+        for part in explain_dataset(net, batches, fields=("logits", "residual"))
+    ]
+    return tuple(np.concatenate(values) for values in zip(*parts))
 
 
 def draw_gallery(net, data, logits, per_class=2):
@@ -80,10 +90,11 @@ def draw_gallery(net, data, logits, per_class=2):
         chosen = np.arange(min(len(logits), 8))
     labels = np.argmax(logits[chosen], axis=-1)
     images = data.test_images[chosen].astype("float32") / 255.0
-    explanation = net.explain(images, labels).numpy()
+    method = "contributions" if isinstance(net, CoDANet) else "input_x_gradient"
+    maps = attribute(net, images, labels, method)
     confidence = 1 / (1 + np.exp(-logits[chosen, labels]))
     titles = [f"{data.class_names[label]}, {p:.2f}" for label, p in zip(labels, confidence)]
-    return gallery(images, explanation.contribution_map, titles)
+    return gallery(images, maps, titles)
 
 
 def save_examples(folder, data):
