@@ -40,7 +40,7 @@ class Servable:
         for part in ("saved_model.pb", "variables/variables.index"):
             if not (self.path / part).is_file():
                 raise ValueError(f"{self.path} is no complete SavedModel: it has no {part}.")
-        config = tf.compat.v1.ConfigProto()
+        config = tf.compat.v1.ConfigProto(allow_soft_placement=True)
         config.gpu_options.allow_growth = True
         if on_cpu:
             config.device_count["GPU"] = 0
