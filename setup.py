@@ -10,8 +10,7 @@ VERSION = next(
 )
 
 LIME_AND_SHAP = ["lime>=0.2", "shap>=0.51"]
-SERVING = ["tensorflow-serving-api>=2.21,<2.22"]
-DEMO = [*SERVING, "scikit-learn>=1.4"]
+DEMO = ["scikit-learn>=1.4"]
 TEST = [*DEMO, *LIME_AND_SHAP, "jax>=0.6", "pytest>=8"]
 
 setup(
@@ -28,6 +27,7 @@ setup(
         "tensorflow>=2.21,<2.22",
         "keras>=3.15,<4",
         "keras-cv>=0.9,<0.10",
+        "tensorflow-serving-api>=2.21,<2.22",
         "tensorflow-datasets>=4.9.10",
         # tensorflow-datasets imports it without requiring it.
         "importlib_resources",
@@ -41,7 +41,6 @@ setup(
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
-        "serving": SERVING,
         "interpret": LIME_AND_SHAP,
         "demo": DEMO,
         "test": TEST,
