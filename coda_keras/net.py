@@ -206,7 +206,7 @@ class CoDANet(keras.Model):
 def _pair(size):
     if size is None:
         return None
-    pair = (size, size) if hasattr(size, "__index__") else tuple(size)
+    pair = tuple(size) if hasattr(size, "__iter__") else (size, size)
     if len(pair) != 2 or not all(hasattr(n, "__index__") and n > 0 for n in pair):
         raise ValueError(
             "`image_size` must be a positive integer or a pair (height, width). "

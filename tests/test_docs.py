@@ -1,0 +1,88 @@
+"""Examples in docstrings run as printed, and the library imports no more than it says."""
+
+import doctest
+import importlib
+import os
+import pkgutil
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from conftest import BACKEND
+from keras import ops
+
+import coda_keras
+
+
+def _modules():
+    names = [
+        module.name
+        for module in pkgutil.walk_packages(coda_keras.__path__, "coda_keras.")
+        if BACKEND == "tensorflow" or not module.name.startswith("coda_keras.tf")
+    ]
+    return ["coda_keras", *names]
+
+
+@pytest.mark.parametrize("name", _modules())
+def test_examples_run_as_printed(name):
+    module = importlib.import_module(name)
+    public = {key: getattr(coda_keras, key) for key in dir(coda_keras) if key[0] != "_"}
+    scope = {**public, "keras": keras, "np": np, "ops": ops, "coda_keras": coda_keras}
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    output = []
+    for test in finder.find(module, extraglobs={**scope, **vars(module)}):
+        runner.run(test, out=output.append)
+    assert runner.summarize(verbose=False).failed == 0, "".join(output)
+
+
+def test_there_are_examples():
+    finder = doctest.DocTestFinder()
+    examples = [e for test in finder.find(coda_keras.dau) for e in test.examples]
+    assert examples
+
+
+WITHOUT_TENSORFLOW = """
+import sys
+
+class NoTensorFlow:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "tensorflow":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, NoTensorFlow())
+import numpy as np
+import coda_keras
+
+assert not any(name.partition(".")[0] == "tensorflow" for name in sys.modules)
+assert not any(name.startswith("coda_keras.tf") for name in sys.modules)
+net = coda_keras.CoDANet(
+    [coda_keras.DAUConv2D(2, 2, 3, implementation="patches"), coda_keras.DAUConv2D(3, 2, 1)]
+)
+explanation = net.explain(np.ones((1, 4, 4, 3), "float32")).numpy()
+print(explanation.contribution_map.shape)
+"""
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_other_backends_need_no_tensorflow(backend):
+    pytest.importorskip(backend)
+    result = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TENSORFLOW],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "KERAS_BACKEND": backend},
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == "(1, 4, 4)"
+
+
+def test_the_library_knows_neither_recipes_nor_export():
+    code = (
+        "import sys, coda_keras; "
+        "print([n for n in sys.modules if n.partition('.')[0] in ('recipes', 'export')])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout.strip() == "[]", result.stderr

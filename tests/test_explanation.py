@@ -1,0 +1,278 @@
+import itertools
+
+import numpy as np
+import oracle
+import pytest
+from conftest import EXACT_DTYPE, as_oracle, gradients, set_weights
+from keras import ops
+
+from coda_keras import CoDANet, DAUConv2D, Explanation, explain, explain_layer, linearize
+
+TEMPERATURE = 3.0
+CLASSES = 5
+TOLERANCE = (
+    {"rtol": 1e-8, "atol": 1e-10} if EXACT_DTYPE == "float64" else {"rtol": 2e-4, "atol": 2e-5}
+)
+
+
+@pytest.fixture(scope="module")
+def net():
+    layers = [
+        DAUConv2D(4, 2, 3, strides=2, rescale="l2", dtype=EXACT_DTYPE),
+        DAUConv2D(3, 3, 3, dtype=EXACT_DTYPE, implementation="patches"),
+        DAUConv2D(CLASSES, 2, 1, use_bias=False, dtype=EXACT_DTYPE),
+    ]
+    net = CoDANet(layers, temperature=TEMPERATURE, dtype=EXACT_DTYPE, image_size=(7, 6))
+    set_weights(net, np.random.default_rng(5))
+    return net
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(6).uniform(size=(3, 7, 6, 3)).astype(EXACT_DTYPE)
+
+
+@pytest.fixture(scope="module")
+def expected(net, images):
+    """Encoded images and rows of W_{0->L} of all classes, by the oracle."""
+    encoded = np.array([oracle.encode(image) for image in images])
+    layers = [as_oracle(layer) for layer in net.body]
+    weights = np.array([oracle.weights_of_logits(x, layers, TEMPERATURE) for x in encoded])
+    return encoded, weights
+
+
+def test_all_classes_equal_the_oracle(net, images, expected):
+    encoded, weights = expected
+    found = net.explain(images, "all").numpy()
+    assert found.weights.shape == (3, CLASSES, 7, 6, 6)
+    np.testing.assert_array_equal(found.class_ids, [list(range(CLASSES))] * 3)
+    np.testing.assert_allclose(found.weights, weights, **TOLERANCE)
+    contributions = weights * encoded[:, None]
+    np.testing.assert_allclose(found.contributions, contributions, **TOLERANCE)
+    np.testing.assert_allclose(found.contribution_map, contributions.sum(axis=-1), **TOLERANCE)
+    logits = contributions.sum(axis=(2, 3, 4)) + net.logit_bias
+    np.testing.assert_allclose(found.logits, logits, **TOLERANCE)
+    np.testing.assert_allclose(found.logits, ops.convert_to_numpy(net(images)), **TOLERANCE)
+    assert found.bias == pytest.approx(net.logit_bias)
+    assert found.residual.shape == (3, CLASSES)
+    assert np.all(np.abs(found.residual) < (1e-12 if EXACT_DTYPE == "float64" else 1e-5))
+
+
+def test_predicted_class_by_default(net, images, expected):
+    found = net.explain(images).numpy()
+    predicted = np.argmax(found.logits, axis=-1)
+    np.testing.assert_array_equal(found.class_ids, predicted)
+    rows = expected[1][np.arange(3), predicted]
+    np.testing.assert_allclose(found.weights, rows, **TOLERANCE)
+    assert found.contribution_map.shape == (3, 7, 6)
+    assert found.residual.shape == (3,)
+    assert found.bias.shape == ()
+
+
+@pytest.mark.parametrize(
+    ("class_ids", "as_array"),
+    [
+        ([4, 0, 2], [4, 0, 2]),
+        ((4, 0, 2), [4, 0, 2]),
+        (np.array([4, 0, 2], "uint8"), [4, 0, 2]),
+        (2, [2, 2, 2]),
+        (np.int64(2), [2, 2, 2]),
+        ([[1, 1], [0, 4], [3, 2]], [[1, 1], [0, 4], [3, 2]]),
+        (np.array([[1], [0], [3]]), [[1], [0], [3]]),
+    ],
+)
+def test_forms_of_class_ids(class_ids, as_array, net, images, expected):
+    as_array = np.array(as_array)
+    batch = np.arange(3).reshape(3, *[1] * (as_array.ndim - 1))
+    for given in (class_ids, ops.convert_to_tensor(np.array(class_ids), "int32")):
+        found = net.explain(images, given).numpy()
+        assert found.class_ids.dtype == np.int32
+        np.testing.assert_array_equal(found.class_ids, as_array)
+        np.testing.assert_allclose(found.weights, expected[1][batch, as_array], **TOLERANCE)
+        assert found.contribution_map.shape == (*as_array.shape, 7, 6)
+        assert found.residual.shape == as_array.shape
+        assert np.all(np.abs(found.residual) < 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("class_ids", "message"),
+    [
+        ("some", "Unknown `class_ids`: 'some'.*'all' or None"),
+        ([0.0, 1.0, 2.0], "must be integers. Received dtype float64"),
+        ([True, False, True], "must be integers. Received dtype bool"),
+        ([0, 5, 1], "must lie in 0 to 4. Received values from 0 to 5"),
+        (-1, "must lie in 0 to 4. Received values from -1 to -1"),
+        ([0, 1], r"\(batch,\) or \(batch, n\).*shape \(2,\) for 3 images"),
+        (np.zeros((2, 3), int), r"shape \(2, 3\) for 3 images"),
+        (np.zeros((3, 1, 1), int), r"shape \(3, 1, 1\) for 3 images"),
+    ],
+)
+def test_bad_class_ids(class_ids, message, net, images):
+    with pytest.raises(ValueError, match=message):
+        net.explain(images, class_ids)
+
+
+def test_encoded_images_give_the_same_explanation(net, images, expected):
+    one = net.explain(images, 1).numpy()
+    other = net.explain(expected[0].astype(EXACT_DTYPE), 1).numpy()
+    np.testing.assert_allclose(one.weights, other.weights, **TOLERANCE)
+    np.testing.assert_allclose(one.contributions, other.contributions, **TOLERANCE)
+
+
+def test_other_image_sizes(net, rng):
+    larger = rng.uniform(size=(1, 10, 13, 3)).astype(EXACT_DTYPE)
+    found = net.explain(larger).numpy()
+    assert found.contribution_map.shape == (1, 10, 13)
+    assert np.all(np.abs(found.residual) < 1e-5)
+
+
+def test_no_evidence_contributes_nothing(net):
+    found = net.explain(np.zeros((2, 7, 6, 6), EXACT_DTYPE), "all").numpy()
+    assert np.all(np.isfinite(found.weights))
+    np.testing.assert_array_equal(found.contributions, 0)
+    np.testing.assert_array_equal(found.residual, 0)
+    np.testing.assert_allclose(found.logits, net.logit_bias, rtol=1e-6)
+
+
+@pytest.mark.parametrize("rescale", ["squash", "l2"])
+def test_residual_of_a_preset_is_rounding_only(rescale, rng):
+    net = CoDANet.from_preset("s_coda", rescale=rescale, rank_scale=1 / 32, temperature=1.0)
+    images = rng.uniform(size=(1, 12, 12, 3)).astype("float32")
+    found = net.explain(images, "all").numpy()
+    size = np.sum(np.abs(found.contributions), axis=(2, 3, 4))
+    assert np.all(size > 0)
+    assert np.all(np.abs(found.residual) < 2e-6 * (size + abs(net.logit_bias)))
+
+
+def test_mixed_precision_explains_in_float32(net, images, expected):
+    mixed = CoDANet(
+        [
+            DAUConv2D.from_config({**layer.get_config(), "dtype": "mixed_bfloat16"})
+            for layer in net.body
+        ],
+        temperature=TEMPERATURE,
+        dtype="mixed_bfloat16",
+        image_size=(7, 6),
+    )
+    mixed.set_weights(net.get_weights())
+    found = mixed.explain(images.astype("float32"), "all").numpy()
+    for values in (found.logits, found.weights, found.contributions, found.residual):
+        assert values.dtype == np.float32
+    size = np.sum(np.abs(found.contributions), axis=(2, 3, 4))
+    assert np.all(np.abs(found.residual) < 0.02 * size)
+    difference = found.weights - expected[1]
+    assert np.sqrt(np.mean(difference**2)) < 0.03 * np.sqrt(np.mean(expected[1] ** 2))
+
+
+def test_penalty_on_the_linear_map_has_the_right_gradient(net, images):
+    """Eq. 10 needs the gradient of mean |W_{0->L}| by the parameters."""
+    one = images[:1]
+    _, found = gradients(
+        lambda x: ops.mean(ops.abs(net.explain(x, 2).weights)), net.trainable_variables, one
+    )
+    rng = np.random.default_rng(8)
+    point = [np.asarray(w, "float64") for w in net.get_weights()]
+    direction = [rng.normal(size=w.shape) for w in point]
+
+    def penalty(step):
+        remaining = iter([w + step * d for w, d in zip(point, direction)])
+        layers = []
+        for layer in net.body:
+            parameters = {v.name: next(remaining) for v in layer.variables}
+            layers.append(as_oracle(layer)._replace(**parameters))
+        encoded = oracle.encode(np.asarray(one[0], "float64"))
+        return np.mean(np.abs(oracle.weights_of_logits(encoded, layers, TEMPERATURE)[2]))
+
+    slope = (penalty(1e-6) - penalty(-1e-6)) / 2e-6
+    by_parameters = sum(np.sum(g * d) for g, d in zip(found, direction))
+    assert by_parameters == pytest.approx(slope, rel=1e-6 if EXACT_DTYPE == "float64" else 1e-3)
+
+
+@pytest.mark.parametrize(("start", "stop"), list(itertools.combinations(range(4), 2)))
+@pytest.mark.parametrize("position", [None, (2, 1)])
+def test_layers_equal_the_oracle(start, stop, position, net, images, expected):
+    layers = [as_oracle(layer) for layer in net.body]
+    channel = 2
+    found = explain_layer(net, images, stop, channel, position, from_layer=start).numpy()
+    for index, encoded in enumerate(expected[0]):
+        values = oracle.activations(encoded, layers)
+        matrix = oracle.matrix_between(encoded, layers, start, stop)
+        rows = matrix.reshape(*values[stop].shape, *values[start].shape)[:, :, channel]
+        activation = values[stop][:, :, channel]
+        if position is None:
+            row, activation = rows.sum(axis=(0, 1)), activation.sum()
+        else:
+            row, activation = rows[position], activation[position]
+        np.testing.assert_allclose(found.weights[index], row, **TOLERANCE)
+        np.testing.assert_allclose(found.contributions[index], row * values[start], **TOLERANCE)
+        np.testing.assert_allclose(
+            found.contribution_map[index], (row * values[start]).sum(axis=-1), **TOLERANCE
+        )
+        np.testing.assert_allclose(found.activation[index], activation, **TOLERANCE)
+        np.testing.assert_allclose(found.contributions[index].sum(), activation, **TOLERANCE)
+
+
+def test_maps_between_layers_compose(net, images, expected):
+    """W_{0->3} = W_{1->3} W_{0->1}: the row of the later map, pulled back through the first."""
+    later = net.explain_layer(images, 3, 4, from_layer=1)
+    encoded = ops.convert_to_tensor(expected[0], EXACT_DTYPE)
+    _, pullback = linearize(net.body[:1], encoded)
+    whole = net.explain_layer(images, 3, 4)
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(pullback(later.weights)),
+        ops.convert_to_numpy(whole.weights),
+        **TOLERANCE,
+    )
+
+
+def test_last_layer_and_logit_explain_the_same(net, images):
+    logit = net.explain(images, 3).numpy()
+    layer = net.explain_layer(images, len(net.body), 3).numpy()
+    np.testing.assert_allclose(layer.weights / TEMPERATURE, logit.weights, **TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"layer": 0}, "0 <= from_layer < layer <= 3.*layer=0"),
+        ({"layer": 4}, "0 <= from_layer < layer <= 3.*layer=4"),
+        ({"layer": 2, "from_layer": 2}, "layer=2, from_layer=2"),
+        ({"layer": 2, "from_layer": -1}, "from_layer=-1"),
+        ({"layer": 1, "channel": 4}, "Layer 1 has channels 0 to 3.*channel=4"),
+        ({"layer": 1, "channel": -1}, "channel=-1"),
+        ({"layer": 1, "position": (4, 0)}, r"Layer 1 has 4x3 positions.*position=\(4, 0\)"),
+        ({"layer": 1, "position": (0, -1)}, r"position=\(0, -1\)"),
+    ],
+)
+def test_bad_layer_arguments(arguments, message, net, images):
+    with pytest.raises(ValueError, match=message):
+        net.explain_layer(images, **{"channel": 0, **arguments})
+
+
+def test_method_and_function_are_the_same(net, images):
+    by_method, by_function = net.explain(images, 1), explain(net, images, 1)
+    assert isinstance(by_method, Explanation)
+    np.testing.assert_array_equal(by_method.numpy().weights, by_function.numpy().weights)
+    assert isinstance(by_function.numpy().weights, np.ndarray)
+
+
+@pytest.mark.tensorflow
+def test_explaining_inside_a_graph_of_unknown_sizes(net, images, expected):
+    import tensorflow as tf
+
+    images_spec = tf.TensorSpec((None, None, None, 3), EXACT_DTYPE)
+
+    @tf.function(input_signature=[images_spec, tf.TensorSpec((None,), tf.int64)], autograph=False)
+    def of_one_class(images, class_ids):
+        return net.explain(images, class_ids).weights
+
+    @tf.function(input_signature=[images_spec], autograph=False)
+    def of_all_classes(images):
+        return net.explain(images, "all").weights
+
+    class_ids = np.array([1, 4, 0])
+    np.testing.assert_allclose(
+        of_one_class(images, class_ids), expected[1][np.arange(3), class_ids], **TOLERANCE
+    )
+    np.testing.assert_allclose(of_all_classes(images), expected[1], **TOLERANCE)
+    assert of_one_class(images[:1, :5, :4], class_ids[:1]).shape == (1, 5, 4, 6)
