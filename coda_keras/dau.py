@@ -51,7 +51,7 @@ class DAUConv2D(DynamicLinear):
 
     >>> layer = DAUConv2D(filters=8, rank=4, kernel_size=3)
     >>> outputs, pullback = layer.linearize(np.ones((2, 6, 6, 3), "float32"))
-    >>> outputs.shape, pullback(ops.ones_like(outputs)).shape
+    >>> ops.shape(outputs), ops.shape(pullback(ops.ones_like(outputs)))
     ((2, 6, 6, 8), (2, 6, 6, 3))
     """
 

@@ -49,7 +49,7 @@ class DynamicLinear(keras.layers.Layer):
     ...         inputs = self.prepare(inputs)
     ...         gate = ops.sigmoid(inputs)
     ...         return gate * inputs, lambda cotangent: gate * cotangent
-    >>> SelfGate()(np.zeros((1, 4, 4, 2))).shape
+    >>> ops.shape(SelfGate()(np.zeros((1, 4, 4, 2))))
     (1, 4, 4, 2)
     """
 

@@ -48,7 +48,7 @@ class CoDANet(keras.Model):
     Example:
 
     >>> net = CoDANet([DAUConv2D(8, 4, 3, strides=2), DAUConv2D(5, 8, 1)], temperature=10)
-    >>> net(np.zeros((2, 9, 9, 3), "float32")).shape
+    >>> ops.shape(net(np.zeros((2, 9, 9, 3), "float32")))
     (2, 5)
     """
 

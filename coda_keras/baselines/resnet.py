@@ -91,7 +91,7 @@ def with_image_size(model, image_size):
     Example:
 
     >>> small = resnet56(depth=8, image_size=32)
-    >>> with_image_size(small, None)(np.zeros((1, 96, 96, 3), "float32")).shape
+    >>> ops.shape(with_image_size(small, None)(np.zeros((1, 96, 96, 3), "float32")))
     (1, 10)
     """
     return keras.models.clone_model(
