@@ -27,7 +27,7 @@ def compile_step(step, strategy=None):
     replicas = strategy.num_replicas_in_sync
 
     # Batches of several sizes share one trace.
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def compiled(*arguments):
         return strategy.run(step, arguments)
 
