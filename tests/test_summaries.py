@@ -151,8 +151,8 @@ def test_maps_are_those_of_true_and_predicted_class(run):
     true, predicted = net.explain(images, labels).numpy(), net.explain(images).numpy()
     assert (true.class_ids != predicted.class_ids).any()
     titles = [
-        f"true: {NAMES[one]} {1 / (1 + np.exp(-logits[one])):.2f}    "
-        f"predicted: {NAMES[other]} {1 / (1 + np.exp(-logits[other])):.2f}"
+        f"true {NAMES[one]} {1 / (1 + np.exp(-logits[one])):.2f}, "
+        f"predicted {NAMES[other]} {1 / (1 + np.exp(-logits[other])):.2f}"
         for one, other, logits in zip(labels, predicted.class_ids, true.logits)
     ]
     maps = np.stack([true.contribution_map, predicted.contribution_map], axis=1)

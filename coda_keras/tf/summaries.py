@@ -205,8 +205,8 @@ class ExplanationBoard(_Board):
         guesses = predicted["class_ids"]
         chance = 1 / (1 + np.exp(-true["logits"].astype("float64")))
         titles = [
-            f"true: {self.class_names[label]} {chance[row, label]:.2f}    "
-            f"predicted: {self.class_names[guess]} {chance[row, guess]:.2f}"
+            f"true {self.class_names[label]} {chance[row, label]:.2f}, "
+            f"predicted {self.class_names[guess]} {chance[row, guess]:.2f}"
             for row, label, guess in zip(rows, self.labels, guesses)
         ]
         maps = np.stack([true["contribution_map"], predicted["contribution_map"]], axis=1)
