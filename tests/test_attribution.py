@@ -119,6 +119,11 @@ def test_images_are_checked(shape, models):
         method("gradient")(models["functional"], np.zeros(shape), 0)
 
 
+def test_integer_images_are_no_input_of_a_codanet(models):
+    with pytest.raises(ValueError, match="uint8; divide 8-bit images by 255"):
+        method("gradient")(models["coda"], np.zeros((1, *SIZE, 3), "uint8"), 0)
+
+
 def test_models_are_checked(images):
     spatial = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(2, 1)])
     with pytest.raises(ValueError, match=r"logits of shape \(batch, classes\)"):

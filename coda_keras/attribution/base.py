@@ -107,6 +107,11 @@ class Attribution:
                 f"(batch, height, width, 6), already encoded. Received shape {images.shape} for "
                 f"{type(model).__name__}."
             )
+        if is_inherent(model) and images.dtype.kind != "f":
+            raise ValueError(
+                "A CoDANet takes images as floats in [0, 1]. "
+                f"Received dtype {images.dtype}; divide 8-bit images by 255."
+            )
         images = images.astype("float32")
         return ops.convert_to_numpy(encode(images)) if is_inherent(model) else images
 

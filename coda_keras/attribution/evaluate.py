@@ -22,6 +22,10 @@ def compiled(function, model):
         run = compiled(function)
     elif backend == "jax":
         run = _compiled_jax(function, model)
+    elif backend == "torch":
+        import torch
+
+        run = torch.no_grad()(function)
     else:
         run = function
     return lambda *arrays: ops.convert_to_numpy(run(*map(ops.convert_to_tensor, arrays)))

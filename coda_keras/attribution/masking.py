@@ -1,6 +1,6 @@
 """Masked images, shared by the methods that hide parts of an image."""
 
-import numpy as np
+from keras import ops
 
 from coda_keras.attribution.base import Attribution, is_inherent
 
@@ -31,5 +31,5 @@ class MaskingAttribution(Attribution):
 
     def masked(self, image, masks):
         """One image `(H, W, C)` under masks `(m, H, W)`, as tensors `(m, H, W, C)`."""
-        fill = np.asarray(FILLS[self.fill][: image.shape[-1]], "float32")
+        fill = ops.convert_to_tensor(FILLS[self.fill][: image.shape[-1]], "float32")
         return fill + masks[..., None] * (image - fill)
