@@ -34,7 +34,7 @@ def command(main):
             print(f"{Path(sys.argv[0]).name}: {' '.join(str(error).split())}", file=sys.stderr)
             sys.exit(2)
         except KeyboardInterrupt:
-            print("\nInterrupted; the same command goes on from the last epoch.", file=sys.stderr)
+            print("\nInterrupted; the same command goes on where it stopped.", file=sys.stderr)
             sys.exit(130)
 
     return run
@@ -65,8 +65,8 @@ def parser(description, baselines=(), **defaults):
     add(net, "--rank-scale", "factor on all ranks, Fig. B.2", type=_positive)
 
     fit = flags.add_argument_group("training")
-    add(fit, "--epochs", "passes over the training images", type=_count)
-    add(fit, "--batch-size", "images a step, over all replicas", type=_count)
+    add(fit, "--epochs", "passes over the training images", type=count)
+    add(fit, "--batch-size", "images a step, over all replicas", type=count)
     add(fit, "--learning-rate", "base rate of Adam", type=_positive)
     add(
         fit,
@@ -75,15 +75,15 @@ def parser(description, baselines=(), **defaults):
         "warm-up over the first 5%% of all steps, then cosine to 0",
         choices=("steps", "cosine"),
     )
-    add(fit, "--halve-every", "epochs after which --schedule steps halves the rate", type=_count)
+    add(fit, "--halve-every", "epochs after which --schedule steps halves the rate", type=count)
     add(fit, "--randaugment", "RandAugment, n=2, m=9 of 30, before crop", action="store_true")
     add(fit, "--seed", "of initial values, order and augmentation", type=int)
 
     data = flags.add_argument_group("data and results")
     add(data, "--data", "folder of prepared data sets; default: TensorFlow Datasets' own")
     add(data, "--output", "folder of this run; an interrupted run in it is resumed", type=Path)
-    add(data, "--limit-train", "use only the first N training images", type=_count, metavar="N")
-    add(data, "--limit-test", "use only the first N test images", type=_count, metavar="N")
+    add(data, "--limit-train", "use only the first N training images", type=count, metavar="N")
+    add(data, "--limit-test", "use only the first N test images", type=count, metavar="N")
 
     machine = flags.add_argument_group("machine")
     add(machine, "--precision", "of activations", choices=("float32", "mixed_bfloat16"))
@@ -92,7 +92,7 @@ def parser(description, baselines=(), **defaults):
         "--replicas",
         "devices to train on: GPUs where there are any (default: all of them), else logical CPUs "
         "(default: 1)",
-        type=_count,
+        type=count,
     )
     return flags
 
@@ -243,7 +243,7 @@ def learning_rate(args, steps_per_epoch):
     )
 
 
-def _count(text):
+def count(text):
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a positive whole number")

@@ -1,0 +1,60 @@
+"""Videos explained frame by frame, as animated GIFs."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from coda_keras.plotting import contribution_rgb, shared_scale
+
+_GAP = 4
+
+
+def animation_frames(frames, maps, scale=None, height=256):
+    """Puts every frame beside its map, all maps on one scale, enlarged without smoothing.
+
+    Args:
+        frames: `(T, H, W, 3)` in [0, 1].
+        maps: `(T, H, W)`.
+        scale: positive number, None for the 99.75th percentile over all the maps.
+        height: int, least height of the result in pixels.
+
+    Returns:
+        uint8 `(T, h, w, 3)`.
+
+    Raises:
+        ValueError: if frames and maps do not fit.
+    """
+    frames, maps = np.asarray(frames), np.asarray(maps)
+    if frames.ndim != 4 or not len(frames) or maps.shape != frames.shape[:3]:
+        raise ValueError(
+            "Expected frames (T, H, W, 3) and a map (H, W) for each. "
+            f"Received shapes {frames.shape} and {maps.shape}."
+        )
+    factor = max(1, -(-height // frames.shape[1]))
+    left = np.rint(255 * np.clip(frames[..., :3], 0, 1)).astype("uint8")
+    right = contribution_rgb(maps, shared_scale(maps) if scale is None else scale)
+    left, right = (part.repeat(factor, axis=1).repeat(factor, axis=2) for part in (left, right))
+    gap = np.full((*left.shape[:2], _GAP, 3), 255, "uint8")
+    return np.concatenate([left, gap, right], axis=2)
+
+
+def save_gif(frames, path, seconds_per_frame=0.12):
+    """Writes frames `(T, h, w, 3)`, uint8, as an endless animated GIF, atomically."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pictures = [Image.fromarray(frame) for frame in frames]
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        pictures[0].save(
+            temporary,
+            format="GIF",
+            save_all=True,
+            append_images=pictures[1:],
+            duration=round(1000 * seconds_per_frame),
+            loop=0,
+        )
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,134 @@
+"""Tables of maps: a row for every image, a column for every model, method or layer."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from coda_keras.figures.style import FONT, SMALL
+from coda_keras.plotting import PERCENTILE, contribution_rgb, shared_scale
+
+OWN_COLOURS = "jet"
+SCALES = ("map", "row", "all")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        title: str above the column.
+        maps: N maps `(h, w)`; sizes may differ between columns.
+        captions: N strings below the maps, or None.
+        signed: bool. Signed maps are drawn from blue over white (0) to red; others, such as those
+            of RISE, in colours of their own from their smallest to their largest value.
+    """
+
+    title: str
+    maps: object
+    captions: object = None
+    signed: bool = True
+
+
+def map_table(images, columns, row_titles=None, scale="map", panel=1.15):
+    """Draws images and beside each a map of every column.
+
+    Args:
+        images: `(N, H, W, 3)` in [0, 1], or a sequence of such images.
+        columns: sequence of `Column`.
+        row_titles: N strings at the left of the rows, or None.
+        scale: `"map"`, `"row"` or `"all"`: which signed maps share a colour scale, the 99.75th
+            percentile of their magnitudes. Maps in different units can share none.
+        panel: width of a picture in inches.
+
+    Returns:
+        A matplotlib `Figure`.
+
+    Raises:
+        ValueError: if the numbers of images, maps, captions or titles differ, or are 0.
+    """
+    count = len(images)
+    _check(count, columns, row_titles, scale)
+    signed = [column for column in columns if column.signed]
+    captions = 0.16 * any(column.captions is not None for column in columns)
+    lines = 1 + max(column.title.count("\n") for column in columns)
+    height, width = np.shape(images[0])[:2]
+    figure = Figure(
+        figsize=(
+            (panel + 0.06) * (1 + len(columns)) + 0.3 * (row_titles is not None),
+            (panel * height / width + 0.06 + captions) * count + 0.18 * lines + 0.6,
+        ),
+        layout="compressed",
+    )
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
+    axes = figure.subplots(count, 1 + len(columns), squeeze=False)
+    overall = shared_scale([values for c in signed for values in c.maps]) if signed else 1.0
+    for row in range(count):
+        _show(axes[row, 0], np.clip(np.asarray(images[row])[..., :3], 0, 1))
+        if row_titles is not None:
+            axes[row, 0].set_ylabel(row_titles[row], fontsize=FONT)
+        of_row = shared_scale([c.maps[row] for c in signed]) if signed else 1.0
+        for axis, column in zip(axes[row, 1:], columns):
+            values = column.maps[row]
+            own = {"map": None, "row": of_row, "all": overall}[scale]
+            _show(axis, contribution_rgb(values, own) if column.signed else _own_colours(values))
+            if column.captions is not None:
+                axis.set_xlabel(column.captions[row], fontsize=SMALL, labelpad=2)
+    for axis, title in zip(axes[0], ["input", *(column.title for column in columns)]):
+        axis.set_title(title, fontsize=FONT, pad=4)
+    _colour_keys(figure, axes, columns, scale)
+    return figure
+
+
+def _check(count, columns, row_titles, scale):
+    lengths = {len(column.maps) for column in columns}
+    lengths |= {len(column.captions) for column in columns if column.captions is not None}
+    lengths |= set() if row_titles is None else {len(row_titles)}
+    if not count or not columns or lengths != {count}:
+        raise ValueError(
+            "Expected at least one image and column, and a map, caption and row title for each "
+            f"image. Received {count} images, {len(columns)} columns and lengths {sorted(lengths)}."
+        )
+    if scale not in SCALES:
+        raise ValueError(f"Unknown `scale`: {scale!r}. Expected one of {SCALES}.")
+
+
+def _show(axis, picture):
+    axis.imshow(picture, interpolation="nearest")
+    axis.set(xticks=[], yticks=[])
+    axis.spines[:].set(color="0.6", linewidth=0.6)
+
+
+def _own_colours(values):
+    values = np.asarray(values, "float64")
+    spread = np.ptp(values)
+    return colormaps[OWN_COLOURS]((values - values.min()) / (spread if spread else 1))[..., :3]
+
+
+def _colour_keys(figure, axes, columns, scale):
+    keys = []
+    if any(column.signed for column in columns):
+        shared = {"map": "each map", "row": "each row", "all": "all maps"}[scale]
+        text = f"the class (full colour: {PERCENTILE}th percentile of {shared})"
+        keys.append(("bwr", text, (-1, 0, 1), ("against", "0", "for")))
+    own = [column.title for column in columns if not column.signed]
+    if own:
+        keys.append((OWN_COLOURS, ", ".join(own), (-1, 1), ("lowest", "highest")))
+    width = axes.shape[1]
+    for index, (name, text, ticks, labels) in enumerate(keys):
+        part = slice(index * width // len(keys), (index + 1) * width // len(keys))
+        bar = figure.colorbar(
+            ScalarMappable(Normalize(-1, 1), name),
+            ax=list(axes[:, part].ravel()),
+            location="bottom",
+            ticks=ticks,
+            shrink=min(1.0, 2.4 / (width / len(keys))),
+            aspect=22,
+            pad=0.02,
+        )
+        bar.ax.set_xticklabels(labels)
+        bar.ax.tick_params(labelsize=SMALL, length=2)
+        bar.set_label(text, fontsize=SMALL)

@@ -1,0 +1,191 @@
+"""Figures: what is drawn is what was given."""
+
+import numpy as np
+import pytest
+from matplotlib import colormaps
+from matplotlib.patches import Rectangle
+from PIL import Image
+
+from coda_keras import figures
+from coda_keras.figures import Column, Entry, Row
+from coda_keras.plotting import contribution_rgb, figure_rgb, save_figure, shared_scale
+
+
+@pytest.fixture
+def images(rng):
+    return rng.random((3, 6, 8, 3))
+
+
+def pictures(figure):
+    """The pictures of a figure, row by row, colour bars left out."""
+    found = [axes.images[0].get_array() for axes in figure.axes if axes.images]
+    return [np.asarray(picture) for picture in found]
+
+
+def test_every_method_has_one_colour_everywhere():
+    labels = ["Ours", "Occ5", "Occ9", "GradCAM", "IntGrad", "IxG", "DeepLIFT", "Grad", "RISE"]
+    assert len({figures.colour(label) for label in [*labels, "LIME"]}) == 10
+    assert figures.colour("Occ13") == figures.colour("Occ13")
+
+
+def test_a_table_has_a_row_for_each_image_and_a_column_for_each_method(images, rng):
+    ours, rise = rng.normal(size=(3, 6, 8)), rng.random((3, 6, 8))
+    columns = [Column("Ours", ours, ["a", "b", "c"]), Column("RISE", rise, signed=False)]
+    figure = figures.map_table(images, columns, ["cat", "dog", "frog"])
+    found = pictures(figure)
+    assert len(found) == 9
+    for row in range(3):
+        image, signed, own = found[3 * row : 3 * row + 3]
+        np.testing.assert_allclose(image, images[row])
+        np.testing.assert_array_equal(signed, contribution_rgb(ours[row]))
+        lowest = np.unravel_index(rise[row].argmin(), (6, 8))
+        highest = np.unravel_index(rise[row].argmax(), (6, 8))
+        np.testing.assert_allclose(own[lowest], colormaps["jet"](0.0)[:3])
+        np.testing.assert_allclose(own[highest], colormaps["jet"](1.0)[:3])
+    texts = {axes.get_title() for axes in figure.axes} | {a.get_ylabel() for a in figure.axes}
+    texts |= {axes.get_xlabel() for axes in figure.axes}
+    assert texts >= {"input", "Ours", "RISE", "cat", "dog", "frog", "a", "b", "c"}
+
+
+@pytest.mark.parametrize("scale", ["map", "row", "all"])
+def test_maps_share_the_scale_asked_for(scale, images, rng):
+    first, second = rng.normal(size=(3, 6, 8)), 5 * rng.normal(size=(3, 6, 8))
+    first[1] *= 7
+    columns = [Column("first", first), Column("second", second)]
+    found = pictures(figures.map_table(images, columns, scale=scale))
+    for row in range(3):
+        expected = {
+            "map": shared_scale(first[row]),
+            "row": shared_scale([first[row], second[row]]),
+            "all": shared_scale([first, second]),
+        }[scale]
+        np.testing.assert_array_equal(found[3 * row + 1], contribution_rgb(first[row], expected))
+
+
+def test_maps_may_be_smaller_than_the_images_constant_or_zero(images):
+    columns = [
+        Column("zero", np.zeros((3, 2, 3))),
+        Column("constant", np.ones((3, 1, 1)), signed=False),
+    ]
+    assert figure_rgb(figures.map_table(images, columns), dpi=40).std() > 0
+
+
+@pytest.mark.parametrize(
+    ("columns", "options", "message"),
+    [
+        ([], {}, "0 columns"),
+        ([Column("short", np.zeros((2, 4, 4)))], {}, "lengths"),
+        ([Column("ours", np.zeros((3, 4, 4)), ["a"])], {}, "caption"),
+        ([Column("ours", np.zeros((3, 4, 4)))], {"row_titles": ["a"]}, "row title"),
+        ([Column("ours", np.zeros((3, 4, 4)))], {"scale": "column"}, "'column'"),
+    ],
+)
+def test_tables_refuse_what_does_not_fit(columns, options, message, images):
+    with pytest.raises(ValueError, match=message):
+        figures.map_table(images, columns, **options)
+
+
+def summaries(rng, points=9):
+    low, median, high = np.sort(rng.random(3))
+    curve = rng.random(points)
+    localisation = {
+        "images": 7,
+        "grid": "3x3",
+        "mean": float(rng.random()),
+        "percentiles_25_50_75": [low, median, high],
+        "chance": 1 / 9,
+    }
+    removal = {
+        "fraction_removed": [0.0, 0.25],
+        "points": points,
+        "mean_target_probability": curve.tolist(),
+    }
+    return localisation, removal
+
+
+def test_metrics_show_the_numbers_given(rng):
+    ours, ours_removal = summaries(rng)
+    theirs, their_removal = summaries(rng, points=5)
+    entries = [
+        Entry("Ours", "red", ours, {"least": ours_removal}, theirs, {"least": their_removal}),
+        Entry("RISE", "green", ours),
+    ]
+    figure = figures.metrics_figure([Row("a net", entries)])
+    localisation, removal = figure.axes
+    boxes = [p for p in localisation.patches if isinstance(p, Rectangle)]
+    for box, summary in zip(boxes, [ours, theirs, ours]):
+        low, _, high = summary["percentiles_25_50_75"]
+        assert (box.get_y(), box.get_y() + box.get_height()) == pytest.approx((low, high))
+    dots = [line.get_ydata()[0] for line in localisation.lines if len(line.get_xdata()) == 1]
+    assert dots == [ours["mean"], theirs["mean"], ours["mean"]]
+    assert [label.get_text() for label in localisation.get_xticklabels()] == ["Ours", "RISE"]
+
+    dashed, solid = sorted(removal.lines, key=lambda line: len(line.get_xdata()))
+    assert (dashed.get_linestyle(), solid.get_linestyle()) == ("--", "-")
+    np.testing.assert_allclose(solid.get_ydata(), ours_removal["mean_target_probability"])
+    np.testing.assert_allclose(solid.get_xdata(), np.linspace(0, 25, 9))
+    np.testing.assert_allclose(dashed.get_ydata(), their_removal["mean_target_probability"])
+    # A method without a curve is not in the legend of the curves.
+    assert [text.get_text() for text in removal.get_legend().get_texts()] == ["Ours"]
+
+
+def test_each_row_has_the_panels_asked_for(rng):
+    localisation, removal = summaries(rng)
+    entries = [Entry("Ours", "red", localisation, {"least": removal, "most": removal})]
+    rows = [
+        Row("first", entries, orders=("least", "most")),
+        Row("second", entries, localisation=False, orders=("most",)),
+    ]
+    titles = [axes.get_title() for axes in figures.metrics_figure(rows).axes]
+    assert len(titles) == 4
+    assert titles[2] == titles[3] == "most important pixels first"
+    with pytest.raises(ValueError, match="at least one row"):
+        figures.metrics_figure([])
+    with pytest.raises(ValueError, match="at least one row"):
+        figures.metrics_figure([Row("empty", [])])
+
+
+def test_similarities_start_at_one_for_the_intact_model():
+    curves = {"rank correlation": {"Ours": ("red", [0.5, -0.1])}}
+    (axes,) = figures.similarity_figure(["layer_2", "layer_1"], curves).axes
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), [1, 0.5, -0.1])
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["none", "layer_2", "layer_1"]
+
+
+def test_multi_images_frame_the_cell_of_the_class(rng):
+    image, maps = rng.random((12, 18, 3)), rng.normal(size=(9, 12, 18))
+    figure = figures.multi_image(image, maps, [f"class {k}" for k in range(9)])
+    panels = {axes.get_title(): axes for axes in figure.axes}
+    for cell in range(9):
+        axes = panels[f"class {cell}"]
+        row, column = divmod(cell, 3)
+        (frame,) = axes.patches
+        assert frame.get_xy() == (6 * column - 0.5, 4 * row - 0.5)
+        assert (frame.get_width(), frame.get_height()) == (6, 4)
+        expected = contribution_rgb(maps[cell], shared_scale(maps))
+        np.testing.assert_array_equal(axes.images[0].get_array(), expected)
+    with pytest.raises(ValueError, match="n\\*n maps"):
+        figures.multi_image(image, maps[:7], ["a"] * 7)
+
+
+def test_animations_keep_every_frame(tmp_path, rng):
+    frames, maps = rng.random((5, 6, 8, 3)), rng.normal(size=(5, 6, 8))
+    animated = figures.animation_frames(frames, maps, height=12)
+    assert animated.shape == (5, 12, 2 * 16 + 4, 3) and animated.dtype == np.uint8
+    np.testing.assert_array_equal(animated[3, ::2, :16:2], np.rint(255 * frames[3]))
+    scaled = contribution_rgb(maps, shared_scale(maps))
+    np.testing.assert_array_equal(animated[:, ::2, 20::2], scaled)
+    figures.save_gif(animated, tmp_path / "new/video.gif", seconds_per_frame=0.2)
+    with Image.open(tmp_path / "new/video.gif") as gif:
+        assert (gif.n_frames, gif.size, gif.info["duration"]) == (5, (36, 12), 200)
+        assert gif.info["loop"] == 0
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["video.gif"]
+    with pytest.raises(ValueError, match="Expected frames"):
+        figures.animation_frames(frames, maps[:4])
+
+
+def test_figures_become_files(tmp_path, images, rng):
+    figure = figures.map_table(images, [Column("Ours", rng.normal(size=(3, 6, 8)))])
+    for suffix, start in (("png", b"\x89PNG"), ("pdf", b"%PDF")):
+        save_figure(figure, tmp_path / f"figure.{suffix}")
+        assert (tmp_path / f"figure.{suffix}").read_bytes().startswith(start)
