@@ -15,6 +15,7 @@ grids, images or methods it computes only these. docs/interpretation.md explains
 """
 
 import argparse
+import logging
 from pathlib import Path
 
 import experiment
@@ -42,6 +43,8 @@ VIDEO = "video"
 @experiment.command
 def main():
     args = parser().parse_args()
+    # TensorFlow warns of compiling for several image sizes, which is meant here.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     metrics = _chosen("--metrics", args.metrics, METRICS)
     names = methods.chosen(args.methods)
     wanted = _chosen("--figures", args.figures, [*FIGURES, VIDEO])

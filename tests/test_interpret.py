@@ -53,11 +53,22 @@ def data(recipes):
     return ImageData(images, labels, images, labels, names)
 
 
+def convolutional_net(size, use_bias):
+    """A ReLU net whose only linear parts are convolutions and the last layer."""
+    layers = keras.layers
+    inputs = keras.Input((size, size, 3))
+    outputs = layers.Conv2D(8, 3, padding="same", use_bias=use_bias)(inputs)
+    outputs = layers.Activation("relu", name="stem")(outputs)
+    outputs = layers.Conv2D(16, 3, strides=2, padding="same", use_bias=use_bias)(outputs)
+    outputs = layers.Activation("relu", name="last_activation")(outputs)
+    outputs = layers.GlobalAveragePooling2D()(outputs)
+    return keras.Model(inputs, layers.Dense(4, use_bias=use_bias)(outputs))
+
+
 @pytest.fixture(scope="module")
 def models(tmp_path_factory, data):
     """Paths of two CoDA-Nets and a baseline, trained within seconds."""
     folder = tmp_path_factory.mktemp("models")
-    layers = keras.layers
     nets = {
         f"t{temperature}": CoDANet(
             [DAUConv2D(8, 6, 3, strides=2), DAUConv2D(4, 6, 3)],
@@ -66,17 +77,7 @@ def models(tmp_path_factory, data):
         )
         for temperature in (2, 4)
     }
-    nets["baseline"] = keras.Sequential(
-        [
-            keras.Input((SIZE, SIZE, 3)),
-            layers.Conv2D(8, 3, padding="same", activation=None),
-            layers.Activation("relu", name="stem"),
-            layers.Conv2D(16, 3, strides=4, padding="same"),
-            layers.Activation("relu", name="last_activation"),
-            layers.GlobalAveragePooling2D(),
-            layers.Dense(4),
-        ]
-    )
+    nets["baseline"] = convolutional_net(SIZE, use_bias=True)
     keras.utils.set_random_seed(0)
     for name, net in nets.items():
         net.compile(keras.optimizers.Adam(0.03), OneVsAllCrossentropy(), jit_compile=False)
@@ -285,25 +286,15 @@ def test_layers_explain_the_whole_logit(recipes, models, data):
 
 def test_baseline_layers_share_out_the_logit(recipes, data):
     """Without biases a ReLU net is homogeneous: activation × gradient sums to the logit."""
-    layers = keras.layers
-    model = keras.Sequential(
-        [
-            keras.Input((SIZE, SIZE, 3)),
-            layers.Conv2D(6, 3, use_bias=False),
-            layers.Activation("relu", name="stem"),
-            layers.Conv2D(6, 3, use_bias=False),
-            layers.Activation("relu", name="last_activation"),
-            layers.GlobalAveragePooling2D(),
-            layers.Dense(4, use_bias=False),
-        ]
-    )
+    model = convolutional_net(SIZE, use_bias=False)
     images, labels = data.test_images[:3].astype("float32") / 255, data.test_labels[:3]
     logits = model.predict(images, verbose=0)[np.arange(3), labels]
     found = recipes["layers"].input_x_gradient_of_layers(model, images, labels)
     assert [title for title, _ in found] == ["pixels", "stem", "last_activation"]
-    assert [maps.shape for _, maps in found] == [(3, 8, 8), (3, 6, 6), (3, 4, 4)]
+    assert [maps.shape for _, maps in found] == [(3, 8, 8), (3, 8, 8), (3, 4, 4)]
     for _, maps in found:
         np.testing.assert_allclose(maps.sum((1, 2)), logits, rtol=1e-3, atol=1e-5)
+    layers = keras.layers
     with pytest.raises(ValueError, match="no activation"):
         flat = keras.Sequential([keras.Input((SIZE, SIZE, 3)), layers.Flatten(), layers.Dense(4)])
         recipes["layers"].input_x_gradient_of_layers(flat, images, labels)

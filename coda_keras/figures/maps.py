@@ -33,7 +33,7 @@ class Column:
     signed: bool = True
 
 
-def map_table(images, columns, row_titles=None, scale="map", panel=1.15):
+def map_table(images, columns, row_titles=None, scale="map", explained="the class", panel=1.15):
     """Draws images and beside each a map of every column.
 
     Args:
@@ -42,6 +42,7 @@ def map_table(images, columns, row_titles=None, scale="map", panel=1.15):
         row_titles: N strings at the left of the rows, or None.
         scale: `"map"`, `"row"` or `"all"`: which signed maps share a colour scale, the 99.75th
             percentile of their magnitudes. Maps in different units can share none.
+        explained: str, what red speaks for and blue against.
         panel: width of a picture in inches.
 
     Returns:
@@ -79,7 +80,7 @@ def map_table(images, columns, row_titles=None, scale="map", panel=1.15):
                 axis.set_xlabel(column.captions[row], fontsize=SMALL, labelpad=2)
     for axis, title in zip(axes[0], ["input", *(column.title for column in columns)]):
         axis.set_title(title, fontsize=FONT, pad=4)
-    _colour_keys(figure, axes, columns, scale)
+    _colour_keys(figure, axes, columns, scale, explained)
     return figure
 
 
@@ -108,11 +109,11 @@ def _own_colours(values):
     return colormaps[OWN_COLOURS]((values - values.min()) / (spread if spread else 1))[..., :3]
 
 
-def _colour_keys(figure, axes, columns, scale):
+def _colour_keys(figure, axes, columns, scale, explained):
     keys = []
     if any(column.signed for column in columns):
         shared = {"map": "each map", "row": "each row", "all": "all maps"}[scale]
-        text = f"the class (full colour: {PERCENTILE}th percentile of {shared})"
+        text = f"{explained} (full colour: {PERCENTILE}th percentile of {shared})"
         keys.append(("bwr", text, (-1, 0, 1), ("against", "0", "for")))
     own = [column.title for column in columns if not column.signed]
     if own:

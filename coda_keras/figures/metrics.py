@@ -107,7 +107,7 @@ def similarity_figure(steps, similarities, panel=(4.6, 3.3)):
         axes.set_title(title, fontsize=FONT)
         axes.set_xticks(positions, ["none", *steps], rotation=45, ha="right")
         axes.set_xlabel("re-initialised, down to", fontsize=FONT)
-    all_axes[0].set_ylabel("similarity to the intact model's map", fontsize=FONT)
+    all_axes[0].set_ylabel("similarity to the intact map", fontsize=FONT)
     all_axes[-1].legend(fontsize=SMALL, frameon=False, bbox_to_anchor=(1, 1), loc="upper left")
     return figure
 
@@ -138,8 +138,8 @@ def _localisation(axes, entries):
     axes.set(xlim=(-0.6, len(entries) - 0.4), ylim=(0, 1.08))
     axes.set_yticks(np.linspace(0, 1, 6))
     axes.set_ylabel("localisation", fontsize=FONT)
-    title = "positive attribution in the right cell"
-    axes.set_title(title + (", dotted: uniform map" if chance else ""), fontsize=FONT)
+    title = "attribution in the right cell"
+    axes.set_title(title + (" (dotted: uniform)" if chance else ""), fontsize=FONT)
 
 
 def _box(axes, position, summary, colour, filled, number_below):

@@ -30,7 +30,12 @@ def metrics(lab):
 def most_important_first(lab):
     """Fig. B.4a: pixel removal in both orders."""
     entries = _of_methods(lab, lab.main)
-    row = Row(lab.main.name, entries, localisation=False, orders=("least", "most"))
+    row = Row(
+        f"Attribution methods on {lab.main.name}",
+        entries,
+        localisation=False,
+        orders=("least", "most"),
+    )
     return figures.metrics_figure(_drawable([row]))
 
 

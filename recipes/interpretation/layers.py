@@ -59,13 +59,13 @@ def input_x_gradient_of_layers(model, images, class_ids):
     """Activations times gradients of a class logit for layers of a functional model (Fig. A.7).
 
     Returns:
-        A list of `(title, maps)`, maps `(B, h, w)` summed over the channels: the image first,
-        then the activations after which nothing else is 4D but pooling, at most eight.
+        A list of `(title, maps)`, maps `(B, h, w)` summed over the channels: of the image, then
+        of at most eight activation layers, evenly chosen among those with names of their own.
 
     Raises:
         ValueError: if the model is not functional, or has no such activations.
     """
-    if not isinstance(model, keras.Model) or not getattr(model, "_functional", True):
+    if not getattr(model, "inputs", None):
         raise ValueError("the baseline is no functional model")
     named = [
         layer

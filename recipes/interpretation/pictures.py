@@ -90,7 +90,7 @@ def layers_of_baseline(lab):
         found = layers.input_x_gradient_of_layers(study.model, images, study.labels[chosen])
     except ValueError as error:
         raise Missing(str(error)) from error
-    columns = [Column(title.replace("_", "\n", 1), maps) for title, maps in found]
+    columns = [Column(_wrapped(title), maps) for title, maps in found]
     return map_table(images, columns, class_names(study, chosen))
 
 
@@ -106,7 +106,7 @@ def channels(lab):
         Column(f"layer {i}", values, [f"channel {channel}" for channel in of_images])
         for i, (values, of_images) in enumerate(zip(maps, strongest), start=1)
     ]
-    return map_table(images, columns, class_names(study, chosen))
+    return map_table(images, columns, class_names(study, chosen), explained="the channel")
 
 
 def sanity_maps(lab):
@@ -117,7 +117,7 @@ def sanity_maps(lab):
     numbers = lab.numbers_of(lab.main)[names[0]]["sanity"]
     titles = ["intact", *(step[-1] for step in numbers["steps"])]
     maps = np.stack([lab.sanity_maps[name] for name in names], axis=1)
-    columns = [Column(title, values) for title, values in zip(titles, maps)]
+    columns = [Column(_wrapped(title), values) for title, values in zip(titles, maps)]
     image = lab.main.images[:1].repeat(len(names), axis=0)
     return map_table(image, columns, [lab.main.label(name) for name in names], panel=0.9)
 
@@ -134,7 +134,9 @@ def explained_video(lab):
         class_id = np.bincount(classes).argmax()
     else:
         grid = _first_grid(study)
-        frames = video.pan(grid.compose(0), [2 * side for side in study.images.shape[1:3]])
+        # Twice an image on a grid of 3x3: never the whole of it.
+        sides = [side * (grid.n + 1) // 2 for side in study.images.shape[1:3]]
+        frames = video.pan(grid.compose(0), sides)
         class_id = grid.class_ids[0][grid.n**2 // 2]
     maps = study.method("contributions")(study.model, frames, int(class_id))
     return figures.animation_frames(frames, maps)
@@ -152,6 +154,11 @@ FIGURES = {
     "layers": channels,
     "sanity_maps": sanity_maps,
 }
+
+
+def _wrapped(name):
+    """The name of a layer on two lines, if it is long."""
+    return name.replace("_", "\n", 1) if len(name) > 8 else name
 
 
 def _own(study):

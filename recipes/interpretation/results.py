@@ -21,7 +21,7 @@ HEADINGS = (
     "removal, least first",
     "removal, most first",
     "images",
-    "rank correlation",
+    "sanity",
     "forward passes",
     "published localisation",
     "published removal",
@@ -123,7 +123,7 @@ def _cells(name, numbers, model):
             cells[f"removal, {order} first"] = f"{found['area']:.3f}"
             cells["images"] = f"{found['images']:,}"
     if "sanity" in numbers:
-        cells["rank correlation"] = f"{numbers['sanity']['rank_correlation']['signed'][-1]:.2f}"
+        cells["sanity"] = f"{numbers['sanity']['rank_correlation']['signed'][-1]:.2f}"
     if "cost" in numbers:
         cells["forward passes"] = f"{numbers['cost']['forward_passes']:,.1f}"
     if model["published"] and name in PUBLISHED:
@@ -139,7 +139,7 @@ def _legend(used, model):
         "localisation": "Localisation: mean over all cells of all grids; chance is one cell.",
         "removal, least first": "Removal: mean probability of the class while up to 25% of the "
         "pixels go; high is good for least important first, low for most important first.",
-        "rank correlation": "Rank correlation: of the maps with those of the same net, all layers "
+        "sanity": "Sanity: rank correlation of the maps with those of the net, all its layers "
         "re-initialised; near 0 is good.",
         "forward passes": "Forward passes: time of a map over that of one prediction for an image "
         "of the same size.",
