@@ -137,7 +137,7 @@ def explained_video(lab):
         # Twice an image on a grid of 3x3: never the whole of it.
         sides = [side * (grid.n + 1) // 2 for side in study.images.shape[1:3]]
         frames = video.pan(grid.compose(0), sides)
-        class_id = grid.class_ids[0][grid.n**2 // 2]
+        class_id = grid.class_ids[0][grid.n // 2 * (grid.n + 1)]
     maps = study.method("contributions")(study.model, frames, int(class_id))
     return figures.animation_frames(frames, maps)
 
