@@ -166,15 +166,16 @@ class DAUConv2D(DynamicLinear):
         """
         inputs = self.prepare(inputs)
         response = self._respond(inputs)
-        energy = ops.sum(ops.square(inputs), axis=-1, keepdims=True)
+        exact = ops.cast(inputs, self._norm_dtype)
+        energy = ops.sum(ops.square(exact), axis=-1, keepdims=True)
         pad = (self.kernel_size - 1) // 2
         energy = ops.pad(energy, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
         ones = ops.ones((self.kernel_size, self.kernel_size, 1, 1), energy.dtype)
         energy = ops.conv(energy, ones, self.strides, "valid", "channels_last")
         cosine = (
-            ops.cast(response.dot, response.squared_norm.dtype)
+            ops.cast(response.dot, self._norm_dtype)
             * rescaling.l2(response.squared_norm)
-            * rescaling.l2(ops.cast(energy, response.squared_norm.dtype))
+            * rescaling.l2(energy)
         )
         return ops.clip(cosine, -1.0, 1.0)
 

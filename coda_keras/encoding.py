@@ -1,5 +1,6 @@
 """The colour encoding of the paper: every channel next to its complement."""
 
+import keras
 from keras import ops
 
 
@@ -16,8 +17,14 @@ def encode(images):
         Tensor `(..., 6)`.
 
     Raises:
-        ValueError: if the last dimension is neither 3 nor 6.
+        ValueError: if the last dimension is neither 3 nor 6, or the values are not floats.
     """
+    dtype = keras.backend.standardize_dtype(images.dtype)
+    if "float" not in dtype:
+        raise ValueError(
+            f"Expected images as floats in [0, 1]. Received dtype {dtype}; divide 8-bit images "
+            "by 255."
+        )
     channels = images.shape[-1]
     if channels == 6:
         return images

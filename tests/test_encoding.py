@@ -27,6 +27,12 @@ def test_six_channels_pass_unchanged(rng):
     )
 
 
+@pytest.mark.parametrize("channels", [3, 6])
+def test_integers_are_refused(channels):
+    with pytest.raises(ValueError, match=r"floats in \[0, 1\].*uint8.*by 255"):
+        encode(np.zeros((1, 2, 2, channels), "uint8"))
+
+
 @pytest.mark.parametrize("channels", [1, 2, 4, 7])
 def test_other_channels_are_refused(channels):
     with pytest.raises(ValueError, match=rf"3 channels.*6 channels.*\(1, 2, 2, {channels}\)"):

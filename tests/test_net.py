@@ -108,7 +108,7 @@ def test_preset_arguments():
     assert net.image_size == (20, 24)
     for layer in net.body:
         assert (layer.rescale, layer.implementation, layer.rank) == ("l2", "patches", 1)
-    assert tuple(net(np.ones((1, 20, 24, 3), "float32")).shape) == (1, 3)
+    assert net.compute_output_shape((None, 20, 24, 3)) == (None, 3)
 
 
 def test_preset_in_mixed_precision(rng):
@@ -151,6 +151,16 @@ def test_bad_images(rng):
         net.explain(np.zeros((1, 4, 4, 1), EXACT_DTYPE))
 
 
+def test_functional_use_with_unknown_image_size(rng):
+    net = _net(rng)
+    inputs = keras.Input((None, None, 3), dtype=EXACT_DTYPE)
+    model = keras.Model(inputs, net(inputs))
+    assert model.output_shape == (None, 5)
+    for size in ((7, 6), (4, 9)):
+        images = rng.uniform(size=(2, *size, 3)).astype(EXACT_DTYPE)
+        np.testing.assert_allclose(_numpy(model(images)), _numpy(net(images)), rtol=1e-6)
+
+
 def test_fit_on_batches_of_different_sizes(rng):
     keras.utils.set_random_seed(1)
     net = CoDANet([DAUConv2D(4, 3, 3, strides=2), DAUConv2D(2, 3, 1)], temperature=10.0)
@@ -167,7 +177,7 @@ def test_fit_on_batches_of_different_sizes(rng):
         keras.optimizers.Adam(0.05),
         coda_keras.OneVsAllCrossentropy(),
         metrics=[coda_keras.OneVsAllAccuracy()],
-        jit_compile=False,
+        jit_compile=BACKEND == "jax",
     )
     net.fit(batches(40), steps_per_epoch=40, verbose=0)
     results = net.evaluate(batches(4), steps=4, verbose=0, return_dict=True)
