@@ -83,6 +83,8 @@ def build(args, precision, implementation):
         rank_scale=args.rank_scale,
         image_size=args.image_size,
         implementation=implementation,
+        # The difference between implementations should not drown in a constant.
+        logit_bias=0.0,
         dtype=precision,
     )
 
