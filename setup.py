@@ -33,6 +33,7 @@ setup(
         "importlib_resources",
         "tensorboard>=2.20",
         "numpy>=2.0",
+        "requests",
         "matplotlib>=3.8",
         "pillow>=10",
         "scikit-image>=0.24",

@@ -21,6 +21,7 @@ from coda_keras.tf.summaries import tensorboard_callbacks
 
 # Test images whose contribution maps TensorBoard shows after every epoch.
 SHOWN_IMAGES = 12
+ARGUMENTS = "arguments.json"
 
 
 def command(main):
@@ -117,11 +118,14 @@ DEFAULTS = {
 def open_run(args):
     """Makes the run's folder, or checks that an interrupted run in it had the same arguments.
 
+    Returns:
+        The folder.
+
     Raises:
         FileExistsError: if the folder holds a finished run, or one with other arguments.
     """
-    arguments = {name: value for name, value in vars(args).items() if name != "output"}
-    record = args.output / "arguments.json"
+    arguments = _arguments(args)
+    record = args.output / ARGUMENTS
     if (args.output / "metrics.json").exists():
         raise FileExistsError(
             f"{args.output} holds a finished run. Choose another --output, or delete the folder."
@@ -136,7 +140,6 @@ def open_run(args):
                 "to resume it, choose another --output, or delete the folder."
             )
     args.output.mkdir(parents=True, exist_ok=True)
-    write_json(record, arguments)
     return args.output
 
 
@@ -208,6 +211,7 @@ def train(args, run, strategy, build, data, augment):
         arguments=vars(args),
     )
     checkpoint = EpochCheckpoint(run, history)
+    write_json(run / ARGUMENTS, _arguments(args))
     net.fit(
         train_batches(
             data.train_images,
@@ -255,3 +259,9 @@ def _positive(text):
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
     return value
+
+
+def _arguments(args):
+    # Where the files lie does not change what is computed.
+    places = ("data", "output")
+    return {name: value for name, value in vars(args).items() if name not in places}

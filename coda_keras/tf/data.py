@@ -48,11 +48,15 @@ def load_tfds(name, data_dir=None):
     Raises:
         FileNotFoundError: if the data is neither there nor to be downloaded.
     """
+    import requests
     import tensorflow_datasets as tfds
 
     builder = tfds.builder(name, data_dir=data_dir)
     if not builder.data_path.exists():
         try:
+            # Where nothing answers, TensorFlow Datasets would go on trying for minutes.
+            for url in builder.url_infos:
+                requests.head(url, timeout=20)
             builder.download_and_prepare()
         except Exception as error:
             raise FileNotFoundError(
