@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 import pytest
-from conftest import gradients
+from conftest import BACKEND, gradients
 from keras import ops
 
 from coda_keras import OneVsAllAccuracy, OneVsAllCrossentropy
@@ -76,7 +76,7 @@ def test_labels_of_other_shapes_are_refused(shape):
 def test_accuracy_over_batches_of_different_size(form, rng):
     metric = OneVsAllAccuracy()
     hits = []
-    for size in (5, 8, 1):
+    for size in (5, 1):
         labels = rng.integers(0, 3, size=size)
         logits = rng.normal(size=(size, 3)).astype("float32")
         metric.update_state(_forms(labels, 3)[form], logits)
@@ -100,7 +100,7 @@ def test_fit_and_evaluate_take_every_form_of_labels(form, rng):
         keras.optimizers.SGD(5.0),
         OneVsAllCrossentropy(),
         metrics=[OneVsAllAccuracy()],
-        jit_compile=False,
+        jit_compile=BACKEND == "jax",
     )
     targets = _forms(labels, 3)[form]
     model.fit(inputs, targets, batch_size=4, epochs=5, verbose=0)
