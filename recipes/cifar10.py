@@ -23,6 +23,7 @@ command is given again.
 from pathlib import Path
 
 import experiment
+import flags
 import report
 
 from coda_keras import CoDANet
@@ -33,16 +34,16 @@ from coda_keras.tf.data import load_tfds
 
 @experiment.command
 def main():
-    flags = experiment.parser(
+    parser = flags.parser(
         __doc__,
         baselines=["resnet56"],
-        **experiment.DEFAULTS,
+        **flags.DEFAULTS,
         epochs=200,
         batch_size=16,
         learning_rate=2.5e-4,
         output=Path("runs/cifar10"),
     )
-    args = flags.parse_args()
+    args = parser.parse_args()
     run = experiment.open_run(args)
     strategy = experiment.configure(args)
     data = load_tfds("cifar10", args.data).limit(args.limit_train, args.limit_test)

@@ -9,6 +9,7 @@ enlarged to 16x16 pixels. The last 360 (other writers than most of the rest) are
 from pathlib import Path
 
 import experiment
+import flags
 import numpy as np
 import report
 
@@ -21,10 +22,10 @@ TEST_IMAGES = 360
 
 @experiment.command
 def main():
-    flags = experiment.parser(
+    parser = flags.parser(
         __doc__,
         **{
-            **experiment.DEFAULTS,
+            **flags.DEFAULTS,
             "temperature": 100.0,
             "rank_scale": 0.125,
             "schedule": "cosine",
@@ -34,7 +35,7 @@ def main():
         learning_rate=4e-3,
         output=Path("runs/digits"),
     )
-    args = flags.parse_args()
+    args = parser.parse_args()
     run = experiment.open_run(args)
     strategy = experiment.configure(args)
     data = load_digits().limit(args.limit_train, args.limit_test)

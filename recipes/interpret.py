@@ -149,7 +149,7 @@ def parser():
         group.add_argument(name, default=default, help=text + shown, **options)
 
     def count(group, name, text, default=None):
-        add(group, name, text, default, type=experiment.count, metavar="N")
+        add(group, name, text, default, type=count, metavar="N")
 
     what = flags.add_argument_group("models and data")
     what.add_argument(
