@@ -26,6 +26,8 @@ def encode(images):
             "by 255."
         )
     channels = images.shape[-1]
+    if channels is None:
+        return _encode_unknown(images)
     if channels == 6:
         return images
     if channels != 3:
@@ -35,3 +37,14 @@ def encode(images):
             "for grey images repeat the channel three times."
         )
     return ops.concatenate([images, 1.0 - images], axis=-1)
+
+
+def _encode_unknown(images):
+    # Keras relaxes the channels to None once `predict` has seen both kinds of images. Neither
+    # reshape accepts another number of channels.
+    shape = (*ops.shape(images)[:-1], 6)
+    return ops.cond(
+        ops.shape(images)[-1] == 6,
+        lambda: ops.reshape(images, shape),
+        lambda: ops.reshape(ops.concatenate([images, 1.0 - images], axis=-1), shape),
+    )

@@ -148,7 +148,7 @@ def parser():
         shown = "" if default is None else f" (default: {default})"
         group.add_argument(name, default=default, help=text + shown, **options)
 
-    def count(group, name, text, default=None):
+    def number(group, name, text, default=None):
         add(group, name, text, default, type=count, metavar="N")
 
     what = flags.add_argument_group("models and data")
@@ -169,7 +169,7 @@ def parser():
     )
     add(what, "--dataset", "test images", "cifar10", choices=("cifar10", "digits"))
     add(what, "--data", "folder of prepared data sets; default: TensorFlow Datasets' own")
-    count(what, "--limit-test", "use only the first N test images")
+    number(what, "--limit-test", "use only the first N test images")
     add(what, "--output", "folder of results", Path("runs/interpretation"), type=Path)
     add(what, "--logdir", "folder for TensorBoard; none without", type=Path)
 
@@ -181,18 +181,18 @@ def parser():
         f"comma-separated: {', '.join(methods.ALL)}, occlusion_K for any K; or all",
         "all",
     )
-    count(how, "--grids", "multi-images for localisation", 500)
-    count(how, "--grid-size", "images a side of a multi-image", 3)
-    count(how, "--images", "test images for pixel removal", 1024)
-    count(how, "--few-grids", "multi-images for RISE and LIME", 25)
-    count(how, "--few-images", "test images for RISE and LIME", 100)
-    count(how, "--sanity-images", "test images for the sanity check (RISE and LIME: 4)", 16)
-    count(how, "--points", "steps of pixel removal", 128)
-    count(how, "--occlusion-stride", "the paper: 2 on CIFAR-10, 4 on TinyImagenet", 2)
-    count(how, "--rise-masks", "masks of RISE", 6000)
-    count(how, "--lime-samples", "hidden variants of LIME", 256)
-    count(how, "--lime-kernel-size", "LIME's quickshift; 1 finds more superpixels", 4)
-    count(how, "--batch-size", "images the model sees at once; bounds the memory", 32)
+    number(how, "--grids", "multi-images for localisation", 500)
+    number(how, "--grid-size", "images a side of a multi-image", 3)
+    number(how, "--images", "test images for pixel removal", 1024)
+    number(how, "--few-grids", "multi-images for RISE and LIME", 25)
+    number(how, "--few-images", "test images for RISE and LIME", 100)
+    number(how, "--sanity-images", "test images for the sanity check (RISE and LIME: 4)", 16)
+    number(how, "--points", "steps of pixel removal", 128)
+    number(how, "--occlusion-stride", "the paper: 2 on CIFAR-10, 4 on TinyImagenet", 2)
+    number(how, "--rise-masks", "masks of RISE", 6000)
+    number(how, "--lime-samples", "hidden variants of LIME", 256)
+    number(how, "--lime-kernel-size", "LIME's quickshift; 1 finds more superpixels", 4)
+    number(how, "--batch-size", "images the model sees at once; bounds the memory", 32)
     add(how, "--seed", "of the multi-images and of all that is random", 42, type=int)
 
     shown = flags.add_argument_group("figures")

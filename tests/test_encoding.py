@@ -3,7 +3,7 @@ import oracle
 import pytest
 from keras import ops
 
-from coda_keras import encode
+from coda_keras import CoDANet, DAUConv2D, encode
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1, 3), (2, 5, 4, 3)])
@@ -37,3 +37,15 @@ def test_integers_are_refused(channels):
 def test_other_channels_are_refused(channels):
     with pytest.raises(ValueError, match=rf"3 channels.*6 channels.*\(1, 2, 2, {channels}\)"):
         encode(np.zeros((1, 2, 2, channels), "float32"))
+
+
+@pytest.mark.tensorflow
+def test_predict_takes_both_kinds_of_images_in_turn(rng):
+    net = CoDANet([DAUConv2D(3, 2, 3)], temperature=1)
+    images = rng.uniform(size=(2, 5, 5, 3)).astype("float32")
+    encoded = np.concatenate([images, 1 - images], axis=-1)
+    expected = net.predict(images, verbose=0)
+    for inputs in (encoded, images, encoded):
+        np.testing.assert_allclose(net.predict(inputs, verbose=0), expected, rtol=1e-6)
+    with pytest.raises(Exception, match=r"reshape|input depth"):
+        net.predict(np.zeros((2, 5, 5, 4), "float32"), verbose=0)
