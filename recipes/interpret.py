@@ -20,6 +20,7 @@ from pathlib import Path
 
 import experiment
 from digits import load_digits
+from flags import count
 from interpretation import charts, measure, methods, pictures
 from interpretation.board import Board
 from interpretation.lab import Lab, Missing
