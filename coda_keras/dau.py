@@ -168,8 +168,7 @@ class DAUConv2D(DynamicLinear):
         response = self._respond(inputs)
         exact = ops.cast(inputs, self._norm_dtype)
         energy = ops.sum(ops.square(exact), axis=-1, keepdims=True)
-        pad = (self.kernel_size - 1) // 2
-        energy = ops.pad(energy, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+        energy = factored.zero_pad(energy, self.kernel_size)
         ones = ops.ones((self.kernel_size, self.kernel_size, 1, 1), energy.dtype)
         energy = ops.conv(energy, ones, self.strides, "valid", "channels_last")
         cosine = (

@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 from tqdm import tqdm
 
+from coda_keras import compilation
 from coda_keras.explanation import Explanation, explain
 
 FIELDS = tuple(field.name for field in dataclass_fields(Explanation))
@@ -86,34 +87,14 @@ def explain_dataset(net, dataset, class_ids=None, fields=FIELDS, strategy=None, 
 
 def _compile(net, step, strategy):
     """Returns `step` as a function from NumPy arrays to a dict of NumPy arrays."""
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
+    if keras.backend.backend() == "tensorflow":
         from coda_keras.tf import distribution
 
         return distribution.compile_step(step, strategy or net.distribute_strategy)
-    if backend == "jax":
-        compiled = _jax_step(net, step)
-    elif backend == "torch":
-        import torch
-
-        compiled = torch.no_grad()(step)
-    else:
-        compiled = step
+    run = compilation.compiled(step, net)
     return lambda *arrays: {
-        name: ops.convert_to_numpy(value) for name, value in compiled(*arrays).items()
+        name: ops.convert_to_numpy(value) for name, value in run(*arrays).items()
     }
-
-
-def _jax_step(net, step):
-    import jax
-
-    @jax.jit
-    def stateless(values, *arrays):
-        # As arguments: weights closed over would be compiled in as constants.
-        with keras.StatelessScope(state_mapping=list(zip(net.variables, values))):
-            return step(*arrays)
-
-    return lambda *arrays: stateless([variable.value for variable in net.variables], *arrays)
 
 
 def _length(dataset):

@@ -31,9 +31,7 @@ def respond(inputs, projection, kernel, bias, strides, norm_dtype):
     dtype = inputs.dtype
     kernel_size, _, channels, filters, _ = kernel.shape
     height, width = ops.shape(inputs)[1:3]
-    pad = (kernel_size - 1) // 2
-    padded = ops.pad(inputs, ((0, 0), (pad, pad), (pad, pad), (0, 0))) if pad else inputs
-
+    padded = zero_pad(inputs, kernel_size)
     code = ops.conv(padded, ops.cast(projection, dtype), strides, "valid", "channels_last")
     factors = kernel
     if bias is not None:
@@ -60,6 +58,12 @@ def respond(inputs, projection, kernel, bias, strides, norm_dtype):
         return fold(weighted, flat, strides, height, width)
 
     return Response(dot, squared_norm, transpose)
+
+
+def zero_pad(inputs, kernel_size):
+    """Adds `(kernel_size - 1) // 2` zeros on each side of `(B, H, W, C)`."""
+    pad = (kernel_size - 1) // 2
+    return ops.pad(inputs, ((0, 0), (pad, pad), (pad, pad), (0, 0))) if pad else inputs
 
 
 def fold(values, kernel, strides, height, width):

@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from coda_keras.dynamic_linear import Response
-from coda_keras.factored import fold
+from coda_keras.factored import fold, zero_pad
 
 
 def extract_patches(inputs, kernel_size, strides):
@@ -16,8 +16,7 @@ def extract_patches(inputs, kernel_size, strides):
 
     `(k - 1) // 2` zeros are added on each side first.
     """
-    pad = (kernel_size - 1) // 2
-    padded = ops.pad(inputs, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    padded = zero_pad(inputs, kernel_size)
     if keras.backend.backend() == "tensorflow":
         from coda_keras.tf.patches import extract_patches as extract
     else:

@@ -26,7 +26,6 @@ import experiment
 import flags
 import report
 
-from coda_keras import CoDANet
 from coda_keras.baselines.resnet import resnet56
 from coda_keras.tf.augmentation import flip_and_crop, rand_augment
 from coda_keras.tf.data import load_tfds
@@ -53,14 +52,7 @@ def main():
     def build():
         if args.preset == "resnet56":
             return resnet56(classes=len(data.class_names), image_size=32)
-        return CoDANet.from_preset(
-            args.preset,
-            classes=len(data.class_names),
-            rescale=args.rescale,
-            temperature=args.temperature,
-            rank_scale=args.rank_scale,
-            image_size=32,
-        )
+        return experiment.coda_net(args, len(data.class_names), image_size=32)
 
     net, history = experiment.train(args, run, strategy, build, data, augment)
     report.conclude(args, run, net, data, history, name="coda")

@@ -13,7 +13,6 @@ import flags
 import numpy as np
 import report
 
-from coda_keras import CoDANet
 from coda_keras.tf.augmentation import flip_and_crop
 from coda_keras.tf.data import ImageData
 
@@ -41,14 +40,7 @@ def main():
     data = load_digits().limit(args.limit_train, args.limit_test)
 
     def build():
-        return CoDANet.from_preset(
-            args.preset,
-            classes=len(data.class_names),
-            rescale=args.rescale,
-            temperature=args.temperature,
-            rank_scale=args.rank_scale,
-            image_size=16,
-        )
+        return experiment.coda_net(args, len(data.class_names), image_size=16)
 
     augment = [flip_and_crop(padding=1, flip=False)]
     net, history = experiment.train(args, run, strategy, build, data, augment)

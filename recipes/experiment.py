@@ -97,6 +97,18 @@ def configure(args):
     return tf.distribute.MirroredStrategy([f"{kind}:{index}" for index in range(replicas)])
 
 
+def coda_net(args, classes, image_size):
+    """The untrained `CoDANet` that the flags ask for."""
+    return CoDANet.from_preset(
+        args.preset,
+        classes=classes,
+        rescale=args.rescale,
+        temperature=args.temperature,
+        rank_scale=args.rank_scale,
+        image_size=image_size,
+    )
+
+
 def train(args, run, strategy, build, data, augment):
     """Trains `build()`, or what an interrupted run has left of it, to the last epoch.
 

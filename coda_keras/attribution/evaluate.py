@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from coda_keras import compilation
+
 
 def compiled(function, model):
     """Compiles a function of tensors that calls `model`.
@@ -15,19 +17,12 @@ def compiled(function, model):
     Returns:
         A function from NumPy arrays to a NumPy array.
     """
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        from coda_keras.tf.differentiation import compiled
+    if keras.backend.backend() == "tensorflow":
+        from coda_keras.tf.differentiation import compiled as tensorflow_compiled
 
-        run = compiled(function)
-    elif backend == "jax":
-        run = _compiled_jax(function, model)
-    elif backend == "torch":
-        import torch
-
-        run = torch.no_grad()(function)
+        run = tensorflow_compiled(function)
     else:
-        run = function
+        run = compilation.compiled(function, model)
     return lambda *arrays: ops.convert_to_numpy(run(*map(ops.convert_to_tensor, arrays)))
 
 
@@ -51,17 +46,3 @@ def gradient(function, inputs):
     raise NotImplementedError(
         f"Keras backend {backend!r} has no gradients. Use tensorflow, jax or torch."
     )
-
-
-def _compiled_jax(function, model):
-    import jax
-
-    variables = model.variables
-
-    # Variables are arguments: captured, their values would be compiled in as constants.
-    @jax.jit
-    def run(values, *arrays):
-        with keras.StatelessScope(state_mapping=list(zip(variables, values))):
-            return function(*arrays)
-
-    return lambda *arrays: run([variable.value for variable in variables], *arrays)
