@@ -9,7 +9,7 @@ from coda_keras.evaluation import (
     make_grids,
     probabilities,
 )
-from coda_keras.evaluation.localisation import positive_fraction
+from coda_keras.evaluation.localisation import positive_fraction, window_mean
 
 CLASSES = 12
 
@@ -152,6 +152,54 @@ def test_positive_fraction_against_loops():
                 total += value
                 inside += value if (i // 4, j // 5) == (row, column) else 0
         assert score == pytest.approx(inside / total)
+
+
+@pytest.mark.parametrize("size", [1, 3, 5])
+def test_window_mean_against_loops(size):
+    maps = np.random.default_rng(2).normal(size=(2, 7, 9))
+    reach = size // 2
+    for map_, found in zip(maps, window_mean(maps, size)):
+        for i in range(7):
+            for j in range(9):
+                total = sum(
+                    map_[a, b]
+                    for a in range(max(0, i - reach), min(7, i + reach + 1))
+                    for b in range(max(0, j - reach), min(9, j + reach + 1))
+                )
+                assert found[i, j] == pytest.approx(total / size**2, abs=1e-12)
+
+
+@pytest.mark.parametrize("size", [0, 4, -3])
+def test_window_without_a_centre_is_refused(size):
+    with pytest.raises(ValueError, match=f"odd window size.*Received {size}"):
+        window_mean(np.ones((4, 4)), size)
+
+
+def test_averaging_over_windows_cancels_signs_before_the_clip():
+    """Alternating signs with a surplus in the own cell: pixel by pixel nearly blind, then not."""
+    images, logits, labels = data(size=(6, 6))
+    grids = make_grids(images, logits, labels, grids=1, n=2)
+    signs = (-1.0) ** np.add.outer(np.arange(12), np.arange(12))
+    attribute = FromMasks(grids, 6, 6, lambda own: signs + 0.2 * own)
+    found = localisation(None, grids, attribute, windows=(3, 5), progress=False)
+    assert found.mean == pytest.approx(1.2 / 4.2)
+    assert list(found.averaged) == [3, 5]
+    by_hand = [
+        positive_fraction(window_mean(signs + 0.2 * own, 3), 2)
+        for own in [own_cell(grids, 0, 6, 6)]
+    ]
+    np.testing.assert_allclose(found.averaged[3], by_hand)
+    summary = found.summary()["mean_by_window"]
+    assert list(summary) == ["1", "3", "5"]
+    assert summary["1"] == found.mean < summary["3"]
+
+
+def test_averaging_leaves_a_uniform_map_at_chance():
+    images, logits, labels = data(size=(6, 6))
+    grids = make_grids(images, logits, labels, grids=1, n=2)
+    attribute = FromMasks(grids, 6, 6, np.ones_like)
+    found = localisation(None, grids, attribute, windows=(3,), progress=False)
+    np.testing.assert_allclose(found.averaged[3], 1 / 4)
 
 
 def test_parts_join_to_the_whole():

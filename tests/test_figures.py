@@ -152,6 +152,16 @@ def test_similarities_start_at_one_for_the_intact_model():
     assert [label.get_text() for label in axes.get_xticklabels()] == ["none", "layer_2", "layer_1"]
 
 
+def test_windows_are_drawn_by_their_size():
+    curves = {"Ours": ("red", {"1": 0.6, "9": 0.8}), "Occ9": ("blue", {"1": 0.7, "9": 0.75})}
+    (axes,) = figures.windows_figure(curves, chance=0.25).axes
+    ours, occlusion, uniform = axes.lines
+    np.testing.assert_allclose(ours.get_xydata(), [[1, 0.6], [9, 0.8]])
+    np.testing.assert_allclose(occlusion.get_xydata(), [[1, 0.7], [9, 0.75]])
+    assert set(uniform.get_ydata()) == {0.25}
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["Ours", "Occ9"]
+
+
 def test_multi_images_frame_the_cell_of_the_class(rng):
     image, maps = rng.random((12, 18, 3)), rng.normal(size=(9, 12, 18))
     figure = figures.multi_image(image, maps, [f"class {k}" for k in range(9)])

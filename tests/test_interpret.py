@@ -118,7 +118,7 @@ def test_everything_at_once(command, models, data, tmp_path):
     assert found["figures_skipped"] == {}
     for name in found["figures"]:
         assert (tmp_path / "out" / name).stat().st_size > 500
-    assert len(found["figures"]) == 2 * 14 + 1
+    assert len(found["figures"]) == 2 * 15 + 1
     assert not list((tmp_path / "out").rglob(".*"))
 
     main, other, baseline = found["models"]
@@ -157,6 +157,10 @@ def test_numbers_are_those_of_the_library(command, models, data, tmp_path):
     expected = localisation(net, grids, ours, progress=False).summary()
     numbers = found["methods"]["contributions"]
     assert numbers["localisation"]["mean"] == pytest.approx(expected["mean"], abs=1e-5)
+    averaged = localisation(net, grids, ours, windows=(3,), progress=False).averaged[3].mean()
+    by_window = numbers["localisation"]["mean_by_window"]
+    assert list(by_window) == ["1", "3"]
+    assert by_window["3"] == pytest.approx(averaged, abs=1e-5)
     expected = pixel_removal(
         net, images[:5], data.test_labels[:5], ours, points=4, progress=False
     ).summary()

@@ -4,9 +4,10 @@ Several images of different classes are put together to one; a good attribution 
 its positive values into that class's cell.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.ndimage import uniform_filter
 from tqdm import tqdm
 
 from coda_keras.evaluation.calls import signed_maps
@@ -56,9 +57,12 @@ class Localisation:
     Attributes:
         scores: `(G, n*n)` in [0, 1], for every grid and cell the fraction of the positive
             attribution of the cell's class that lies in the cell (eq. 11).
+        averaged: dict from a window size K to the scores `(G, n*n)` of the maps averaged over
+            windows of K×K pixels.
     """
 
     scores: np.ndarray
+    averaged: dict = field(default_factory=dict)
 
     @property
     def mean(self):
@@ -77,12 +81,14 @@ class Localisation:
     def summary(self):
         """Returns the figures as a dict of plain numbers, named as in the published data."""
         n = round(self.scores.shape[1] ** 0.5)
+        windows = {str(size): float(scores.mean()) for size, scores in self.averaged.items()}
         return {
             "images": len(self.scores),
             "grid": f"{n}x{n}",
             "mean": self.mean,
             "percentiles_25_50_75": self.percentiles,
             "chance": self.chance,
+            **({"mean_by_window": {"1": self.mean, **windows}} if windows else {}),
         }
 
 
@@ -157,14 +163,19 @@ def make_grids(images, logits, labels, grids=500, n=3, seed=42, activation="sigm
     return Grids(images, np.reshape(indices, shape), np.reshape(class_ids, shape), n)
 
 
-def localisation(model, grids, attribute, grids_per_call=1, progress=True):
+def localisation(model, grids, attribute, windows=(), grids_per_call=1, progress=True):
     """Scores an attribution method on grids of images.
+
+    Methods differ in resolution: occlusion sees windows, contributions single pixels. To compare
+    them at one resolution, the maps can be scored once more after averaging over windows, which
+    lets positive and negative values of neighbours cancel before they are clipped at 0.
 
     Args:
         model: passed on to `attribute`; it must accept images of the grids' size.
         grids: `Grids`, or a slice of them.
         attribute: `attribute(model, images, class_ids) -> maps`, from `(B, n*H, n*W, C)` and
             `(B, n*n)` to signed maps `(B, n*n, n*H, n*W)`, where B is `grids_per_call` or less.
+        windows: odd integers K, the sizes of windows to score the averaged maps for as well.
         grids_per_call: int, grids in one call of `attribute`; bounds the memory.
         progress: bool, whether to show a progress bar.
 
@@ -172,17 +183,23 @@ def localisation(model, grids, attribute, grids_per_call=1, progress=True):
         `Localisation`. A map without any positive value scores 0.
 
     Raises:
-        ValueError: if the maps have another shape or are not finite.
+        ValueError: if the maps have another shape or are not finite, or a window is not odd.
     """
-    scores = []
+    scores, averaged = [], {size: [] for size in windows}
     with tqdm(total=len(grids), desc="localisation", unit="grid", disable=not progress) as bar:
         for start in range(0, len(grids), grids_per_call):
             part = grids[start : start + grids_per_call]
             images = np.stack([part.compose(grid) for grid in range(len(part))])
             maps = signed_maps(attribute, model, images, part.class_ids)
             scores.extend(positive_fraction(of_grid, grids.n) for of_grid in maps)
+            for size, found in averaged.items():
+                found.extend(positive_fraction(window_mean(each, size), grids.n) for each in maps)
             bar.update(len(part))
-    return Localisation(np.reshape(scores, (len(grids), grids.n**2)))
+    shape = (len(grids), grids.n**2)
+    return Localisation(
+        np.reshape(scores, shape),
+        {size: np.reshape(found, shape) for size, found in averaged.items()},
+    )
 
 
 def positive_fraction(maps, n):
@@ -200,6 +217,24 @@ def positive_fraction(maps, n):
     cells = cells.reshape(n * n, n * n)
     total = cells.sum(axis=1)
     return np.diagonal(cells) / np.where(total > 0, total, 1)
+
+
+def window_mean(maps, size):
+    """Averages maps over the window of size×size pixels around each; beyond the border is 0.
+
+    Args:
+        maps: `(..., H, W)`.
+        size: odd int.
+
+    Returns:
+        An array of the same shape.
+
+    Raises:
+        ValueError: if `size` is not odd and positive.
+    """
+    if size < 1 or size % 2 == 0:
+        raise ValueError(f"Expected an odd window size, so that it has a centre. Received {size}.")
+    return uniform_filter(maps, (1,) * (maps.ndim - 2) + (size, size), mode="constant")
 
 
 def _too_few(asked, n, possible, available):

@@ -12,5 +12,6 @@ from coda_keras.figures.metrics import Entry as Entry
 from coda_keras.figures.metrics import Row as Row
 from coda_keras.figures.metrics import metrics_figure as metrics_figure
 from coda_keras.figures.metrics import similarity_figure as similarity_figure
+from coda_keras.figures.metrics import windows_figure as windows_figure
 from coda_keras.figures.multi_image import multi_image as multi_image
 from coda_keras.figures.style import colour as colour

@@ -112,6 +112,34 @@ def similarity_figure(steps, similarities, panel=(4.6, 3.3)):
     return figure
 
 
+def windows_figure(curves, chance, panel=(4.6, 3.3)):
+    """Draws the localisation of maps that were averaged over windows, by the windows' size.
+
+    Args:
+        curves: dict from label to `(colour, means)`, means being a dict from window size in
+            pixels (str or int) to localisation, as `Localisation.summary()` has it.
+        chance: float, the localisation of a uniform map.
+        panel: width and height in inches, the legend not counted.
+
+    Returns:
+        A matplotlib `Figure`.
+    """
+    figure = Figure(figsize=(panel[0] + 1.2, panel[1]), layout="constrained")
+    axes = figure.subplots()
+    light_frame(axes)
+    for label, (colour, means) in curves.items():
+        sizes = [int(size) for size in means]
+        axes.plot(sizes, list(means.values()), "o-", ms=4, lw=1.7, color=colour, label=label)
+    axes.axhline(chance, color="0.4", linestyle=":", linewidth=1)
+    axes.set_xticks(sorted({int(size) for _, means in curves.values() for size in means}))
+    axes.set(ylim=(0, 1.02))
+    axes.set_xlabel("maps averaged over windows of KxK pixels, K", fontsize=FONT)
+    axes.set_ylabel("localisation", fontsize=FONT)
+    axes.set_title("attribution in the right cell (dotted: uniform)", fontsize=FONT)
+    axes.legend(fontsize=SMALL, frameon=False, bbox_to_anchor=(1, 1), loc="upper left")
+    return figure
+
+
 def _parts(figure, count):
     return [figure] if count == 1 else list(figure.subfigures(count, 1))
 

@@ -49,6 +49,23 @@ def metrics_of_baseline(lab):
     return figures.metrics_figure(_drawable([row]))
 
 
+def windows(lab):
+    """Localisation of the maps averaged over windows of growing size, for all methods."""
+    study = lab.main
+    found = {
+        name: numbers["localisation"]
+        for name, numbers in lab.numbers_of(study).items()
+        if "mean_by_window" in numbers.get("localisation", {}) and study.source(name) == name
+    }
+    if not found:
+        raise Missing("the metric localisation was not asked for, or the images are too small")
+    curves = {}
+    for name, summary in found.items():
+        label = study.label(name)
+        curves[label] = (figures.colour(label), summary["mean_by_window"])
+    return figures.windows_figure(curves, chance=next(iter(found.values()))["chance"])
+
+
 def sanity(lab):
     """The sanity check: similarity of the maps while layers are re-initialised."""
     study = lab.main
@@ -79,6 +96,7 @@ FIGURES = {
     "6": metrics,
     "b4a": most_important_first,
     "b4b": metrics_of_baseline,
+    "windows": windows,
     "sanity": sanity,
 }
 

@@ -19,6 +19,8 @@ GRIDS_PER_SLICE = 5
 IMAGES_PER_SLICE = 25
 SANITY_IMAGES_PER_SLICE = 4
 FRACTION = 0.25
+# Up to about half an image: a larger one would see more of its neighbours than of itself.
+WINDOWS = (3, 5, 9, 15)
 MOST_STEPS = 10
 # These fill batches from a single image.
 MASKING = (*DEAR, "occlusion")
@@ -30,25 +32,32 @@ def measure_localisation(study, name):
     count = min(args.grids, args.few_grids) if name in DEAR else args.grids
     grids = study.grids[:count]
     method = study.method(study.source(name), of_grids=True)
+    windows = [size for size in WINDOWS if size <= study.images.shape[1] // 2]
 
     def compute(start, stop):
         part = grids[start:stop]
         found = localisation(
-            study.grid_model, part, method, grids_per_call=len(part), progress=False
+            study.grid_model, part, method, windows, grids_per_call=len(part), progress=False
         )
-        return {"scores": found.scores}
+        averaged = {str(size): scores for size, scores in found.averaged.items()}
+        return {"scores": found.scores, **averaged}
 
-    scores = study.collect(
+    found = study.collect(
         "localisation",
         study.source(name),
-        {**study.settings(name), "grid_size": args.grid_size, "seed": args.seed},
+        {
+            **study.settings(name),
+            "grid_size": args.grid_size,
+            "seed": args.seed,
+            "windows": windows,
+        },
         count,
         GRIDS_PER_SLICE,
         compute,
         f"localisation {method.label}",
         "grid",
-    )["scores"]
-    return Localisation(scores).summary()
+    )
+    return Localisation(found.pop("scores"), found).summary()
 
 
 def measure_pixel_removal(study, name):

@@ -17,6 +17,7 @@ HEADINGS = (
     "method",
     "localisation",
     "25 / 50 / 75 %",
+    "9x9 means",
     "grids",
     "removal, least first",
     "removal, most first",
@@ -117,6 +118,8 @@ def _cells(name, numbers, model):
         found = numbers["localisation"]
         cells["localisation"] = f"{found['mean']:.3f}"
         cells["25 / 50 / 75 %"] = " / ".join(f"{v:.2f}" for v in found["percentiles_25_50_75"])
+        if "9" in found.get("mean_by_window", {}):
+            cells["9x9 means"] = f"{found['mean_by_window']['9']:.3f}"
         cells["grids"] = f"{found['images']} of {found['grid']}"
     if "pixel_removal" in numbers:
         for order, found in numbers["pixel_removal"].items():
@@ -137,6 +140,7 @@ def _cells(name, numbers, model):
 def _legend(used, model):
     notes = {
         "localisation": "Localisation: mean over all cells of all grids; chance is one cell.",
+        "9x9 means": "9x9 means: the same for maps averaged over windows of 9x9 pixels.",
         "removal, least first": "Removal: mean probability of the class while up to 25% of the "
         "pixels go; high is good for least important first, low for most important first.",
         "sanity": "Sanity: rank correlation of the maps with those of the net, all its layers "
