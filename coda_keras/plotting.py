@@ -22,6 +22,8 @@ from coda_keras.colours import contribution_rgb as contribution_rgb
 from coda_keras.colours import shared_scale as shared_scale
 
 FORMATS = ("pdf", "png", "svg")
+CONTRIBUTION = "contribution (logits)"
+INPUT_X_GRADIENT = "input x gradient (logits)"
 
 _WHOLE = {"bbox_inches": "tight", "pad_inches": 0.05}
 _GAP = 0.06
@@ -83,6 +85,7 @@ def gallery(
     shared=True,
     percentile=PERCENTILE,
     panel=1.2,
+    quantity=CONTRIBUTION,
 ):
     """Draws images, each beside its contribution map, in a grid (Fig. 5 and A.1 of the paper).
 
@@ -95,6 +98,7 @@ def gallery(
         shared: bool; one colour scale for all maps and a colour bar, or one for each image.
         percentile: number in 0 to 100, at which the scale is taken.
         panel: width of a picture in inches.
+        quantity: str, what the colour bar of a shared scale says the maps show.
 
     Returns:
         A matplotlib `Figure`.
@@ -128,7 +132,7 @@ def gallery(
         _draw_row(axis, [_rgb(image), *(contribution_rgb(each, own) for each in values)])
         axis.set_title(_wrapped(title, width), fontsize=_FONT)
     if shared:
-        _colour_bar(figure, axes, scale)
+        _colour_bar(figure, axes, scale, quantity)
     return figure
 
 
@@ -240,8 +244,8 @@ def _draw_row(axis, pictures):
     axis.set(xlim=(0, left - _GAP), ylim=(1, 0))
 
 
-def _colour_bar(figure, axes, scale):
+def _colour_bar(figure, axes, scale, quantity=CONTRIBUTION):
     mappable = ScalarMappable(Normalize(-scale, scale), "bwr")
     bar = figure.colorbar(mappable, ax=axes, aspect=25, shrink=0.9, pad=0.02)
-    bar.set_label("contribution (logits)", fontsize=_FONT)
+    bar.set_label(quantity, fontsize=_FONT)
     bar.ax.ticklabel_format(style="sci", scilimits=(-2, 3), useMathText=True)

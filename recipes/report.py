@@ -13,7 +13,13 @@ from PIL import Image
 
 from coda_keras import CoDANet, explain_dataset
 from coda_keras.attribution import attribute
-from coda_keras.plotting import gallery, most_confident, save_figure
+from coda_keras.plotting import (
+    CONTRIBUTION,
+    INPUT_X_GRADIENT,
+    gallery,
+    most_confident,
+    save_figure,
+)
 from coda_keras.tf.checkpoints import write_json
 from coda_keras.tf.data import test_batches
 from export.package import package
@@ -90,11 +96,13 @@ def draw_gallery(net, data, logits, per_class=2):
         chosen = np.arange(min(len(logits), 8))
     labels = np.argmax(logits[chosen], axis=-1)
     images = data.test_images[chosen].astype("float32") / 255.0
-    method = "contributions" if isinstance(net, CoDANet) else "input_x_gradient"
-    maps = attribute(net, images, labels, method)
+    if isinstance(net, CoDANet):
+        maps, quantity = attribute(net, images, labels, "contributions"), CONTRIBUTION
+    else:
+        maps, quantity = attribute(net, images, labels, "input_x_gradient"), INPUT_X_GRADIENT
     confidence = 1 / (1 + np.exp(-logits[chosen, labels]))
     titles = [f"{data.class_names[label]}, {p:.2f}" for label, p in zip(labels, confidence)]
-    return gallery(images, maps, titles)
+    return gallery(images, maps, titles, quantity=quantity)
 
 
 def save_examples(folder, data):

@@ -236,6 +236,32 @@ def test_changed_arguments_never_meet_old_numbers(command, models, counted, tmp_
     assert counted["grids"] == 6
 
 
+def test_table_in_the_docs_is_that_of_the_stored_run(recipes):
+    from interpretation.results import markdown
+
+    stored = json.loads((ROOT / "docs/results/cifar10-small.json").read_text())
+    table = [line for line in markdown(stored).splitlines() if line.startswith("|")]
+    assert len(table) == 2 + len(stored["models"][0]["methods"])
+    page = (ROOT / "docs/cifar10.md").read_text()
+    assert "\n".join(table) in page
+    assert stored["command"].removeprefix("python ") in page.replace(" \\\n    ", " ")
+
+    readme = (ROOT / "README.md").read_text()
+    shown = {
+        "own contributions": "contributions",
+        "occlusion (Occ9)": "occlusion_9",
+        "GradCAM": "gradcam",
+        "integrated gradients": "integrated_gradients",
+    }
+    for label, name in shown.items():
+        numbers = stored["models"][0]["methods"][name]
+        localised = numbers["localisation"]
+        cells = [f"{localised['mean']:.3f}", f"{localised['mean_by_window']['9']:.3f}"]
+        cells += [f"{numbers['pixel_removal']['least']['area']:.3f}"]
+        cells += [f"{numbers['cost']['forward_passes']:.1f}"]
+        assert f"| {label} | {' | '.join(cells)} |" in readme
+
+
 def test_figures_without_their_inputs_are_skipped_with_a_sentence(command, models, tmp_path):
     flags = ["--model", models["t4"], "--metrics", "none", "--methods", "contributions"]
     code, out, err = command(*flags, "--figures", "4,6,7,a7,sanity", "--output", tmp_path)

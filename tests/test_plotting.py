@@ -149,6 +149,13 @@ def test_gallery_draws_every_pair(shared):
     assert len(figure.axes) == 9 + shared
 
 
+def test_colour_bar_of_a_gallery_names_what_the_maps_show():
+    images, maps = np.zeros((1, 4, 4, 3)), np.ones((1, 4, 4))
+    for options, expected in (({}, "contribution (logits)"), ({"quantity": "slope"}, "slope")):
+        figure = plotting.gallery(images, maps, **options)
+        assert figure.axes[-1].get_ylabel() == expected
+
+
 def test_gallery_of_several_maps_an_image():
     random = np.random.default_rng(7)
     images = random.uniform(size=(2, 4, 4, 6))

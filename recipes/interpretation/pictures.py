@@ -8,7 +8,7 @@ import numpy as np
 from coda_keras import figures
 from coda_keras.evaluation import localisation
 from coda_keras.figures import Column, map_table
-from coda_keras.plotting import gallery
+from coda_keras.plotting import CONTRIBUTION, INPUT_X_GRADIENT, gallery
 from interpretation import layers, video
 from interpretation.lab import Missing, class_names, confident, few
 
@@ -169,7 +169,10 @@ def _gallery(lab, per_class, columns):
     study = lab.main
     chosen = confident(study, per_class)
     maps = study.maps(_own(study), chosen)
-    return gallery(study.images[chosen], maps, study.captions(chosen), columns, panel=1.0)
+    quantity = CONTRIBUTION if study.inherent else INPUT_X_GRADIENT
+    return gallery(
+        study.images[chosen], maps, study.captions(chosen), columns, panel=1.0, quantity=quantity
+    )
 
 
 def _comparison(lab, names, chosen):
