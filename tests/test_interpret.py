@@ -236,16 +236,22 @@ def test_changed_arguments_never_meet_old_numbers(command, models, counted, tmp_
     assert counted["grids"] == 6
 
 
-def test_table_in_the_docs_is_that_of_the_stored_run(recipes):
+@pytest.mark.parametrize(("name", "models"), [("small", [0]), ("comparison", [1, 2])])
+def test_tables_in_the_docs_are_those_of_the_stored_runs(name, models, recipes):
     from interpretation.results import markdown
 
-    stored = json.loads((ROOT / "docs/results/cifar10-small.json").read_text())
-    table = [line for line in markdown(stored).splitlines() if line.startswith("|")]
-    assert len(table) == 2 + len(stored["models"][0]["methods"])
+    stored = json.loads((ROOT / f"docs/results/cifar10-{name}.json").read_text())
+    parts = markdown(stored).split("\n## ")[1:]
     page = (ROOT / "docs/cifar10.md").read_text()
-    assert "\n".join(table) in page
-    assert stored["command"].removeprefix("python ") in page.replace(" \\\n    ", " ")
+    for index in models:
+        table = [line for line in parts[index].splitlines() if line.startswith("|")]
+        assert len(table) == 2 + len(stored["models"][index]["methods"])
+        assert "\n".join(table) in page
+    assert stored["command"] in page.replace(" \\\n    ", " ")
 
+
+def test_numbers_in_the_readme_are_those_of_the_stored_run():
+    stored = json.loads((ROOT / "docs/results/cifar10-small.json").read_text())
     readme = (ROOT / "README.md").read_text()
     shown = {
         "own contributions": "contributions",
