@@ -250,6 +250,22 @@ def test_tables_in_the_docs_are_those_of_the_stored_runs(name, models, recipes):
     assert stored["command"] in page.replace(" \\\n    ", " ")
 
 
+def test_temperatures_in_the_docs_are_those_of_the_stored_runs():
+    page = (ROOT / "docs/cifar10.md").read_text()
+    stored = {
+        name: json.loads((ROOT / f"docs/results/cifar10-{name}.json").read_text())
+        for name in ("comparison", "four-epochs")
+    }
+    long, cold = stored["comparison"]["models"][:2]
+    (short,) = stored["four-epochs"]["models"]
+    assert stored["four-epochs"]["command"] in page.replace(" \\\n    ", " ")
+    for model, epochs in ((cold, 4), (short, 4), (long, 14)):
+        found = model["methods"]["contributions"]["localisation"]
+        cells = [f"{model['temperature']:g}", f"{epochs}", f"{model['test_accuracy']:.1%}"]
+        cells += [f"{found['mean']:.3f}", f"{found['mean_by_window']['9']:.3f}"]
+        assert f"| {' | '.join(cells)} |" in page
+
+
 def test_numbers_in_the_readme_are_those_of_the_stored_run():
     stored = json.loads((ROOT / "docs/results/cifar10-small.json").read_text())
     readme = (ROOT / "README.md").read_text()
