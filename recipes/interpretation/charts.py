@@ -51,29 +51,20 @@ def metrics_of_baseline(lab):
 
 def windows(lab):
     """Localisation of the maps averaged over windows of growing size, for all methods."""
-    study = lab.main
-    found = {
-        name: numbers["localisation"]
-        for name, numbers in lab.numbers_of(study).items()
-        if "mean_by_window" in numbers.get("localisation", {}) and study.source(name) == name
+    found = _distinct(lab, "localisation")
+    curves = {
+        label: (figures.colour(label), summary["mean_by_window"])
+        for label, summary in found.items()
+        if "mean_by_window" in summary
     }
-    if not found:
+    if not curves:
         raise Missing("the metric localisation was not asked for, or the images are too small")
-    curves = {}
-    for name, summary in found.items():
-        label = study.label(name)
-        curves[label] = (figures.colour(label), summary["mean_by_window"])
     return figures.windows_figure(curves, chance=next(iter(found.values()))["chance"])
 
 
 def sanity(lab):
     """The sanity check: similarity of the maps while layers are re-initialised."""
-    study = lab.main
-    found = {
-        name: numbers["sanity"]
-        for name, numbers in lab.numbers_of(study).items()
-        if "sanity" in numbers and study.source(name) == name
-    }
+    found = _distinct(lab, "sanity")
     if not found:
         raise Missing("the metric sanity was not asked for")
     steps = [step[-1] for step in next(iter(found.values()))["steps"]]
@@ -84,8 +75,8 @@ def sanity(lab):
     }
     curves = {
         title: {
-            study.label(name): (figures.colour(study.label(name)), numbers[measure][form])
-            for name, numbers in found.items()
+            label: (figures.colour(label), numbers[measure][form])
+            for label, numbers in found.items()
         }
         for title, (measure, form) in panels.items()
     }
@@ -104,6 +95,16 @@ FIGURES = {
 def _published(lab):
     """The authors' results, where they are about the same data."""
     return published_cifar10()["models"] if lab.args.dataset == "cifar10" else {}
+
+
+def _distinct(lab, metric):
+    """A metric by the labels of the methods, without those that repeat another's numbers."""
+    study = lab.main
+    return {
+        study.label(name): numbers[metric]
+        for name, numbers in lab.numbers_of(study).items()
+        if metric in numbers and study.source(name) == name
+    }
 
 
 def _of_methods(lab, study, published=None):
