@@ -96,13 +96,22 @@ def draw_gallery(net, data, logits, per_class=2):
         chosen = np.arange(min(len(logits), 8))
     labels = np.argmax(logits[chosen], axis=-1)
     images = data.test_images[chosen].astype("float32") / 255.0
-    if isinstance(net, CoDANet):
-        maps, quantity = attribute(net, images, labels, "contributions"), CONTRIBUTION
-    else:
-        maps, quantity = attribute(net, images, labels, "input_x_gradient"), INPUT_X_GRADIENT
+    method, quantity = own_maps(isinstance(net, CoDANet))
+    maps = attribute(net, images, labels, method)
     confidence = 1 / (1 + np.exp(-logits[chosen, labels]))
     titles = [f"{data.class_names[label]}, {p:.2f}" for label, p in zip(labels, confidence)]
     return gallery(images, maps, titles, quantity=quantity)
+
+
+def own_maps(inherent):
+    """The method of a net's own maps, and what a colour bar says they show.
+
+    Args:
+        inherent: bool, whether the net explains itself; Input×Gradient is the counterpart.
+    """
+    if inherent:
+        return "contributions", CONTRIBUTION
+    return "input_x_gradient", INPUT_X_GRADIENT
 
 
 def save_examples(folder, data):

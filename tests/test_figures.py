@@ -174,6 +174,9 @@ def test_multi_images_frame_the_cell_of_the_class(rng):
         assert (frame.get_width(), frame.get_height()) == (6, 4)
         expected = contribution_rgb(maps[cell], shared_scale(maps))
         np.testing.assert_array_equal(axes.images[0].get_array(), expected)
+    assert figure.axes[-1].get_ylabel() == "contribution (logits)"
+    named = figures.multi_image(image, maps, ["a"] * 9, quantity="slope")
+    assert named.axes[-1].get_ylabel() == "slope"
     with pytest.raises(ValueError, match="n\\*n maps"):
         figures.multi_image(image, maps[:7], ["a"] * 7)
 

@@ -7,10 +7,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from coda_keras.figures.style import FONT, SMALL
-from coda_keras.plotting import contribution_rgb, shared_scale
+from coda_keras.plotting import CONTRIBUTION, contribution_rgb, shared_scale
 
 
-def multi_image(image, maps, titles, panel=1.25):
+def multi_image(image, maps, titles, panel=1.25, quantity=CONTRIBUTION):
     """Draws a multi-image beside the maps of its classes, all on one scale.
 
     The maps are arranged as the cells of the image; in each, the cell of its class is framed.
@@ -20,6 +20,7 @@ def multi_image(image, maps, titles, panel=1.25):
         maps: `(n*n, n*H, n*W)`, map k being that of the class in cell k, counted row by row.
         titles: n*n strings.
         panel: width of a map in inches.
+        quantity: str, what the colour bar says the maps show.
 
     Returns:
         A matplotlib `Figure`.
@@ -54,7 +55,7 @@ def multi_image(image, maps, titles, panel=1.25):
     bar = figure.colorbar(
         ScalarMappable(Normalize(-scale, scale), "bwr"), ax=all_axes, aspect=30, pad=0.02
     )
-    bar.set_label("contribution (logits)", fontsize=FONT)
+    bar.set_label(quantity, fontsize=FONT)
     bar.ax.tick_params(labelsize=SMALL)
     return figure
 

@@ -4,11 +4,12 @@ Every function takes a `Lab` and returns a figure, or raises `Missing` with the 
 """
 
 import numpy as np
+from report import own_maps
 
 from coda_keras import figures
 from coda_keras.evaluation import localisation
 from coda_keras.figures import Column, map_table
-from coda_keras.plotting import CONTRIBUTION, INPUT_X_GRADIENT, gallery
+from coda_keras.plotting import gallery
 from interpretation import layers, video
 from interpretation.lab import Missing, class_names, confident, few
 
@@ -47,14 +48,15 @@ def multi_image(lab):
     study = lab.main
     grid = _first_grid(study)
     image = grid.compose(0)
-    method = study.method(_own(study), of_grids=True)
+    own, quantity = own_maps(study.inherent)
+    method = study.method(own, of_grids=True)
     maps = method(study.grid_model, image[None], grid.class_ids[:1])
     scores = localisation(study.grid_model, grid, lambda *_: maps, progress=False).scores[0]
     titles = [
         f"{study.class_names[class_id]}, {score:.2f}"
         for class_id, score in zip(grid.class_ids[0], scores)
     ]
-    return figures.multi_image(image, maps[0], titles)
+    return figures.multi_image(image, maps[0], titles, quantity=quantity)
 
 
 def side_by_side(lab):
@@ -161,15 +163,11 @@ def _wrapped(name):
     return name.replace("_", "\n", 1) if len(name) > 8 else name
 
 
-def _own(study):
-    return "contributions" if study.inherent else "input_x_gradient"
-
-
 def _gallery(lab, per_class, columns):
     study = lab.main
     chosen = confident(study, per_class)
-    maps = study.maps(_own(study), chosen)
-    quantity = CONTRIBUTION if study.inherent else INPUT_X_GRADIENT
+    method, quantity = own_maps(study.inherent)
+    maps = study.maps(method, chosen)
     return gallery(
         study.images[chosen], maps, study.captions(chosen), columns, panel=1.0, quantity=quantity
     )
