@@ -37,7 +37,7 @@ import numpy as np
 import tensorflow as tf
 
 from coda_keras import PRESETS, CoDANet, OneVsAllCrossentropy
-from coda_keras.tf.checkpoints import write_json
+from coda_keras.files import write_json
 
 IMPLEMENTATIONS = ("factored", "patches")
 OPERATIONS = ("forward", "train", "explain")

@@ -11,27 +11,10 @@ between any two layers. They consist of forward operations only, so explanations
 differentiable and run on every Keras backend and inside a SavedModel.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 import keras
 from keras import ops
 
 PACKAGE = "coda_keras"
-
-
-class Response(NamedTuple):
-    """What a DAU layer knows of `u` at every position, before rescaling.
-
-    Attributes:
-        dot: `(B, h, w, f)`, the products `u . p`.
-        squared_norm: `(B, h, w, f)`, `||u||^2`.
-        transpose: maps `(B, h, w, f)` weights g to `sum_j g_j u_j`, folded to `(B, H, W, C)`.
-    """
-
-    dot: object
-    squared_norm: object
-    transpose: Callable
 
 
 class DynamicLinear(keras.layers.Layer):

@@ -9,9 +9,24 @@ hence
 so a position costs `f (r + 1)` floats instead of `f d`.
 """
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 from keras import ops
 
-from coda_keras.dynamic_linear import Response
+
+class Response(NamedTuple):
+    """What a DAU layer knows of `u` at every position, before rescaling.
+
+    Attributes:
+        dot: `(B, h, w, f)`, the products `u . p`.
+        squared_norm: `(B, h, w, f)`, `||u||^2`.
+        transpose: maps `(B, h, w, f)` weights g to `sum_j g_j u_j`, folded to `(B, H, W, C)`.
+    """
+
+    dot: object
+    squared_norm: object
+    transpose: Callable
 
 
 def respond(inputs, projection, kernel, bias, strides, norm_dtype):

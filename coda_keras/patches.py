@@ -4,11 +4,10 @@ The readable reference for the factored form; memory-bound, since `f d` floats a
 materialised for every position.
 """
 
-import keras
 from keras import ops
 
-from coda_keras.dynamic_linear import Response
-from coda_keras.factored import fold, zero_pad
+from coda_keras import backend
+from coda_keras.factored import Response, fold, zero_pad
 
 
 def extract_patches(inputs, kernel_size, strides):
@@ -16,12 +15,7 @@ def extract_patches(inputs, kernel_size, strides):
 
     `(k - 1) // 2` zeros are added on each side first.
     """
-    padded = zero_pad(inputs, kernel_size)
-    if keras.backend.backend() == "tensorflow":
-        from coda_keras.tf.patches import extract_patches as extract
-    else:
-        extract = ops.image.extract_patches
-    return extract(padded, (kernel_size, kernel_size), (strides, strides), padding="valid")
+    return backend.extract_patches(zero_pad(inputs, kernel_size), kernel_size, strides)
 
 
 def dynamic_vectors(patches, projection, kernel, bias):

@@ -158,12 +158,12 @@ def ask(client, image, encoded, class_id=None):
 
 def save_map(path, image, outputs, title):
     """Saves the image beside its contribution map."""
-    from coda_keras import plotting
+    from coda_keras import figures
 
-    figure = plotting.plot_contributions(
+    figure = figures.plot_contributions(
         np.asarray(image, "float32") / 255, outputs["contribution_map"][0], title
     )
-    plotting.save_figure(figure, path)
+    figures.save_figure(figure, path)
 
 
 def main():

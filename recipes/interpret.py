@@ -21,15 +21,15 @@ from pathlib import Path
 import experiment
 from digits import load_digits
 from flags import count
-from interpretation import charts, measure, methods, pictures
-from interpretation.board import Board
-from interpretation.lab import Lab, Missing
-from interpretation.results import markdown, write_results
-from interpretation.study import Study
-from interpretation.video import read_frames
 
 from coda_keras import figures
-from coda_keras.plotting import save_figure
+from coda_keras.figures import save_figure
+from coda_keras.interpretation import charts, measure, methods, pictures
+from coda_keras.interpretation.board import Board
+from coda_keras.interpretation.lab import Lab, Missing
+from coda_keras.interpretation.results import markdown, write_results
+from coda_keras.interpretation.study import Study
+from coda_keras.interpretation.video import read_frames
 from coda_keras.tf.data import load_tfds
 
 METRICS = {

@@ -160,7 +160,7 @@ def test_arguments_are_checked(name, kwargs, message):
 
 
 def test_attribute_by_name(models, images):
-    maps = attribution.attribute(models["coda"], images, 1, "occlusion", patch_size=3, stride=3)
+    maps = attribution.maps(models["coda"], images, 1, "occlusion", patch_size=3, stride=3)
     np.testing.assert_array_equal(maps, method("occlusion")(models["coda"], images, 1))
 
 
@@ -181,13 +181,13 @@ def test_the_model_never_sees_more_images_than_the_batch_size(name, models, imag
         pytest.importorskip("lime")
     explain = method(name, batch_size=2)
     sizes = []
-    evaluated = explain.evaluated
+    evaluated = explain.run_on_device
 
     def counted(*arrays):
         sizes.append(len(arrays[1] if name in ("occlusion", "rise") else arrays[0]))
         return evaluated(*arrays)
 
-    monkeypatch.setattr(explain, "evaluated", counted)
+    monkeypatch.setattr(explain, "run_on_device", counted)
     explain(models["functional"], images, np.zeros((3, 2), int))
     assert max(sizes) == 2
     expected = {

@@ -157,7 +157,7 @@ def test_occlusion_shares_evaluations_between_windows_far_apart(
         sizes.append(len(masks))
         return evaluated(image, masks)
 
-    monkeypatch.setattr(occlusion, "evaluated", counted)
+    monkeypatch.setattr(occlusion, "run_on_device", counted)
     maps = occlusion(net, images, 1)
     expected = occlusion_by_brute_force(net, images[0], 1, patch_size, stride, (0, 0, 0))
     np.testing.assert_allclose(maps[0], expected, rtol=1e-3, atol=1e-5)

@@ -3,13 +3,13 @@ import pytest
 
 from coda_keras.evaluation import (
     Localisation,
-    confident_images,
     localisation,
     log_odds,
     make_grids,
+    most_confident,
     probabilities,
 )
-from coda_keras.evaluation.localisation import positive_fraction, window_mean
+from coda_keras.evaluation.grid_localisation import positive_fraction, window_mean
 
 CLASSES = 12
 
@@ -58,7 +58,7 @@ def test_log_odds_of_both_activations():
 def test_confident_images_against_a_loop(activation):
     _, logits, labels = data()
     chance = probabilities(logits, activation)
-    queues = confident_images(logits, labels, activation)
+    queues = most_confident(logits, labels, minimum=0.5, activation=activation)
     for class_id, queue in enumerate(queues):
         expected = [
             i
@@ -72,7 +72,7 @@ def test_confident_images_against_a_loop(activation):
 
 
 def test_one_vs_all_net_that_is_right_but_unsure_is_not_confident():
-    queues = confident_images([[-1.0, -2.0], [1.0, -2.0]], [0, 0])
+    queues = most_confident([[-1.0, -2.0], [1.0, -2.0]], [0, 0], minimum=0.5)
     assert [queue.tolist() for queue in queues] == [[1], []]
 
 
@@ -80,7 +80,7 @@ def test_one_vs_all_net_that_is_right_but_unsure_is_not_confident():
 def test_grids_take_the_most_confident_unused_images(n):
     images, logits, labels = data()
     grids = make_grids(images, logits, labels, grids=6, n=n)
-    queues = [queue.tolist() for queue in confident_images(logits, labels)]
+    queues = [queue.tolist() for queue in most_confident(logits, labels, minimum=0.5)]
     np.random.seed(42)
     for indices, class_ids in zip(grids.indices, grids.class_ids):
         eligible = [class_id for class_id in range(CLASSES) if queues[class_id]]

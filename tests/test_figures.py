@@ -7,8 +7,15 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from coda_keras import figures
-from coda_keras.figures import Column, Entry, Row
-from coda_keras.plotting import contribution_rgb, figure_rgb, save_figure, shared_scale
+from coda_keras.figures import (
+    Column,
+    Entry,
+    Row,
+    contribution_rgb,
+    figure_rgb,
+    save_figure,
+    shared_scale,
+)
 
 
 @pytest.fixture

@@ -25,7 +25,8 @@ def recipes():
     """The modules of the recipe."""
     sys.path.insert(0, str(ROOT / "recipes"))
     import interpret
-    from interpretation import layers, measure, parts, video
+
+    from coda_keras.interpretation import layers, measure, parts, video
 
     yield {
         "interpret": interpret,
@@ -238,7 +239,7 @@ def test_changed_arguments_never_meet_old_numbers(command, models, counted, tmp_
 
 @pytest.mark.parametrize(("name", "models"), [("small", [0]), ("comparison", [1, 2])])
 def test_tables_in_the_docs_are_those_of_the_stored_runs(name, models, recipes):
-    from interpretation.results import markdown
+    from coda_keras.interpretation.results import markdown
 
     stored = json.loads((ROOT / f"docs/results/cifar10-{name}.json").read_text())
     parts = markdown(stored).split("\n## ")[1:]

@@ -12,7 +12,7 @@ from coda_keras import (
     OneVsAllAccuracy,
     OneVsAllCrossentropy,
     encode,
-    plotting,
+    figures,
 )
 
 pytestmark = pytest.mark.tensorflow
@@ -156,7 +156,7 @@ def test_maps_are_those_of_true_and_predicted_class(run):
         for one, other, logits in zip(labels, predicted.class_ids, true.logits)
     ]
     maps = np.stack([true.contribution_map, predicted.contribution_map], axis=1)
-    expected = plotting.figure_rgb(plotting.gallery(images, maps, titles, columns=2))
+    expected = figures.figure_rgb(figures.gallery(images, maps, titles, columns=2))
     # Rounding may move a colour by one step.
     assert np.abs(pictures[-1] - expected).mean() < 0.5
 

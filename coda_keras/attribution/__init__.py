@@ -55,7 +55,7 @@ def get(name, **kwargs):
     return METHODS[name](**kwargs)
 
 
-def attribute(model, images, class_ids, method="contributions", **kwargs):
+def maps(model, images, class_ids, method="contributions", **kwargs):
     """Explains logits of classes by a method given by its name, once.
 
     For many calls make the method by `get` and call it: it compiles once per model.

@@ -6,15 +6,15 @@ import numpy as np
 from keras import ops
 from tqdm import tqdm
 
-from coda_keras.attribution.evaluate import compiled
+from coda_keras.backend import compiled
 from coda_keras.encoding import encode
 
 
 class Attribution:
     """An attribution method: `method(model, images, class_ids)` gives signed maps.
 
-    A subclass consists of two parts: `evaluate`, the computation with the model, which is
-    compiled once per model, and `attribute`, which runs it over batches on the host. A method
+    A subclass consists of two parts: `on_device`, the computation with the model, which is
+    compiled once per model, and `on_host`, which runs it over batches on the host. A method
     object keeps the compiled function of the model it was last called with, so use one object
     for many calls.
 
@@ -52,13 +52,13 @@ class Attribution:
             self._model = None
             self._classes = _classes(model, images)
             self.prepare(model, images)
-            self._function = compiled(partial(self.evaluate, model), model)
+            self._function = compiled(partial(self.on_device, model), model)
             self._model = model
         class_ids = np.asarray(class_ids)
         rows = self._class_ids(class_ids, len(images))
         maps = np.zeros((*rows.shape, *images.shape[1:3]), "float32")
         if maps.size:
-            maps[...] = self.attribute(images, rows)
+            maps[...] = self.on_host(images, rows)
         return maps if class_ids.ndim == 2 else maps[:, 0]
 
     def prepare(self, model, images):
@@ -69,11 +69,11 @@ class Attribution:
             images: `(B, H, W, C)` float32 NumPy array.
         """
 
-    def evaluate(self, model, *args):
+    def on_device(self, model, *args):
         """The part that is compiled: backend tensors in and out."""
-        raise NotImplementedError(f"{type(self).__name__} must implement `evaluate`.")
+        raise NotImplementedError(f"{type(self).__name__} must implement `on_device`.")
 
-    def attribute(self, images, class_ids):
+    def on_host(self, images, class_ids):
         """The part on the host.
 
         Args:
@@ -83,13 +83,13 @@ class Attribution:
         Returns:
             `(B, n, H, W)`.
         """
-        raise NotImplementedError(f"{type(self).__name__} must implement `attribute`.")
+        raise NotImplementedError(f"{type(self).__name__} must implement `on_host`.")
 
     def describe(self, model):
         """Returns the label of the method in tables and figures about `model`."""
         return self.label
 
-    def evaluated(self, *arrays):
+    def run_on_device(self, *arrays):
         """Runs the compiled part on NumPy arrays."""
         return self._function(*arrays)
 
@@ -133,9 +133,9 @@ class Attribution:
 
 
 class PairwiseAttribution(Attribution):
-    """A method whose `evaluate(model, images, class_ids)` makes `(b, H, W)`, a class an image."""
+    """A method whose `on_device(model, images, class_ids)` makes `(b, H, W)`, a class an image."""
 
-    def attribute(self, images, class_ids):
+    def on_host(self, images, class_ids):
         batch, classes = class_ids.shape
         pairs = class_ids.reshape(-1)
         maps = []
@@ -148,7 +148,7 @@ class PairwiseAttribution(Attribution):
 
     def pair_maps(self, images, class_ids):
         """Maps of a batch of images with one class each, NumPy in and out."""
-        return self.evaluated(images, class_ids)
+        return self.run_on_device(images, class_ids)
 
 
 def is_inherent(model):

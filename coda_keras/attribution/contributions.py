@@ -27,14 +27,14 @@ class Contributions(Attribution):
                 'Expected a CoDANet; for other models "input_x_gradient" is the counterpart.'
             )
 
-    def evaluate(self, model, images, class_ids):
+    def on_device(self, model, images, class_ids):
         return model.explain(images, class_ids).contribution_map
 
-    def attribute(self, images, class_ids):
+    def on_host(self, images, class_ids):
         maps = []
         with self.bar(len(images)) as bar:
             for start in range(0, len(images), self.batch_size):
                 stop = start + self.batch_size
-                maps.append(self.evaluated(images[start:stop], class_ids[start:stop]))
+                maps.append(self.run_on_device(images[start:stop], class_ids[start:stop]))
                 bar.update(len(maps[-1]))
         return np.concatenate(maps)

@@ -38,9 +38,9 @@ class DeepLIFT(InputXGradient):
                 f"The backend is {keras.backend.backend()!r}."
             )
 
-    def attribute(self, images, class_ids):
+    def on_host(self, images, class_ids):
         if self._inherent:
-            return super().attribute(images, class_ids)
+            return super().on_host(images, class_ids)
         from coda_keras.tf.deeplift import rescale_rule
 
         return rescale_rule(self._explained, images, class_ids)

@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 from keras import ops
 
 from coda_keras.attribution.base import PairwiseAttribution, class_logits
-from coda_keras.attribution.evaluate import gradient
+from coda_keras.backend import gradient
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
 
@@ -39,7 +39,7 @@ class GradCAM(PairwiseAttribution):
     def prepare(self, model, images):
         self._target = _find(model, images[:1], self.layer)
 
-    def evaluate(self, model, images, class_ids):
+    def on_device(self, model, images, class_ids):
         seen = []
         with _intercepted(self._target, lambda outputs: seen.append(outputs) or outputs):
             model(images, training=False)
@@ -58,7 +58,7 @@ class GradCAM(PairwiseAttribution):
     def pair_maps(self, images, class_ids):
         # Not compiled: resizing needs the size as numbers, which a graph for any size lacks.
         resized = ops.image.resize(
-            self.evaluated(images, class_ids),
+            self.run_on_device(images, class_ids),
             images.shape[1:3],
             interpolation=self.interpolation,
             data_format="channels_last",

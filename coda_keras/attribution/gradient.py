@@ -3,7 +3,7 @@
 from keras import ops
 
 from coda_keras.attribution.base import PairwiseAttribution, class_logits
-from coda_keras.attribution.evaluate import gradient
+from coda_keras.backend import gradient
 
 
 class Gradient(PairwiseAttribution):
@@ -18,6 +18,6 @@ class Gradient(PairwiseAttribution):
 
     label = "Grad"
 
-    def evaluate(self, model, images, class_ids):
+    def on_device(self, model, images, class_ids):
         gradients = gradient(lambda x: class_logits(model, x, class_ids), images)
         return ops.sum(gradients, axis=-1)

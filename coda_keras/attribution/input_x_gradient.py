@@ -3,7 +3,7 @@
 from keras import ops
 
 from coda_keras.attribution.base import PairwiseAttribution, class_logits
-from coda_keras.attribution.evaluate import gradient
+from coda_keras.backend import gradient
 
 
 class InputXGradient(PairwiseAttribution):
@@ -17,6 +17,6 @@ class InputXGradient(PairwiseAttribution):
 
     label = "IxG"
 
-    def evaluate(self, model, images, class_ids):
+    def on_device(self, model, images, class_ids):
         gradients = gradient(lambda x: class_logits(model, x, class_ids), images)
         return ops.sum(images * gradients, axis=-1)

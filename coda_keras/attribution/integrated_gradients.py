@@ -29,6 +29,6 @@ class IntegratedGradients(InputXGradient):
         nodes, weights = (nodes + 1) / 2, weights / 2
         # Input times gradient at `a x` is `a` times what is integrated.
         return sum(
-            weight / node * self.evaluated(np.float32(node) * images, class_ids)
+            weight / node * self.run_on_device(np.float32(node) * images, class_ids)
             for node, weight in zip(nodes, weights)
         )

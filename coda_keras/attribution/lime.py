@@ -59,10 +59,10 @@ class LIME(Attribution):
             "quickshift", kernel_size=kernel_size, max_dist=max_dist, ratio=ratio
         )
 
-    def evaluate(self, model, images):
+    def on_device(self, model, images):
         return self.activation(ops.cast(model(images, training=False), "float32"))
 
-    def attribute(self, images, class_ids):
+    def on_host(self, images, class_ids):
         rgb = images[..., :3]
         if images.shape[-1] == 6 and not np.allclose(images[..., 3:], 1 - rgb, atol=1e-5):
             raise ValueError(
@@ -75,7 +75,7 @@ class LIME(Attribution):
     def _maps(self, image, class_ids, bar):
         def predict(samples):
             bar.update(len(samples))
-            return self.evaluated(np.asarray(samples, "float32"))
+            return self.run_on_device(np.asarray(samples, "float32"))
 
         explanation = _explainer(self.seed).explain_instance(
             # In double precision, as quickshift wants it.

@@ -42,13 +42,13 @@ class Occlusion(MaskingAttribution):
         super().prepare(model, images)
         self._field = receptive_field(model)
 
-    def evaluate(self, model, image, masks):
+    def on_device(self, model, image, masks):
         return ops.cast(evidence(model, self.masked(image, masks)), "float32")
 
-    def attribute(self, images, class_ids):
+    def on_host(self, images, class_ids):
         height, width = images.shape[1:3]
         intact = np.ones((1, height, width), "float32")
-        positions = self.evaluated(images[0], intact).shape[1:3]
+        positions = self.run_on_device(images[0], intact).shape[1:3]
         rows = _Windows(height, self.patch_size, self.stride, self._field, positions[0])
         columns = _Windows(width, self.patch_size, self.stride, self._field, positions[1])
         maps = np.empty((*class_ids.shape, height, width))
@@ -72,7 +72,7 @@ class Occlusion(MaskingAttribution):
             row, column = np.divmod(numbers, columns.groups)
             masks = 1 - rows.hidden[row][:, :, None] * columns.hidden[column][:, None, :]
             masks[numbers == -1] = 1
-            found = self.evaluated(image, masks)[..., class_ids].astype("float64")
+            found = self.run_on_device(image, masks)[..., class_ids].astype("float64")
             bar.update(len(numbers))
             if intact is None:
                 intact, found, row, column = found[0], found[1:], row[1:], column[1:]

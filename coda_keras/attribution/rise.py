@@ -50,16 +50,16 @@ class RISE(MaskingAttribution):
         self.activation = keras.activations.get(activation)
         self.seed = seed
 
-    def evaluate(self, model, image, masks):
+    def on_device(self, model, image, masks):
         logits = model(self.masked(image, masks), training=False)
         return self.activation(ops.cast(logits, "float32"))
 
-    def attribute(self, images, class_ids):
+    def on_host(self, images, class_ids):
         maps = np.zeros((*class_ids.shape, *images.shape[1:3]))
         with self.bar(len(images) * self.num_masks) as bar:
             for masks in self.masks(*images.shape[1:3]):
                 for index, (image, chosen) in enumerate(zip(images, class_ids)):
-                    probabilities = self.evaluated(image, masks)[:, chosen]
+                    probabilities = self.run_on_device(image, masks)[:, chosen]
                     maps[index] += np.tensordot(probabilities, masks, (0, 0))
                     bar.update(len(masks))
         return maps / (self.num_masks * self.keep_probability)

@@ -1,14 +1,14 @@
 """The metrics of Section 4.2 for any model and any attribution method."""
 
 from coda_keras.evaluation.confidence import log_odds as log_odds
+from coda_keras.evaluation.confidence import most_confident as most_confident
 from coda_keras.evaluation.confidence import probabilities as probabilities
-from coda_keras.evaluation.localisation import Grids as Grids
-from coda_keras.evaluation.localisation import Localisation as Localisation
-from coda_keras.evaluation.localisation import confident_images as confident_images
-from coda_keras.evaluation.localisation import localisation as localisation
-from coda_keras.evaluation.localisation import make_grids as make_grids
-from coda_keras.evaluation.pixel_removal import PixelRemoval as PixelRemoval
-from coda_keras.evaluation.pixel_removal import pixel_removal as pixel_removal
+from coda_keras.evaluation.grid_localisation import Localisation as Localisation
+from coda_keras.evaluation.grid_localisation import localisation as localisation
+from coda_keras.evaluation.grids import Grids as Grids
+from coda_keras.evaluation.grids import make_grids as make_grids
 from coda_keras.evaluation.published import published_cifar10 as published_cifar10
+from coda_keras.evaluation.removal import PixelRemoval as PixelRemoval
+from coda_keras.evaluation.removal import pixel_removal as pixel_removal
 from coda_keras.evaluation.sanity import SanityCheck as SanityCheck
 from coda_keras.evaluation.sanity import cascading_randomisation as cascading_randomisation

@@ -1,7 +1,7 @@
 """Class probabilities of one-vs-all nets and of ordinary softmax classifiers, on one scale."""
 
 import numpy as np
-from scipy.special import expit, logsumexp
+from scipy.special import expit, logit, logsumexp
 
 ACTIVATIONS = ("sigmoid", "softmax")
 
@@ -36,3 +36,45 @@ def log_odds(logits, activation="sigmoid"):
 def probabilities(logits, activation="sigmoid"):
     """Returns the class probabilities `(..., classes)`; arguments as for `log_odds`."""
     return expit(log_odds(logits, activation))
+
+
+def most_confident(logits, labels, per_class=None, minimum=0.0, activation="sigmoid"):
+    """Finds the correctly classified images of every class, most confident first.
+
+    Args:
+        logits: `(N, classes)`, or an `Explanation` with these logits.
+        labels: `(N,)` or `(N, 1)` integers, or `(N, classes)` one-hot: the true classes.
+        per_class: int, images of each class at most; None for all.
+        minimum: number in [0, 1); only images whose class has a larger probability.
+        activation: `"sigmoid"` or `"softmax"`, see `log_odds`, by which confidence is compared.
+
+    Returns:
+        A list with one int64 array a class: indices of its images. A class without a correctly
+        classified image has an empty one.
+
+    Raises:
+        ValueError: if the labels do not fit the logits, or another activation is given.
+
+    Example:
+
+    >>> found = most_confident(np.array([[1.0, 0.0], [0.0, 2.0], [3.0, 0.0]]), [0, 1, 0])
+    >>> [indices.tolist() for indices in found]
+    [[2, 0], [1]]
+    """
+    confidence = log_odds(getattr(logits, "logits", logits), activation)
+    labels = np.asarray(labels)
+    if labels.ndim == 2:
+        labels = labels[:, 0] if labels.shape[1] == 1 else labels.argmax(axis=1)
+    if confidence.ndim != 2 or labels.shape != confidence.shape[:1]:
+        raise ValueError(
+            "Expected logits (N, classes) and a label for each. "
+            f"Received shapes {confidence.shape} and {labels.shape}."
+        )
+    classes = confidence.shape[1]
+    predicted = confidence.argmax(axis=1)
+    confidence = confidence.max(axis=1)
+    eligible = (predicted == labels) & (confidence > logit(minimum))
+    ordered = np.argsort(-confidence, kind="stable")
+    ordered = ordered[eligible[ordered]]
+    by_class = [ordered[labels[ordered] == label] for label in range(classes)]
+    return [indices[:per_class] for indices in by_class]

@@ -1,11 +1,19 @@
-"""Figures of the paper, drawn from plain arrays: maps, metrics, multi-images, animations.
+"""Everything that draws, from plain arrays: contribution maps, tables, metrics, animations.
 
-Nothing here knows models or methods. Figures are matplotlib's; `coda_keras.plotting.save_figure`
-writes them as PNG and PDF, `figure_rgb` renders them for TensorBoard.
+Nothing here knows models or methods. Only matplotlib's `Figure` is used, no global pyplot state,
+so that it is safe in threads, servers and training callbacks. `save_figure` writes figures as PNG,
+PDF or SVG, `figure_rgb` renders them as arrays.
 """
 
 from coda_keras.figures.animation import animation_frames as animation_frames
 from coda_keras.figures.animation import save_gif as save_gif
+from coda_keras.figures.colours import PERCENTILE as PERCENTILE
+from coda_keras.figures.colours import contribution_rgb as contribution_rgb
+from coda_keras.figures.colours import shared_scale as shared_scale
+from coda_keras.figures.contributions import CONTRIBUTION as CONTRIBUTION
+from coda_keras.figures.contributions import INPUT_X_GRADIENT as INPUT_X_GRADIENT
+from coda_keras.figures.contributions import gallery as gallery
+from coda_keras.figures.contributions import plot_contributions as plot_contributions
 from coda_keras.figures.maps import Column as Column
 from coda_keras.figures.maps import map_table as map_table
 from coda_keras.figures.metrics import Entry as Entry
@@ -13,5 +21,7 @@ from coda_keras.figures.metrics import Row as Row
 from coda_keras.figures.metrics import metrics_figure as metrics_figure
 from coda_keras.figures.metrics import similarity_figure as similarity_figure
 from coda_keras.figures.metrics import windows_figure as windows_figure
-from coda_keras.figures.multi_image import multi_image as multi_image
+from coda_keras.figures.multi_images import multi_image as multi_image
+from coda_keras.figures.rendering import figure_rgb as figure_rgb
+from coda_keras.figures.rendering import save_figure as save_figure
 from coda_keras.figures.style import colour as colour

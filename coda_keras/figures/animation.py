@@ -1,12 +1,10 @@
 """Videos explained frame by frame, as animated GIFs."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 from PIL import Image
 
-from coda_keras.plotting import contribution_rgb, shared_scale
+from coda_keras.figures.colours import contribution_rgb, shared_scale
+from coda_keras.files import replacing
 
 _GAP = 4
 
@@ -42,11 +40,8 @@ def animation_frames(frames, maps, scale=None, height=256):
 
 def save_gif(frames, path, seconds_per_frame=0.12):
     """Writes frames `(T, h, w, 3)`, uint8, as an endless animated GIF, atomically."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     pictures = [Image.fromarray(frame) for frame in frames]
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         pictures[0].save(
             temporary,
             format="GIF",
@@ -55,6 +50,3 @@ def save_gif(frames, path, seconds_per_frame=0.12):
             duration=round(1000 * seconds_per_frame),
             loop=0,
         )
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

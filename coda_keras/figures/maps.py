@@ -8,8 +8,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from coda_keras.figures.colours import PERCENTILE, contribution_rgb, shared_scale
 from coda_keras.figures.style import FONT, SMALL
-from coda_keras.plotting import PERCENTILE, contribution_rgb, shared_scale
 
 OWN_COLOURS = "jet"
 SCALES = ("map", "row", "all")

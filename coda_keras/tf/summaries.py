@@ -22,7 +22,7 @@ from tensorboard.plugins.hparams import api as hp
 from tensorboard.plugins.hparams import api_pb2
 from tensorboard.plugins.hparams.summary import session_end_pb
 
-from coda_keras import plotting
+from coda_keras import figures
 from coda_keras.encoding import encode
 
 METRIC = "epoch_accuracy"
@@ -193,7 +193,7 @@ class ExplanationBoard(_Board):
         true, predicted, alignments = self._explain(self.images, self.labels)
         with self.writer("explanations").as_default(step=epoch):
             figure = self._gallery(_numpy(true), _numpy(predicted))
-            tf.summary.image("contribution_maps", plotting.figure_rgb(figure)[None])
+            tf.summary.image("contribution_maps", figures.figure_rgb(figure)[None])
             tf.summary.scalar("completeness_residual", _residual(_numpy(true)))
             for name, cosines in alignments.items():
                 tf.summary.histogram(f"alignment/{name}", cosines)
@@ -210,7 +210,7 @@ class ExplanationBoard(_Board):
             for row, label, guess in zip(rows, self.labels, guesses)
         ]
         maps = np.stack([true["contribution_map"], predicted["contribution_map"]], axis=1)
-        return plotting.gallery(self.images, maps, titles, columns=self.columns)
+        return figures.gallery(self.images, maps, titles, columns=self.columns)
 
 
 def _numpy(tensors):

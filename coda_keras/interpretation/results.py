@@ -10,8 +10,8 @@ from report import PACKAGES, hardware
 
 from coda_keras import __version__
 from coda_keras.evaluation import published_cifar10
-from coda_keras.tf.checkpoints import write_json
-from interpretation.methods import PUBLISHED
+from coda_keras.files import write_json
+from coda_keras.interpretation.methods import PUBLISHED
 
 HEADINGS = (
     "method",

@@ -6,8 +6,9 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from coda_keras.figures.colours import contribution_rgb, shared_scale
+from coda_keras.figures.contributions import CONTRIBUTION
 from coda_keras.figures.style import FONT, SMALL
-from coda_keras.plotting import CONTRIBUTION, contribution_rgb, shared_scale
 
 
 def multi_image(image, maps, titles, panel=1.25, quantity=CONTRIBUTION):

@@ -6,22 +6,13 @@ from pathlib import Path
 
 import keras
 
-
-def write_json(path, value):
-    """Writes `value` as JSON, atomically."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(value, indent=2) + "\n")
-    temporary.replace(path)
+from coda_keras.files import replacing, write_json
 
 
 def save_model(model, path):
     """Saves `model` as a `.keras` file, atomically."""
-    path = Path(path)
-    # Keras tells the format by the ending.
-    temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
-    model.save(temporary)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        model.save(temporary)
 
 
 class EpochCheckpoint(keras.callbacks.Callback):

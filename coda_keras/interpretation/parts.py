@@ -12,7 +12,7 @@ import os
 import numpy as np
 from tqdm import tqdm
 
-from coda_keras.tf.checkpoints import write_json
+from coda_keras.files import write_json
 
 
 def digest(data):

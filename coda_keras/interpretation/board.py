@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from coda_keras.plotting import figure_rgb
+from coda_keras.figures import figure_rgb
 
 
 class Board:

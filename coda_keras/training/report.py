@@ -11,16 +11,15 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from coda_keras import CoDANet, explain_dataset
-from coda_keras.attribution import attribute
-from coda_keras.plotting import (
+from coda_keras import CoDANet, attribution, explain_dataset
+from coda_keras.figures import (
     CONTRIBUTION,
     INPUT_X_GRADIENT,
     gallery,
     most_confident,
     save_figure,
 )
-from coda_keras.tf.checkpoints import write_json
+from coda_keras.files import write_json
 from coda_keras.tf.data import test_batches
 from export.package import package
 
@@ -97,7 +96,7 @@ def draw_gallery(net, data, logits, per_class=2):
     labels = np.argmax(logits[chosen], axis=-1)
     images = data.test_images[chosen].astype("float32") / 255.0
     method, quantity = own_maps(isinstance(net, CoDANet))
-    maps = attribute(net, images, labels, method)
+    maps = attribution.maps(net, images, labels, method)
     confidence = 1 / (1 + np.exp(-logits[chosen, labels]))
     titles = [f"{data.class_names[label]}, {p:.2f}" for label, p in zip(labels, confidence)]
     return gallery(images, maps, titles, quantity=quantity)

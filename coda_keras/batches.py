@@ -2,12 +2,11 @@
 
 from dataclasses import fields as dataclass_fields
 
-import keras
 import numpy as np
 from keras import ops
 from tqdm import tqdm
 
-from coda_keras import compilation
+from coda_keras import backend
 from coda_keras.explanation import Explanation, explain
 
 FIELDS = tuple(field.name for field in dataclass_fields(Explanation))
@@ -57,11 +56,6 @@ def explain_dataset(net, dataset, class_ids=None, fields=FIELDS, strategy=None, 
             "`class_ids` must be None, 'labels', 'all' or one integer. "
             f"Received: class_ids={class_ids!r}."
         )
-    if strategy is not None and keras.backend.backend() != "tensorflow":
-        raise ValueError(
-            "`strategy` needs Keras on TensorFlow. "
-            f"Received one with the backend {keras.backend.backend()!r}."
-        )
 
     def step(images, labels=None):
         explanation = explain(net, images, class_ids if labels is None else labels)
@@ -78,23 +72,12 @@ def explain_dataset(net, dataset, class_ids=None, fields=FIELDS, strategy=None, 
             if run is None:
                 if not net.built:
                     net.build(images.shape)
-                run = _compile(net, step, strategy)
+                own = getattr(net, "distribute_strategy", None)
+                run = backend.compiled(step, net, own if strategy is None else strategy)
             given = [_checked(labels, net.classes, len(images))] if by_labels else []
             yield Explanation(**{**absent, **run(images, *given)})
 
     return explanations()
-
-
-def _compile(net, step, strategy):
-    """Returns `step` as a function from NumPy arrays to a dict of NumPy arrays."""
-    if keras.backend.backend() == "tensorflow":
-        from coda_keras.tf import distribution
-
-        return distribution.compile_step(step, strategy or net.distribute_strategy)
-    run = compilation.compiled(step, net)
-    return lambda *arrays: {
-        name: ops.convert_to_numpy(value) for name, value in run(*arrays).items()
-    }
 
 
 def _length(dataset):

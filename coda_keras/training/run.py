@@ -12,9 +12,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import keras
 import tensorflow as tf
+from coda_keras.tf.checkpoints import EpochCheckpoint, restore, save_model, write_json
 
 from coda_keras import CoDANet, OneVsAllAccuracy, OneVsAllCrossentropy
-from coda_keras.tf.checkpoints import EpochCheckpoint, restore, save_model, write_json
 from coda_keras.tf.data import steps_per_epoch, test_batches, train_batches
 from coda_keras.tf.summaries import tensorboard_callbacks
 

@@ -8,10 +8,9 @@ from report import own_maps
 
 from coda_keras import figures
 from coda_keras.evaluation import localisation
-from coda_keras.figures import Column, map_table
-from coda_keras.plotting import gallery
-from interpretation import layers, video
-from interpretation.lab import Missing, class_names, confident, few
+from coda_keras.figures import Column, gallery, map_table
+from coda_keras.interpretation import layers, video
+from coda_keras.interpretation.lab import Missing, class_names, confident, few
 
 STRONGEST = ("contributions", "occlusion", "gradcam", "rise", "lime")
 

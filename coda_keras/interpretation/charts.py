@@ -12,8 +12,8 @@ from matplotlib.colors import to_hex
 from coda_keras import figures
 from coda_keras.evaluation import published_cifar10
 from coda_keras.figures import Entry, Row
-from interpretation.lab import Missing
-from interpretation.methods import PUBLISHED
+from coda_keras.interpretation.lab import Missing
+from coda_keras.interpretation.methods import PUBLISHED
 
 PUBLISHED_NET = "9L-S-CoDA-SQ-{:g}"
 

@@ -11,8 +11,8 @@ from coda_keras import __version__
 from coda_keras.attribution.evaluate import compiled
 from coda_keras.baselines.resnet import with_image_size
 from coda_keras.evaluation import make_grids, probabilities
-from coda_keras.plotting import most_confident
-from interpretation import methods, parts
+from coda_keras.figures import most_confident
+from coda_keras.interpretation import methods, parts
 
 
 class Study:

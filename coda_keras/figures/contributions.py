@@ -1,31 +1,18 @@
-"""Pictures of contribution maps: red speaks for the class, blue against it.
+"""Pictures of contribution maps: red speaks for the class, blue against it."""
 
-NumPy and matplotlib's `Figure` only; no global pyplot state, so it is safe in threads,
-servers and training callbacks. Figures show themselves in notebooks and are written by
-`save_figure`.
-"""
-
-import io
-import os
 import textwrap
-from pathlib import Path
 
 import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from PIL import Image
 
-from coda_keras.colours import PERCENTILE as PERCENTILE
-from coda_keras.colours import contribution_rgb as contribution_rgb
-from coda_keras.colours import shared_scale as shared_scale
+from coda_keras.figures.colours import PERCENTILE, contribution_rgb, shared_scale
 
-FORMATS = ("pdf", "png", "svg")
 CONTRIBUTION = "contribution (logits)"
 INPUT_X_GRADIENT = "input x gradient (logits)"
 
-_WHOLE = {"bbox_inches": "tight", "pad_inches": 0.05}
 _GAP = 0.06
 _FONT = 10
 _INCHES_A_CHARACTER = 0.075
@@ -134,74 +121,6 @@ def gallery(
     if shared:
         _colour_bar(figure, axes, scale, quantity)
     return figure
-
-
-def most_confident(logits, labels, per_class=1):
-    """Picks the correctly classified images with the largest logits of their class.
-
-    Args:
-        logits: `(N, classes)`, or an `Explanation` with these logits.
-        labels: `(N,)` or `(N, 1)` integers, or `(N, classes)` one-hot.
-        per_class: int, images of each class at most; None for all.
-
-    Returns:
-        int64 `(n,)`, indices ordered by class, then from most to least confident. A class
-        without a correctly classified image has none.
-
-    Raises:
-        ValueError: if the labels do not fit the logits.
-
-    Example:
-
-    >>> most_confident(np.array([[1.0, 0.0], [0.0, 2.0], [3.0, 0.0]]), [0, 1, 0]).tolist()
-    [2, 1]
-    """
-    logits = np.asarray(getattr(logits, "logits", logits))
-    labels = np.asarray(labels)
-    if labels.ndim == 2:
-        labels = labels[:, 0] if labels.shape[1] == 1 else labels.argmax(axis=1)
-    if logits.ndim != 2 or labels.shape != logits.shape[:1]:
-        raise ValueError(
-            "Expected logits (N, classes) and a label for each. "
-            f"Received shapes {logits.shape} and {labels.shape}."
-        )
-    confidence = logits.max(axis=1)
-    correct = logits.argmax(axis=1) == labels
-    picked = [np.empty(0, "int64")]
-    for label in range(logits.shape[1]):
-        candidates = np.flatnonzero(correct & (labels == label))
-        order = np.argsort(-confidence[candidates], kind="stable")
-        picked.append(candidates[order][:per_class])
-    return np.concatenate(picked)
-
-
-def figure_rgb(figure, dpi=100):
-    """Renders a figure: uint8 `(height, width, 3)`, nothing clipped."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, **_WHOLE)
-    with Image.open(buffer) as picture:
-        return np.asarray(picture.convert("RGB"))
-
-
-def save_figure(figure, path, dpi=150):
-    """Writes a figure as PNG, PDF or SVG, after the suffix of `path`.
-
-    The file appears complete or not at all; missing folders are made.
-
-    Raises:
-        ValueError: for another suffix.
-    """
-    path = Path(path)
-    suffix = path.suffix[1:].lower()
-    if suffix not in FORMATS:
-        raise ValueError(f"Expected a file name ending in one of {FORMATS}. Received: {path}.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        figure.savefig(temporary, format=suffix, dpi=dpi, **_WHOLE)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _rgb(image):

@@ -13,7 +13,7 @@ from coda_keras.evaluation import (
     pixel_removal,
 )
 from coda_keras.evaluation.sanity import weighted_layers
-from interpretation.methods import DEAR
+from coda_keras.interpretation.methods import DEAR
 
 GRIDS_PER_SLICE = 5
 IMAGES_PER_SLICE = 25

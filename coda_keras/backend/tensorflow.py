@@ -1,0 +1,88 @@
+"""Graph compilation, replicas, gradients and patches by TensorFlow."""
+
+import tensorflow as tf
+
+from coda_keras.backend.arrays import to_numpy
+
+
+def compiled(function, model, strategy=None):
+    """Compiles a function that calls `model` to a graph; see `coda_keras.backend`.
+
+    Under a strategy every batch is cut into equal parts in order, one for each replica; a batch
+    that does not divide is filled up with zeros, whose results are dropped.
+
+    Args:
+        function: takes tensors `(B, ...)` and returns a tensor or a dict of tensors. Under a
+            strategy each is `(B, ...)` or a scalar equal on all replicas.
+        model: the built model whose variables `function` reads. Later changes of their values are
+            seen.
+        strategy: a `tf.distribute.Strategy` of this process, or None for one device.
+
+    Returns:
+        A function of NumPy arrays that returns a NumPy array, or a dict of them.
+
+    Raises:
+        ValueError: if `strategy` is no `tf.distribute.Strategy`.
+    """
+    if strategy is not None and not isinstance(strategy, tf.distribute.Strategy):
+        raise ValueError(f"`strategy` must be a tf.distribute.Strategy. Received: {strategy!r}.")
+    if strategy is not None and strategy.num_replicas_in_sync > 1:
+        return _replicated(function, strategy)
+    # Sizes that vary between calls are traced only once more.
+    run = tf.function(function, reduce_retracing=True, autograph=False)
+    return lambda *arrays: to_numpy(run(*map(tf.convert_to_tensor, arrays)))
+
+
+def _replicated(function, strategy):
+    replicas = strategy.num_replicas_in_sync
+
+    @tf.function(reduce_retracing=True, autograph=False)
+    def run(*arguments):
+        return strategy.run(function, arguments)
+
+    def spread(array):
+        share = max(1, -(-len(array) // replicas))
+        filler = [(0, share * replicas - len(array))] + [(0, 0)] * (array.ndim - 1)
+        filled = tf.pad(array, filler)
+
+        def part(context):
+            start = context.replica_id_in_sync_group * share
+            return filled[start : start + share]
+
+        return strategy.experimental_distribute_values_from_function(part)
+
+    def gather(values, count):
+        parts = strategy.experimental_local_results(values)
+        if parts[0].shape.rank == 0:
+            return parts[0].numpy()
+        return tf.concat(parts, axis=0)[:count].numpy()
+
+    def on_all(*arrays):
+        results = run(*(spread(array) for array in arrays))
+        if isinstance(results, dict):
+            return {name: gather(values, len(arrays[0])) for name, values in results.items()}
+        return gather(results, len(arrays[0]))
+
+    return on_all
+
+
+def gradient(function, inputs):
+    """Gradient of the sum of `function(inputs)`, of the structure of `inputs`."""
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(inputs)
+        outputs = function(inputs)
+    return tape.gradient(outputs, inputs, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+
+def extract_patches(images, size, strides):
+    """Patches of `size x size` pixels, ordered row, column, channel; no padding."""
+    return tf.image.extract_patches(
+        images, [1, size, size, 1], [1, strides, strides, 1], rates=[1, 1, 1, 1], padding="VALID"
+    )
+
+
+def accelerators():
+    """Names of the GPUs."""
+    gpus = tf.config.list_physical_devices("GPU")
+    details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
+    return [detail.get("device_name", "unknown") for detail in details]

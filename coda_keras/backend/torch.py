@@ -1,0 +1,44 @@
+"""Gradients and patches by torch, which runs functions as they are."""
+
+import torch
+from keras import ops
+
+from coda_keras.backend.arrays import refuse_strategy, to_numpy
+
+
+def compiled(function, model, strategy=None):
+    """Wraps a function that calls `model`, tracking no gradients; see `coda_keras.backend`.
+
+    Args:
+        function: takes tensors and returns a tensor or a dict of tensors.
+        model: the model that `function` calls.
+        strategy: None; strategies are TensorFlow's.
+
+    Returns:
+        A function of NumPy arrays that returns a NumPy array, or a dict of them.
+    """
+    refuse_strategy(strategy, "torch")
+    run = torch.no_grad()(function)
+    return lambda *arrays: to_numpy(run(*map(ops.convert_to_tensor, arrays)))
+
+
+def gradient(function, inputs):
+    """Gradient of the sum of `function(inputs)`, of the structure of `inputs`."""
+    single = not isinstance(inputs, (list, tuple))
+    with torch.enable_grad():
+        leaves = [each.detach().requires_grad_(True) for each in ([inputs] if single else inputs)]
+        outputs = function(leaves[0] if single else leaves)
+        found = torch.autograd.grad(
+            outputs.sum(), leaves, allow_unused=True, materialize_grads=True
+        )
+    return found[0] if single else list(found)
+
+
+def extract_patches(images, size, strides):
+    """Patches of `size x size` pixels, ordered row, column, channel; no padding."""
+    return ops.image.extract_patches(images, (size, size), (strides, strides), padding="valid")
+
+
+def accelerators():
+    """Names of the GPUs."""
+    return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]

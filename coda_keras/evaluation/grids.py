@@ -1,0 +1,95 @@
+"""Images of n x n images, on which localisation is measured (supplement C.4)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from coda_keras.evaluation.confidence import most_confident
+
+
+@dataclass(frozen=True)
+class Grids:
+    """Images of n×n images, composed when they are asked for.
+
+    `len(grids)` is G; `grids[start:stop]` is a part of them, for a caller that works in pieces.
+
+    Attributes:
+        images: `(N, H, W, C)`, the single images.
+        indices: `(G, n*n)`, which image stands in which cell, row by row.
+        class_ids: `(G, n*n)`, the class of every cell; distinct within a grid.
+        n: int, images a side.
+    """
+
+    images: np.ndarray
+    indices: np.ndarray
+    class_ids: np.ndarray
+    n: int
+
+    def __len__(self):
+        return len(self.indices)
+
+    def __getitem__(self, part):
+        if not isinstance(part, slice):
+            raise TypeError(f"Take a slice of the grids, or `compose({part!r})`.")
+        return Grids(self.images, self.indices[part], self.class_ids[part], self.n)
+
+    def compose(self, grid):
+        """Returns grid number `grid` as one image `(n*H, n*W, C)`."""
+        cells = np.asarray(self.images[self.indices[grid]])
+        height, width, channels = cells.shape[1:]
+        cells = cells.reshape(self.n, self.n, height, width, channels)
+        return cells.transpose(0, 2, 1, 3, 4).reshape(self.n * height, self.n * width, channels)
+
+
+def make_grids(images, logits, labels, grids=500, n=3, seed=42, activation="sigmoid"):
+    """Chooses the images of the grids as supplement C.4 does.
+
+    For each grid n*n distinct classes are drawn from those that still have an eligible image, and
+    each gives its most confident image not used yet. The choice depends on the logits only, so all
+    attribution methods of a model see the same grids.
+
+    Args:
+        images: `(N, H, W, C)` float array; only the images of one grid are read at a time.
+        logits: `(N, classes)`, the model's outputs for `images`.
+        labels: `(N,)` integers, the true classes.
+        grids: int, number of grids G.
+        n: int, images a side.
+        seed: int, seed of the class draws.
+        activation: `"sigmoid"` or `"softmax"`, see `log_odds`.
+
+    Returns:
+        `Grids`.
+
+    Raises:
+        ValueError: if the model leaves too few confident images; the message says how many grids
+            can be made.
+    """
+    if len(images) != len(logits):
+        raise ValueError(f"Received {len(images)} images, but logits for {len(logits)}.")
+    queues = most_confident(logits, labels, minimum=0.5, activation=activation)
+    used = np.zeros(len(queues), int)
+    available = np.array([len(queue) for queue in queues])
+    random = np.random.RandomState(seed)
+    indices, class_ids = [], []
+    while len(indices) < grids:
+        eligible = np.flatnonzero(used < available)
+        if len(eligible) < n * n:
+            raise ValueError(_too_few(grids, n, len(indices), available))
+        chosen = random.choice(eligible, size=n * n, replace=False)
+        indices.append([queues[class_id][used[class_id]] for class_id in chosen])
+        class_ids.append(chosen)
+        used[chosen] += 1
+    shape = (grids, n * n)
+    return Grids(images, np.reshape(indices, shape), np.reshape(class_ids, shape), n)
+
+
+def _too_few(asked, n, possible, available):
+    counts = ", ".join(f"{class_id}: {count}" for class_id, count in enumerate(available))
+    if len(counts) > 300:
+        counts = counts[:300] + ", …"
+    return (
+        f"{asked} grids of {n}x{n} images were asked for, but only {possible} can be made: each "
+        f"needs {n * n} distinct classes with an unused image that the model classifies correctly "
+        f"with more than 50%. Such images by class: {counts}. Ask for at most {possible} grids, "
+        "for smaller ones, or give more images."
+    )

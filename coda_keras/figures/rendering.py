@@ -1,0 +1,37 @@
+"""Figures as arrays and as files."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from coda_keras.files import replacing
+
+FORMATS = ("pdf", "png", "svg")
+
+_WHOLE = {"bbox_inches": "tight", "pad_inches": 0.05}
+
+
+def figure_rgb(figure, dpi=100):
+    """Renders a figure: uint8 `(height, width, 3)`, nothing clipped."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi, **_WHOLE)
+    with Image.open(buffer) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def save_figure(figure, path, dpi=150):
+    """Writes a figure as PNG, PDF or SVG, after the suffix of `path`.
+
+    The file appears complete or not at all; missing folders are made.
+
+    Raises:
+        ValueError: for another suffix.
+    """
+    path = Path(path)
+    suffix = path.suffix[1:].lower()
+    if suffix not in FORMATS:
+        raise ValueError(f"Expected a file name ending in one of {FORMATS}. Received: {path}.")
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format=suffix, dpi=dpi, **_WHOLE)

@@ -1,0 +1,47 @@
+"""Writing files so that they appear complete or not at all."""
+
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[Path]:
+    """Yields a name beside `path`; what was written there takes its place if the block ends well.
+
+    The file is on disk before it gets its name, so that neither an error nor a crash leaves half
+    of it. Missing folders are made. The name keeps the suffix, by which writers know the format.
+
+    Example:
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "new/notes.txt"
+    >>> with replacing(path) as temporary:
+    ...     written = temporary.write_text("complete")
+    >>> path.read_text(), len(list(path.parent.iterdir()))
+    ('complete', 1)
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex}{path.suffix}")
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Writes `text` as UTF-8 by `replacing`."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | os.PathLike, value: object) -> None:
+    """Writes `value` as indented JSON by `replacing`."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
