@@ -11,6 +11,9 @@ from keras import ops
 from coda_keras.dynamic_linear import linearize
 from coda_keras.encoding import encode
 
+# Logits closer to the bias than this are taken for that far, in `completeness_error`.
+COMPLETENESS_FLOOR = 0.01
+
 
 class _Tensors:
     def numpy(self):
@@ -102,6 +105,16 @@ def explain(net, images, class_ids=None):
         bias=ops.convert_to_tensor(net.logit_bias, logits.dtype),
         residual=explained - net.logit_bias - ops.sum(contributions, axis=(-3, -2, -1)),
     )
+
+
+def completeness_error(residual: np.ndarray, linear: np.ndarray) -> np.ndarray:
+    """Returns `|residual| / max(|linear|, 0.01)`, how incomplete explanations are.
+
+    Args:
+        residual: NumPy array, logits less bias less the sum of the contributions.
+        linear: array of the same shape, logits less bias, in logits.
+    """
+    return np.abs(residual) / np.maximum(np.abs(linear), COMPLETENESS_FLOOR)
 
 
 def explain_layer(net, images, layer, channel, position=None, from_layer=0):
