@@ -11,7 +11,7 @@ from coda_keras.evaluation.metric import Attribute, Rows, ScoreMetric
 
 
 class Complexity(ScoreMetric):
-    """The entropy of the absolute map in nats: log n for a uniform one of n pixels, 0 for one pixel.
+    """The entropy of the absolute map in nats: 0 for a single pixel, log n for n equal ones.
 
     Costs a map an image. See `entropy`.
     """
