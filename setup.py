@@ -22,7 +22,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["coda_keras", "coda_keras.*"]),
-    package_data={"coda_keras": ["evaluation/*.json"]},
+    package_data={"coda_keras": ["py.typed", "evaluation/*.json"]},
     install_requires=[
         "tensorflow>=2.21,<2.22",
         "keras>=3.15,<4",
@@ -31,7 +31,8 @@ setup(
         "tensorflow-datasets>=4.9.10",
         # tensorflow-datasets imports it without requiring it.
         "importlib_resources",
-        "tensorboard>=2.20",
+        # 2.20 imports pkg_resources, which setuptools 82 dropped.
+        "tensorboard>=2.21",
         "numpy>=2.0",
         "requests",
         "matplotlib>=3.8",

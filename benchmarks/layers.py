@@ -17,14 +17,11 @@ import concurrent.futures
 import json
 import multiprocessing
 import os
-import platform
 import re
 import statistics
-import subprocess
 import sys
 import time
-from datetime import datetime, timezone
-from importlib.metadata import version
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -36,7 +33,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from coda_keras import PRESETS, CoDANet, OneVsAllCrossentropy
+from coda_keras import PRESETS, CoDANet, OneVsAllCrossentropy, provenance
 from coda_keras.files import write_json
 
 IMPLEMENTATIONS = ("factored", "patches")
@@ -46,7 +43,7 @@ PRECISIONS = ("float32", "mixed_bfloat16")
 WARM_UP = 2
 
 
-def parse(arguments=None):
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -75,7 +72,7 @@ def _positive(text):
     return number
 
 
-def build(args, precision, implementation):
+def build(args: argparse.Namespace, precision: str, implementation: str) -> CoDANet:
     """Builds the net with the same seeded weights for every implementation."""
     keras.utils.set_random_seed(0)
     return CoDANet.from_preset(
@@ -89,7 +86,7 @@ def build(args, precision, implementation):
     )
 
 
-def operation(net, name, mode):
+def operation(net: CoDANet, name: str, mode: str) -> Callable:
     """Returns a compiled function of `(images, labels)` that runs the operation once."""
     if name == "train":
         loss_function = OneVsAllCrossentropy()
@@ -110,14 +107,16 @@ def operation(net, name, mode):
     return tf.function(run, jit_compile=mode == "xla", autograph=False)
 
 
-def batch(args, net):
+def batch(args: argparse.Namespace, net: CoDANet) -> tuple[tf.Tensor, tf.Tensor]:
     rng = np.random.default_rng(0)
     images = rng.uniform(size=(args.batch_size, *net.image_size, 3)).astype("float32")
     labels = rng.integers(0, net.classes, size=args.batch_size)
     return tf.constant(images), tf.constant(labels)
 
 
-def measure_times(args, precision, mode, name):
+def measure_times(
+    args: argparse.Namespace, precision: str, mode: str, name: str
+) -> tuple[dict[str, list[float]], float]:
     """Milliseconds per image of every repetition, the implementations taking turns."""
     nets = {i: build(args, precision, i) for i in IMPLEMENTATIONS}
     inputs = batch(args, nets["factored"])
@@ -137,7 +136,9 @@ def measure_times(args, precision, mode, name):
     return times, float(difference)
 
 
-def measure_memory(args, precision, mode, name, implementation):
+def measure_memory(
+    args: argparse.Namespace, precision: str, mode: str, name: str, implementation: str
+) -> float:
     """MiB by which the peak rises over three calls. For a process of its own."""
     net = build(args, precision, implementation)
     inputs = batch(args, net)
@@ -156,7 +157,7 @@ def _peak_mib():
     return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024
 
 
-def intermediate_mib(args, precision):
+def intermediate_mib(args: argparse.Namespace, precision: str) -> dict[str, float]:
     """MiB that w(x) and the factored form's `A'^T p` take for a batch, over all layers."""
     net = build(args, precision, "factored")
     size = 2 if precision == "mixed_bfloat16" else 4
@@ -171,7 +172,7 @@ def intermediate_mib(args, precision):
     return {name: float(total) for name, total in totals.items()}
 
 
-def measure(args, precision, mode, name):
+def measure(args: argparse.Namespace, precision: str, mode: str, name: str) -> dict[str, object]:
     times, difference = measure_times(args, precision, mode, name)
     medians = {i: statistics.median(times[i]) for i in IMPLEMENTATIONS}
     row = {
@@ -197,25 +198,17 @@ def _in_fresh_process(function, *arguments):
         return pool.submit(function, *arguments).result()
 
 
-def conditions(args):
+def conditions(args: argparse.Namespace) -> dict[str, object]:
     """What the figures depend on: arguments, code, packages, machine and its other load."""
-    from recipes.report import hardware
-
-    packages = ("coda-keras", "tensorflow", "keras", "numpy")
     return {
-        "arguments": {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items()},
-        "commit": _git("rev-parse", "HEAD"),
-        "uncommitted": _git("status", "--porcelain", "--", "coda_keras", "benchmarks/layers.py"),
-        "versions": {"python": platform.python_version(), **{p: version(p) for p in packages}},
-        "hardware": hardware(),
+        "arguments": provenance.plain(vars(args)),
+        "commit": provenance.commit(ROOT),
+        "uncommitted": provenance.uncommitted(ROOT, "coda_keras", "benchmarks/layers.py"),
+        "versions": provenance.versions(("coda-keras", "tensorflow", "keras", "numpy")),
+        "hardware": provenance.hardware(),
         "load_average": os.getloadavg(),
-        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "started": provenance.now(),
     }
-
-
-def _git(*arguments):
-    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
-    return done.stdout.strip() if done.returncode == 0 else None
 
 
 HEADER = (
@@ -224,7 +217,7 @@ HEADER = (
 )
 
 
-def line(row):
+def line(row: dict[str, object]) -> str:
     times, memory = row["milliseconds_per_image"], row.get("memory_growth_mib")
     text = f"{row['precision']:15}{row['mode']:7}{row['operation']:11}"
     text += f"{times['factored']:10.2f}{times['patches']:10.2f}{row['ratio']:7.2f}"

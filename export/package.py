@@ -12,6 +12,7 @@ import re
 import shutil
 import sys
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -20,19 +21,22 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from coda_keras.tf import signatures
 from export import cli, folder
-from export.servable import LABELS, WARM_UP, Servable
-
-FORBIDDEN_OPS = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
-# Of the largest magnitude; float32 rounding on a CPU is a hundredth of it.
-TOLERANCE = 1e-4
+from export.servable import LABELS, WARM_UP
+from export.verification import verify
 
 
-def package(model, out, name, version=None, labels=None, image_size=None):
+def package(
+    model: keras.Model | str | os.PathLike,
+    out: str | os.PathLike,
+    name: str,
+    version: int | None = None,
+    labels: Sequence[str] | None = None,
+    image_size: int | tuple[int, int] | None = None,
+) -> Path:
     """Writes a servable and the server files beside it.
 
     Args:
@@ -49,7 +53,7 @@ def package(model, out, name, version=None, labels=None, image_size=None):
 
     Raises:
         ValueError: if an argument does not fit, the version exists, or the servable does not
-            answer as the net does.
+            answer as the net does, in whichever output of whichever signature.
     """
     if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", name):
         raise ValueError(
@@ -64,6 +68,7 @@ def package(model, out, name, version=None, labels=None, image_size=None):
             "Leave out the version to get the next free one."
         )
     net = signatures.float32_copy(_loaded(model), image_size)
+    labels = None if labels is None else [str(label) for label in labels]
     base.mkdir(parents=True, exist_ok=True)
     temporary = base / f".tmp-{uuid.uuid4().hex}"
     try:
@@ -71,7 +76,7 @@ def package(model, out, name, version=None, labels=None, image_size=None):
         _write_warm_up(temporary, name, net, labels)
         if labels is not None:
             (temporary / LABELS).write_text("".join(f"{label}\n" for label in labels))
-        _verify(temporary, net)
+        verify(temporary, net, labels)
         _sync(temporary)
         published = _publish(temporary, base, version)
     finally:
@@ -121,61 +126,6 @@ def _write_warm_up(path, name, net, labels):
                 predict_log=prediction_log_pb2.PredictLog(request=request)
             )
             writer.write(log.SerializeToString())
-
-
-def _verify(path, net):
-    """Loads the version as a server does and compares its answers with the net's own."""
-    _check_graph(path)
-    servable = Servable(path, on_cpu=True)
-    servable.warm_up()
-    height, width = net.image_size
-    pictures = np.random.default_rng(0).integers(0, 256, (2, height, width, 3), "uint8")
-    images = pictures.astype("float32") / 255
-    class_ids = np.arange(2, dtype="int32") % net.classes
-    encoded = np.array([tf.io.encode_png(picture).numpy() for picture in pictures], object)
-    with tf.device("CPU"):
-        by_prediction = net.explain(images).numpy()
-        by_class = net.explain(images, class_ids).numpy()
-    for signature_name, inputs, expected in (
-        ("serving_default", {"images": images}, by_prediction),
-        ("serving_bytes", {"image_bytes": encoded}, by_prediction),
-        ("classify", {"images": images}, by_prediction),
-        ("explain", {"images": images, "class_ids": class_ids}, by_class),
-    ):
-        protos = {key: tf.make_tensor_proto(value) for key, value in inputs.items()}
-        outputs = servable.predict(signature_name, protos)
-        for output in ("logits", "contribution_map", "contributions"):
-            if output in outputs:
-                _compare(f"{signature_name}.{output}", outputs[output], getattr(expected, output))
-
-
-def _compare(what, found, expected):
-    scale = max(np.abs(expected).max(), 1e-6)
-    error = np.abs(found - expected).max() / scale
-    if not error <= TOLERANCE:
-        raise ValueError(
-            f"The servable does not answer as the net does: {what} differs by {error:.1e} "
-            f"of its magnitude, more than {TOLERANCE:.0e}. Nothing was published."
-        )
-
-
-def _check_graph(path):
-    """Refuses what a model server cannot run: Python functions and XLA-compiled endpoints."""
-    saved = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
-    graph = saved.meta_graphs[0].graph_def
-    functions = graph.library.function
-    nodes = [*graph.node, *(node for function in functions for node in function.node_def)]
-    python = sorted({node.op for node in nodes} & FORBIDDEN_OPS)
-    compiled = any(
-        item.attr["_XlaMustCompile"].b
-        for item in [*nodes, *functions]
-        if "_XlaMustCompile" in item.attr
-    )
-    if python or compiled:
-        what = ", ".join(python) if python else "an XLA-compiled function (jit_compile=True)"
-        raise ValueError(
-            f"The net uses {what}, which model servers do not run. Nothing was published."
-        )
 
 
 def _sync(path):

@@ -6,6 +6,7 @@ Trains recipes/digits.py (or takes up the run it finds in demo/digits), serves t
 export/serve.py and sends images of the test set to it with export/client.py over gRPC.
 """
 
+import argparse
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,9 @@ MAPS = Path("demo/contribution_maps")
 
 
 def main():
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     if (RUN / "metrics.json").exists():
         print(f"Using the finished run in {RUN}; delete the folder to train anew.")
     else:

@@ -1,5 +1,7 @@
 """Loading, order and augmentation of training data."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -51,6 +53,59 @@ def test_resumed_batches_equal_uninterrupted_ones_to_the_pixel(rng):
         np.testing.assert_array_equal(x, x_resumed)
         np.testing.assert_array_equal(y, y_resumed)
     assert not np.array_equal(whole[0][0], batches(0, seed=8)[0][0])
+
+
+def seeds_of(images, labels, seed, epochs=3):
+    """Every seed that two stages of augmentation get, by (epoch, image, stage)."""
+
+    def first(image, seed):
+        return tf.bitcast(tf.cast(seed, tf.int64), tf.uint8)
+
+    def second(seen, seed):
+        return tf.concat([seen, tf.bitcast(tf.cast(seed, tf.int64), tf.uint8)], axis=0)
+
+    batches = data.train_batches(images, labels, len(images), epochs, 0, seed, [first, second])
+    seeds = {}
+    for epoch, (seen, order) in enumerate(batches):
+        found = np.rint(seen.numpy() * 255).astype("uint8").reshape(len(images), 2, 16)
+        for image, stages in zip(order.numpy(), found.view("int64")):
+            seeds |= {(epoch, int(image), stage): tuple(s) for stage, s in enumerate(stages)}
+    return seeds
+
+
+def test_no_two_seeds_epochs_images_or_stages_share_random_numbers(numbered):
+    seen = [seeds_of(*numbered, seed) for seed in (0, 1, 2, 23, -1, 2**31 + 7)]
+    assert all(len(seeds) == 3 * 23 * 2 for seeds in seen)
+    values = [value for seeds in seen for value in seeds.values()]
+    assert len(set(values)) == len(values)
+
+
+def test_seeds_do_not_depend_on_where_training_starts(numbered):
+    def first_pixels(start):
+        def stage(image, seed):
+            return tf.bitcast(seed, tf.uint8)
+
+        made = data.train_batches(*numbered, 23, 3, start, 4, [stage])
+        return [x.numpy()[np.argsort(y.numpy())] for x, y in made]
+
+    np.testing.assert_array_equal(first_pixels(0)[2], first_pixels(2)[0])
+
+
+def test_crop_and_flip_draw_from_seeds_that_no_other_image_draws_from(monkeypatch):
+    seeds, draw = [], tf.random.stateless_uniform
+
+    def noted(shape, seed, *args, **kwargs):
+        seeds.append(tuple(np.array(seed).tolist()))
+        return draw(shape, seed, *args, **kwargs)
+
+    monkeypatch.setattr(tf.random, "stateless_uniform", noted)
+    image = tf.zeros((4, 4, 3), tf.uint8)
+    augment = augmentation.flip_and_crop(padding=1)
+    for index in range(4):
+        for epoch in range(4):
+            augment(image, tf.constant([index, epoch], tf.int64))
+    # One draw of the corner and one of the coin for each.
+    assert len(seeds) == len(set(seeds)) == 32
 
 
 def test_too_few_images_for_a_batch(numbered):
@@ -116,3 +171,20 @@ def test_missing_data_says_where_it_looked_and_what_to_do(tmp_path, monkeypatch)
     for part in (str(tmp_path / "cifar10"), "ConnectionError", "--data", "recipes/digits.py"):
         assert part in str(error.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_digits_keep_the_last_writers_for_the_test():
+    datasets = pytest.importorskip("sklearn.datasets")
+    found, digits = data.load_digits(), datasets.load_digits()
+    assert found.train_images.shape == (1437, 16, 16, 3)
+    assert found.test_images.shape == (360, 16, 16, 3)
+    np.testing.assert_array_equal(found.test_labels, digits.target[-360:])
+    np.testing.assert_array_equal(found.train_labels, digits.target[:-360])
+    pixel = round(digits.images[-360, 3, 4] * 255 / 16)
+    assert (found.test_images[0, 6:8, 8:10] == pixel).all()
+
+
+def test_digits_without_scikit_learn_name_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'coda-keras\[demo\]'"):
+        data.load_digits()

@@ -34,14 +34,17 @@ class Method:
         cost: one of `COSTS`.
         published: the method's name in the results that the authors released, if they did; of a
             sized method a dict from size to name.
+        package: name of the package that it needs, of those the library does not require.
         same_on_coda: name of the method whose maps it has on a `CoDANet`, if there is one.
         inherent: bool, whether it needs a model that explains itself.
         signed: bool; maps of other methods have no zero that separates for from against.
+        strong: bool, whether it is among the strongest, which Fig. 8 sets side by side.
         argument: name of the argument that a number at the end of the name sets (`occlusion_9`),
             which the label then ends with too.
         sizes: the numbers that a study of all methods takes.
         colours: dict from size to colour, for the sizes that have a colour of their own.
         arguments: dict of arguments of `make`.
+        family: of a sized method of one size: its key in `METHODS`.
     """
 
     name: str
@@ -50,13 +53,16 @@ class Method:
     colour: str
     cost: str = "batched"
     published: str | Mapping[int, str] | None = None
+    package: str | None = None
     same_on_coda: str | None = None
     inherent: bool = False
     signed: bool = True
+    strong: bool = False
     argument: str | None = None
     sizes: tuple[int, ...] = ()
     colours: Mapping[int, str] = field(default_factory=dict)
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    family: str | None = None
 
     def of_size(self, size: int) -> "Method":
         """Returns the row of a sized method for one size."""
@@ -68,11 +74,20 @@ class Method:
             published=(self.published or {}).get(size),
             arguments={**self.arguments, self.argument: size},
             argument=None,
+            family=self.name,
         )
 
 
 ROWS = (
-    Method("contributions", Contributions, "Ours", "#d62728", published="Ours", inherent=True),
+    Method(
+        "contributions",
+        Contributions,
+        "Ours",
+        "#d62728",
+        published="Ours",
+        inherent=True,
+        strong=True,
+    ),
     Method("gradient", Gradient, "Grad", "#9467bd", published="Grad"),
     Method("input_x_gradient", InputXGradient, "IxG", "#17becf", published="IxG"),
     Method("integrated_gradients", IntegratedGradients, "IntGrad", "#1f77b4", published="IntGrad"),
@@ -82,23 +97,25 @@ ROWS = (
         "DeepLIFT",
         "#7f7f7f",
         published="DeepLIFT",
+        package="shap",
         same_on_coda="input_x_gradient",
     ),
-    Method("gradcam", GradCAM, "GradCAM", "#2ca02c", published="GCam"),
+    Method("gradcam", GradCAM, "GradCAM", "#2ca02c", published="GCam", strong=True),
     Method(
         "occlusion",
         Occlusion,
         "Occ",
         "#ff9f40",
         cost="masking",
+        strong=True,
         argument="patch_size",
         sizes=(5, 9),
         # Their code hides one pixel less along an axis than the name says (docs/attribution.md).
         published={4: "Occ5", 8: "Occ9"},
         colours={5: "#ff9f40", 9: "#a0522d"},
     ),
-    Method("rise", RISE, "RISE", "#e377c2", cost="sampling", signed=False),
-    Method("lime", LIME, "LIME", "#a8a915", cost="sampling"),
+    Method("rise", RISE, "RISE", "#e377c2", cost="sampling", signed=False, strong=True),
+    Method("lime", LIME, "LIME", "#a8a915", cost="sampling", package="lime", strong=True),
 )
 
 METHODS = {row.name: row for row in ROWS}

@@ -203,11 +203,10 @@ class GridLocalisation(Metric):
         self.windows = list(windows)
 
     def prepare(self, subject: Subject, count: int) -> int:
-        self._grids = subject.grids(count, self.grid_size, self.seed, self.activation)
-        return count
+        return len(self._grids(subject, count))
 
     def rows(self, subject: Subject, method: str, start: int, stop: int) -> Rows:
-        part = self._grids[start:stop]
+        part = self._grids(subject, stop)[start:]
         found = localisation(
             subject.grid_model,
             part,
@@ -237,3 +236,10 @@ class GridLocalisation(Metric):
 
     def published_cells(self, summary: Summary) -> dict[str, str]:
         return {"published localisation": f"{summary['mean']:.3f}"}
+
+    def published_summary(self, results: dict[str, Any]) -> Summary | None:
+        found = results["localisation"]
+        return found if found["grid"] == f"{self.grid_size}x{self.grid_size}" else None
+
+    def _grids(self, subject, count):
+        return subject.grids(count, self.grid_size, self.seed, self.activation)

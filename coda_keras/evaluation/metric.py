@@ -167,8 +167,19 @@ class Metric:
         """Returns the columns of a table: headings and texts, in their order."""
         raise NotImplementedError(f"{type(self).__name__} must implement `cells`.")
 
+    def published_summary(self, results: dict[str, Any]) -> Summary | None:
+        """Returns what the authors published of this metric, as a summary.
+
+        Args:
+            results: of one method, from `published_cifar10()`.
+
+        Returns:
+            None if there is nothing, or nothing under these arguments.
+        """
+        return None
+
     def published_cells(self, summary: Summary) -> dict[str, str]:
-        """Returns columns for a summary that the authors published; most metrics have none."""
+        """Returns columns for a published summary."""
         return {}
 
 

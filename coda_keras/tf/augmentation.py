@@ -1,9 +1,13 @@
 """Augmentation of single RGB images: functions `(uint8 image, seed) -> uint8 image`."""
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
+Augment = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
-def flip_and_crop(padding=4, flip=True):
+
+def flip_and_crop(padding: int = 4, flip: bool = True) -> Augment:
     """Random crop after zero padding, and a horizontal flip for every second image.
 
     Args:
@@ -11,7 +15,8 @@ def flip_and_crop(padding=4, flip=True):
         flip: bool.
 
     Returns:
-        A function `(image, seed) -> image`; a function of its arguments alone.
+        A function `(image, seed) -> image`, `seed` of two integers; its result depends on these
+        alone.
     """
 
     def augment(image, seed):
@@ -19,17 +24,19 @@ def flip_and_crop(padding=4, flip=True):
         image = tf.image.pad_to_bounding_box(
             image, padding, padding, height + 2 * padding, width + 2 * padding
         )
-        draws = tf.random.stateless_uniform((3,), seed, 0, 2 * padding + 1, dtype=tf.int32)
-        image = tf.slice(image, [draws[0], draws[1], 0], [height, width, 3])
+        # Not `seed + 1` for the second draw: that is the seed of another image.
+        crop_seed, flip_seed = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
+        corner = tf.random.stateless_uniform((2,), crop_seed, 0, 2 * padding + 1, dtype=tf.int32)
+        image = tf.slice(image, [corner[0], corner[1], 0], [height, width, 3])
         if not flip:
             return image
-        coin = tf.random.stateless_uniform((), seed + 1) < 0.5
+        coin = tf.random.stateless_uniform((), flip_seed) < 0.5
         return tf.cond(coin, lambda: tf.image.flip_left_right(image), lambda: image)
 
     return augment
 
 
-def rand_augment(operations=2, magnitude=9):
+def rand_augment(operations: int = 2, magnitude: float = 9) -> Augment:
     """RandAugment (Cubuk et al., 2020) with keras-cv's operations.
 
     keras-cv draws from a generator of its own: the images differ from run to run, and after a

@@ -1,9 +1,13 @@
 """Image data for training: loading through TensorFlow Datasets, and batches by epoch."""
 
+import os
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+
+from coda_keras.tf.augmentation import Augment
 
 JPEG_NOTE = "on JPEG-compressed copies of the images, which cost a little accuracy"
 
@@ -22,10 +26,10 @@ class ImageData(NamedTuple):
     train_labels: np.ndarray
     test_images: np.ndarray
     test_labels: np.ndarray
-    class_names: list
+    class_names: list[str]
     note: str | None = None
 
-    def limit(self, train=None, test=None):
+    def limit(self, train: int | None = None, test: int | None = None) -> "ImageData":
         """Returns the same with only the first `train` and `test` images; None keeps all."""
         return self._replace(
             train_images=self.train_images[:train],
@@ -35,7 +39,7 @@ class ImageData(NamedTuple):
         )
 
 
-def load_tfds(name, data_dir=None):
+def load_tfds(name: str, data_dir: str | os.PathLike | None = None) -> ImageData:
     """Loads `name` with TensorFlow Datasets: prepared data offline, otherwise a download.
 
     Args:
@@ -87,7 +91,36 @@ def _is_jpeg(builder):
     return next(iter(raw))["image"].numpy().startswith(b"\xff\xd8")
 
 
-def steps_per_epoch(count, batch_size):
+def load_digits() -> ImageData:
+    """Scikit-learn's 1,797 digits as RGB images of 16x16 pixels, white on black.
+
+    The last 360, of other writers than most of the rest, are the test set.
+
+    Raises:
+        ModuleNotFoundError: if scikit-learn is not installed.
+    """
+    try:
+        from sklearn import datasets
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "The digits come with scikit-learn, which is not installed: "
+            "pip install 'coda-keras[demo]'"
+        ) from error
+    digits = datasets.load_digits()
+    grey = np.round(digits.images * (255 / 16)).astype("uint8")
+    images = np.repeat(grey.repeat(2, axis=1).repeat(2, axis=2)[..., None], 3, axis=-1)
+    labels = digits.target.astype("int32")
+    split = len(images) - 360
+    return ImageData(
+        images[:split],
+        labels[:split],
+        images[split:],
+        labels[split:],
+        [str(digit) for digit in range(10)],
+    )
+
+
+def steps_per_epoch(count: int, batch_size: int) -> int:
     """Number of whole batches in `count` images.
 
     Raises:
@@ -101,12 +134,22 @@ def steps_per_epoch(count, batch_size):
     return count // batch_size
 
 
-def train_batches(images, labels, batch_size, epochs, start_epoch=0, seed=0, augment=()):
+def train_batches(
+    images: np.ndarray,
+    labels: np.ndarray,
+    batch_size: int,
+    epochs: int,
+    start_epoch: int = 0,
+    seed: int = 0,
+    augment: Sequence[Augment] = (),
+) -> tf.data.Dataset:
     """Batches for the epochs `start_epoch` to `epochs`, one after the other.
 
     Order and augmentation are functions of `(seed, epoch, image)` alone: a run resumed at an
-    epoch sees the very batches an uninterrupted one sees. The incomplete last batch of an epoch
-    is dropped, since replicas given unequal shares would train to other weights.
+    epoch sees the very batches an uninterrupted one sees. Each of these, and each stage of the
+    augmentation, is folded into the seed by a hash, so that no two share random numbers. The
+    incomplete last batch of an epoch is dropped, since replicas given unequal shares would train
+    to other weights.
 
     Args:
         images: uint8 `(N, H, W, 3)`.
@@ -124,19 +167,22 @@ def train_batches(images, labels, batch_size, epochs, start_epoch=0, seed=0, aug
     """
     count = len(images)
     steps_per_epoch(count, batch_size)
+    fold_in = tf.random.experimental.stateless_fold_in
     # On the CPU, whatever else there is: these arrays are sources for `tf.data`.
     with tf.device("CPU:0"):
         images, labels = tf.constant(images), tf.constant(labels)
 
     def one_epoch(epoch):
+        epoch_seed = fold_in(tf.constant([seed, 0], tf.int64), epoch)
+        order_seed, image_seed = tf.unstack(tf.random.experimental.stateless_split(epoch_seed, 2))
         order = tf.random.experimental.stateless_shuffle(
-            tf.range(count, dtype=tf.int64), seed=tf.stack([tf.cast(seed, tf.int64), epoch])
+            tf.range(count, dtype=tf.int64), seed=order_seed
         )
 
         def example(index):
-            image = tf.gather(images, index)
+            image, own_seed = tf.gather(images, index), fold_in(image_seed, index)
             for stage, function in enumerate(augment):
-                image = function(image, tf.stack([seed + stage * count + index, epoch]))
+                image = function(image, fold_in(own_seed, tf.constant(stage, tf.int64)))
             return image, tf.gather(labels, index)
 
         examples = tf.data.Dataset.from_tensor_slices(order)
@@ -147,7 +193,7 @@ def train_batches(images, labels, batch_size, epochs, start_epoch=0, seed=0, aug
     return epochs.flat_map(one_epoch).map(_to_unit_range).prefetch(tf.data.AUTOTUNE)
 
 
-def test_batches(images, labels, batch_size):
+def test_batches(images: np.ndarray, labels: np.ndarray, batch_size: int) -> tf.data.Dataset:
     """All of the images in order, in batches of float32 images in [0, 1] and labels."""
     batches = tf.data.Dataset.from_tensor_slices((images, labels)).batch(batch_size)
     return batches.map(_to_unit_range).prefetch(tf.data.AUTOTUNE)

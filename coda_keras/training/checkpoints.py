@@ -1,15 +1,18 @@
 """Checkpoints from which an interrupted training resumes."""
 
 import json
+import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 
 from coda_keras.files import replacing, write_json
 
 
-def save_model(model, path):
+def save_model(model: keras.Model, path: str | os.PathLike) -> None:
     """Saves `model` as a `.keras` file, atomically."""
     with replacing(path) as temporary:
         model.save(temporary)
@@ -23,15 +26,15 @@ class EpochCheckpoint(keras.callbacks.Callback):
         history: list of the logs of earlier epochs, as `restore` returns it.
     """
 
-    def __init__(self, folder, history=()):
+    def __init__(self, folder: str | os.PathLike, history: Sequence[dict[str, float]] = ()):
         super().__init__()
         self.folder = Path(folder)
         self.history = list(history)
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._start = time.monotonic()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         entry = {name: float(value) for name, value in (logs or {}).items()}
         entry["seconds"] = time.monotonic() - self._start
         self.history = [*self.history[:epoch], entry]
@@ -40,7 +43,9 @@ class EpochCheckpoint(keras.callbacks.Callback):
         save_model(self.model, self.folder / "checkpoint.keras")
 
 
-def restore(folder, steps_per_epoch):
+def restore(
+    folder: str | os.PathLike, steps_per_epoch: int
+) -> tuple[keras.Model | None, list[dict[str, float]]]:
     """Loads what `EpochCheckpoint` has saved.
 
     Args:

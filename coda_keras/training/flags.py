@@ -1,76 +1,14 @@
 """The flags that training recipes share."""
 
 import argparse
+import math
 from pathlib import Path
+from typing import Any
 
-from coda_keras import PRESETS
+from coda_keras.presets import PRESETS
 
-
-def parser(description, baselines=(), **defaults):
-    """The flags of a recipe; `defaults` are the recipe's own values for them.
-
-    Args:
-        description: the text of `--help`.
-        baselines: names that `--preset` takes besides those of Table C.1.
-        **defaults: a value for every flag.
-    """
-    flags = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-
-    def add(group, name, text, **options):
-        key = name.strip("-").replace("-", "_")
-        default = defaults[key]
-        shown = "" if default in (None, False) else f" (default: {default})"
-        group.add_argument(name, default=default, help=text + shown, **options)
-
-    net = flags.add_argument_group("network")
-    add(net, "--preset", "sizes of the network, Table C.1", choices=[*PRESETS, *baselines])
-    add(net, "--rescale", "squash (SQ) or l2", choices=("squash", "l2"))
-    add(net, "--temperature", "T; higher aligns the dynamic weights more", type=_positive)
-    add(net, "--rank-scale", "factor on all ranks, Fig. B.2", type=_positive)
-
-    fit = flags.add_argument_group("training")
-    add(fit, "--epochs", "passes over the training images", type=count)
-    add(fit, "--batch-size", "images a step, over all replicas", type=count)
-    add(fit, "--learning-rate", "base rate of Adam", type=_positive)
-    add(
-        fit,
-        "--schedule",
-        "steps: the base rate, halved every --halve-every epochs, as in the paper; cosine: linear "
-        "warm-up over the first 5%% of all steps, then cosine to 0",
-        choices=("steps", "cosine"),
-    )
-    add(fit, "--halve-every", "epochs after which --schedule steps halves the rate", type=count)
-    add(fit, "--randaugment", "RandAugment, n=2, m=9 of 30, before crop", action="store_true")
-    add(fit, "--seed", "of initial values, order and augmentation", type=int)
-
-    data = flags.add_argument_group("data and results")
-    add(data, "--data", "folder of prepared data sets; default: TensorFlow Datasets' own")
-    add(data, "--output", "folder of this run; an interrupted run in it is resumed", type=Path)
-    add(data, "--limit-train", "use only the first N training images", type=count, metavar="N")
-    add(data, "--limit-test", "use only the first N test images", type=count, metavar="N")
-
-    machine = flags.add_argument_group("machine")
-    add(machine, "--precision", "of activations", choices=("float32", "mixed_bfloat16"))
-    add(
-        machine,
-        "--replicas",
-        "devices to train on: GPUs where there are any (default: all of them), else logical CPUs "
-        "(default: 1)",
-        type=count,
-    )
-    return flags
-
-
+# What a recipe need not repeat.
 DEFAULTS = {
-    "preset": "s_coda",
-    "rescale": "squash",
-    "temperature": 1000.0,
-    "rank_scale": 1.0,
-    "schedule": "steps",
-    "halve_every": 60,
-    "randaugment": False,
     "seed": 0,
     "data": None,
     "limit_train": None,
@@ -80,7 +18,88 @@ DEFAULTS = {
 }
 
 
-def count(text):
+def parser(description: str, **defaults: Any) -> argparse.ArgumentParser:
+    """The flags of a recipe: those that it has a value for, and those of `DEFAULTS`.
+
+    Args:
+        description: the text of `--help`.
+        **defaults: the recipe's own values, which the flags default to.
+
+    Returns:
+        An `argparse.ArgumentParser`.
+
+    Raises:
+        ValueError: if there is no flag for a value.
+
+    Example:
+
+    >>> parser("A recipe.", epochs=3, learning_rate=0.1).parse_args(["--epochs", "5"]).epochs
+    5
+    """
+    defaults = {**DEFAULTS, **defaults}
+    flags = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    known = set()
+
+    def add(group, name, text, **options):
+        key = name.strip("-").replace("-", "_")
+        known.add(key)
+        if key in defaults:
+            default = defaults[key]
+            shown = "" if default in (None, False) else f" (default: {default})"
+            group.add_argument(name, default=default, help=text + shown, **options)
+
+    net = flags.add_argument_group("network")
+    add(net, "--preset", "sizes of the network, Table C.1", choices=list(PRESETS))
+    add(net, "--rescale", "squash (SQ) or l2", choices=("squash", "l2"))
+    add(net, "--temperature", "T; higher aligns the dynamic weights more", type=_positive)
+    add(net, "--rank-scale", "factor on all ranks, Fig. B.2", type=_positive)
+
+    fit = flags.add_argument_group("training")
+    add(fit, "--epochs", "passes over the training images", type=positive_int)
+    add(fit, "--batch-size", "images a step, over all replicas", type=positive_int)
+    add(fit, "--learning-rate", "base rate of Adam", type=_positive)
+    add(
+        fit,
+        "--schedule",
+        "steps: the base rate, halved every --halve-every epochs, as in the paper; cosine: linear "
+        "warm-up over the first 5%% of all steps, then cosine to 0",
+        choices=("steps", "cosine"),
+    )
+    add(
+        fit,
+        "--halve-every",
+        "epochs after which --schedule steps halves the rate",
+        type=positive_int,
+    )
+    add(fit, "--randaugment", "RandAugment, n=2, m=9 of 30, before crop", action="store_true")
+    add(fit, "--seed", "of initial values, order and augmentation", type=int)
+
+    data = flags.add_argument_group("data and results")
+    add(data, "--data", "folder of prepared data sets; default: TensorFlow Datasets' own")
+    add(data, "--output", "folder of this run; an interrupted run in it is resumed", type=Path)
+    first = {"type": positive_int, "metavar": "N"}
+    add(data, "--limit-train", "use only the first N training images", **first)
+    add(data, "--limit-test", "use only the first N test images", **first)
+
+    machine = flags.add_argument_group("machine")
+    add(machine, "--precision", "of activations", choices=("float32", "mixed_bfloat16"))
+    add(
+        machine,
+        "--replicas",
+        "devices to train on: GPUs where there are any (default: all of them), else logical CPUs "
+        "(default: 1)",
+        type=positive_int,
+    )
+    unknown = sorted(defaults.keys() - known)
+    if unknown:
+        raise ValueError(f"There is no flag for {', '.join(unknown)}. Expected {sorted(known)}.")
+    return flags
+
+
+def positive_int(text: str) -> int:
+    """Reads a positive whole number; for the `type` of an argument."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a positive whole number")
@@ -89,6 +108,6 @@ def count(text):
 
 def _positive(text):
     value = float(text)
-    if not 0 < value < float("inf"):
+    if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
     return value

@@ -1,128 +1,73 @@
-"""What every training recipe shares: the run folder, devices, training with resume."""
+"""A run: its folder, its devices, training with resume."""
 
-import functools
+import argparse
 import json
-import os
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ["KERAS_BACKEND"] = "tensorflow"
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from typing import Any
 
 import keras
 import tensorflow as tf
-from coda_keras.tf.checkpoints import EpochCheckpoint, restore, save_model, write_json
 
-from coda_keras import CoDANet, OneVsAllAccuracy, OneVsAllCrossentropy
-from coda_keras.tf.data import steps_per_epoch, test_batches, train_batches
+from coda_keras.files import write_json
+from coda_keras.losses import OneVsAllAccuracy, OneVsAllCrossentropy
+from coda_keras.net import CoDANet
+from coda_keras.tf import distribution
+from coda_keras.tf.data import ImageData, steps_per_epoch, test_batches, train_batches
 from coda_keras.tf.summaries import tensorboard_callbacks
+from coda_keras.training.checkpoints import EpochCheckpoint, restore, save_model
 
 # Test images whose contribution maps TensorBoard shows after every epoch.
 SHOWN_IMAGES = 12
 ARGUMENTS = "arguments.json"
 
 
-def command(main):
-    """Turns the errors a user can mend into one line and exit code 2."""
+def start(args: argparse.Namespace) -> tf.distribute.Strategy:
+    """Checks that a run can begin or go on, and sets seed, precision and devices.
 
-    @functools.wraps(main)
-    def run():
-        try:
-            main()
-        except (ValueError, OSError) as error:
-            print(f"{Path(sys.argv[0]).name}: {' '.join(str(error).split())}", file=sys.stderr)
-            sys.exit(2)
-        except KeyboardInterrupt:
-            print("\nInterrupted; the same command goes on where it stopped.", file=sys.stderr)
-            sys.exit(130)
+    To be called before TensorFlow computes anything. It writes nothing: the folder of the run
+    appears when training begins.
 
-    return run
-
-
-def open_run(args):
-    """Makes the run's folder, or checks that an interrupted run in it had the same arguments.
+    Args:
+        args: the parsed flags.
 
     Returns:
-        The folder.
+        The strategy to train under.
 
     Raises:
         FileExistsError: if the folder holds a finished run, or one with other arguments.
+        ValueError: if there are fewer devices than asked for, or they cannot share a batch.
     """
-    arguments = _arguments(args)
-    record = args.output / ARGUMENTS
-    if (args.output / "metrics.json").exists():
-        raise FileExistsError(
-            f"{args.output} holds a finished run. Choose another --output, or delete the folder."
-        )
-    if record.exists():
-        before = json.loads(record.read_text())
-        changed = sorted(name for name in arguments if before.get(name) != arguments[name])
-        if changed:
-            flags = ", ".join("--" + name.replace("_", "-") for name in changed)
-            raise FileExistsError(
-                f"{args.output} holds an interrupted run with another {flags}. Repeat its command "
-                "to resume it, choose another --output, or delete the folder."
-            )
-    args.output.mkdir(parents=True, exist_ok=True)
-    return args.output
-
-
-def configure(args):
-    """Sets seed, precision and devices; to be called before TensorFlow computes anything.
-
-    Returns:
-        A `MirroredStrategy` over several devices, or TensorFlow's default one for a single one.
-    """
+    _check_folder(args)
     keras.utils.set_random_seed(args.seed)
-    keras.config.set_dtype_policy(args.precision)
-    # TF32 rounds where the norms cancel; mixed_bfloat16 is the way to faster arithmetic.
-    tf.config.experimental.enable_tensor_float_32_execution(False)
-    gpus = tf.config.list_physical_devices("GPU")
-    replicas = args.replicas or max(1, len(gpus))
-    if gpus and replicas > len(gpus):
-        raise ValueError(f"--replicas {replicas}, but this machine has {len(gpus)} GPUs.")
-    if replicas == 1:
-        return tf.distribute.get_strategy()
-    if args.batch_size % replicas:
-        raise ValueError(
-            f"--batch-size {args.batch_size} cannot be split evenly over {replicas} replicas."
-        )
-    if not gpus:
-        (cpu,) = tf.config.list_physical_devices("CPU")
-        tf.config.set_logical_device_configuration(
-            cpu, [tf.config.LogicalDeviceConfiguration()] * replicas
-        )
-    kind = "GPU" if gpus else "CPU"
-    return tf.distribute.MirroredStrategy([f"{kind}:{index}" for index in range(replicas)])
+    distribution.set_precision(args.precision)
+    return distribution.data_parallel(args.replicas, args.batch_size)
 
 
-def coda_net(args, classes, image_size):
-    """The untrained `CoDANet` that the flags ask for."""
-    return CoDANet.from_preset(
-        args.preset,
-        classes=classes,
-        rescale=args.rescale,
-        temperature=args.temperature,
-        rank_scale=args.rank_scale,
-        image_size=image_size,
-    )
-
-
-def train(args, run, strategy, build, data, augment):
+def train(
+    args: argparse.Namespace,
+    strategy: tf.distribute.Strategy,
+    build: Callable[[], keras.Model],
+    data: ImageData,
+    augment: Sequence[Callable[[tf.Tensor, tf.Tensor], tf.Tensor]],
+) -> tuple[keras.Model, list[dict[str, float]]]:
     """Trains `build()`, or what an interrupted run has left of it, to the last epoch.
 
     Args:
         args: the parsed flags.
-        run: folder of the run.
-        strategy: as `configure` returns it.
+        strategy: as `start` returns it.
         build: function that returns the untrained net.
         data: `ImageData`.
-        augment: functions `(image, seed) -> image`.
+        augment: functions `(image, seed) -> image`, as `train_batches` takes them.
 
     Returns:
         `(net, history)`, history a list with a dict of logs for each epoch.
+
+    Raises:
+        ValueError: if there are fewer training images than a batch holds.
     """
+    run = args.output
     steps = steps_per_epoch(len(data.train_images), args.batch_size)
     with strategy.scope():
         net, history = restore(run, steps)
@@ -171,8 +116,10 @@ def train(args, run, strategy, build, data, augment):
     return net, checkpoint.history
 
 
-def learning_rate(args, steps_per_epoch):
-    """The learning-rate schedule that the flags ask for."""
+def learning_rate(
+    args: argparse.Namespace, steps_per_epoch: int
+) -> keras.optimizers.schedules.LearningRateSchedule:
+    """The learning-rate schedule that the flags ask for, a function of the step."""
     if args.schedule == "steps":
         return keras.optimizers.schedules.ExponentialDecay(
             args.learning_rate, args.halve_every * steps_per_epoch, 0.5, staircase=True
@@ -181,6 +128,33 @@ def learning_rate(args, steps_per_epoch):
     warmup = max(1, total // 20)
     return keras.optimizers.schedules.CosineDecay(
         0.0, total - warmup, warmup_target=args.learning_rate, warmup_steps=warmup
+    )
+
+
+def _check_folder(args):
+    if (args.output / "metrics.json").exists():
+        raise FileExistsError(
+            f"{args.output} holds a finished run. Choose another --output, or delete the folder."
+        )
+    changed = _changed(args.output / ARGUMENTS, _arguments(args))
+    if changed:
+        flags = ", ".join("--" + name.replace("_", "-") for name in changed)
+        raise FileExistsError(
+            f"{args.output} holds an interrupted run with another {flags}. Repeat its command "
+            "to resume it, choose another --output, or delete the folder."
+        )
+
+
+def _changed(record: Path, arguments: dict[str, Any]) -> list[str]:
+    """Names of the arguments that an interrupted run had otherwise, or had not, or has more."""
+    if not record.exists():
+        return []
+    before = json.loads(record.read_text())
+    missing = object()
+    return sorted(
+        name
+        for name in before.keys() | arguments.keys()
+        if before.get(name, missing) != arguments.get(name, missing)
     )
 
 

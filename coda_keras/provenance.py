@@ -1,0 +1,81 @@
+"""Where numbers come from: machine, packages, code and command, as results files record them."""
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from coda_keras import backend
+
+PACKAGES = ("tensorflow", "keras", "keras-cv", "tensorflow-datasets", "numpy")
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601, to the second."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def command() -> str:
+    """The command line that started this process."""
+    return " ".join(["python", *sys.argv])
+
+
+def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str | None]:
+    """Versions of Python and of `packages`; None for a package that is not installed."""
+    return {"python": platform.python_version(), **{name: _version(name) for name in packages}}
+
+
+def hardware() -> dict[str, object]:
+    """The machine: `processor`, logical `cores` open to this process, names of its `gpus`."""
+    return {"processor": _processor(), "cores": _cores(), "gpus": backend.accelerators()}
+
+
+def commit(folder: str | os.PathLike) -> str | None:
+    """The commit that `folder` is checked out at; None outside of a git repository."""
+    return _git(folder, "rev-parse", "HEAD")
+
+
+def uncommitted(folder: str | os.PathLike, *paths: str) -> str | None:
+    """What git has not recorded of `paths` below `folder`, a line a file; None outside of git."""
+    return _git(folder, "status", "--porcelain", "--", *paths)
+
+
+def plain(value: object) -> object:
+    """`value` as JSON holds it: dicts, lists, numbers, strings, None; all else as its string."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value if isinstance(value, (int, float, str, type(None))) else str(value)
+
+
+def _version(package):
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _processor():
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if "model name" in line)
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _cores():
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count()
+
+
+def _git(folder, *arguments):
+    try:
+        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True)
+    except OSError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,50 @@
+"""Arithmetic and devices of a training process."""
+
+import keras
+import tensorflow as tf
+
+
+def set_precision(policy: str) -> None:
+    """Sets Keras' dtype policy, and float32 products to their full precision.
+
+    Args:
+        policy: `"float32"`, or `"mixed_bfloat16"` for faster arithmetic.
+    """
+    keras.config.set_dtype_policy(policy)
+    # TF32 rounds where the norms cancel; mixed_bfloat16 is the way to faster arithmetic.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+
+
+def data_parallel(replicas: int | None, batch_size: int) -> tf.distribute.Strategy:
+    """A strategy that splits every batch over the devices of this machine.
+
+    To be called before TensorFlow computes anything: logical devices are made at its start.
+
+    Args:
+        replicas: number of devices: GPUs where there are any, else logical CPUs. None for all GPUs,
+            or one CPU.
+        batch_size: int, over all replicas.
+
+    Returns:
+        A `MirroredStrategy` over several devices, or TensorFlow's default one for a single one.
+
+    Raises:
+        ValueError: if there are fewer GPUs than replicas, or the batch does not divide.
+    """
+    gpus = tf.config.list_physical_devices("GPU")
+    replicas = replicas or max(1, len(gpus))
+    if gpus and replicas > len(gpus):
+        raise ValueError(f"--replicas {replicas}, but this machine has {len(gpus)} GPUs.")
+    if replicas == 1:
+        return tf.distribute.get_strategy()
+    if batch_size % replicas:
+        raise ValueError(
+            f"--batch-size {batch_size} cannot be split evenly over {replicas} replicas."
+        )
+    if not gpus:
+        (cpu,) = tf.config.list_physical_devices("CPU")
+        tf.config.set_logical_device_configuration(
+            cpu, [tf.config.LogicalDeviceConfiguration()] * replicas
+        )
+    kind = "GPU" if gpus else "CPU"
+    return tf.distribute.MirroredStrategy([f"{kind}:{index}" for index in range(replicas)])

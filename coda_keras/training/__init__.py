@@ -1,0 +1,24 @@
+"""What training recipes share: flags, the folder of a run, training with resume, the report.
+
+A recipe is a function of four steps under `command`:
+
+    args = parser(__doc__, **VALUES).parse_args()
+    strategy = start(args)
+    net, history = train(args, strategy, build, data, augment)
+    conclude(args, net, data, history, package)
+
+The folder of a run holds arguments.json, and after every epoch history.json and checkpoint.keras;
+in the end model.keras, gallery.png, examples/ and, last of all, metrics.json. TensorBoard's event
+files lie beside them.
+"""
+
+from coda_keras.training.checkpoints import EpochCheckpoint as EpochCheckpoint
+from coda_keras.training.checkpoints import restore as restore
+from coda_keras.training.checkpoints import save_model as save_model
+from coda_keras.training.commands import command as command
+from coda_keras.training.flags import parser as parser
+from coda_keras.training.flags import positive_int as positive_int
+from coda_keras.training.report import conclude as conclude
+from coda_keras.training.run import learning_rate as learning_rate
+from coda_keras.training.run import start as start
+from coda_keras.training.run import train as train
