@@ -1,4 +1,4 @@
-"""Insertion (Petsiuk, Das, Saenko, "RISE", BMVC 2018, Section 4.3)."""
+"""Insertion (Petsiuk, Das, Saenko, "RISE", BMVC 2018)."""
 
 from typing import Any, ClassVar
 

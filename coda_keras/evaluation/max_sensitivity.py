@@ -1,5 +1,5 @@
 """Max-sensitivity (Yeh, Hsieh, Suggala, Inouye, Ravikumar, NeurIPS 2019, "On the (In)fidelity and
-Sensitivity of Explanations", eq. 2)."""
+Sensitivity of Explanations")."""
 
 from typing import Any
 
@@ -15,8 +15,9 @@ class MaxSensitivity(ScoreMetric):
 
         max over d with |d| <= radius of ||map(x + d) - map(x)|| / ||map(x)||,
 
-    norms over all pixels, for the same class. The maximum is that of random d, uniform in the
-    ball, so a lower bound. Where the map of the image is zero, the change itself counts.
+    norms over all pixels, for the same class; relative to the map, so that its unit does not
+    matter. The maximum is that of random d, uniform in the ball, so a lower bound. Where the map
+    of the image is zero, the change itself counts.
 
     Costs `samples + 1` maps an image.
 
