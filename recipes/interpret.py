@@ -192,9 +192,7 @@ def parse():
     number(how, "--few-images", "test images for the dearest methods", FEW_IMAGES)
     number(how, "--sanity-images", "test images for the sanity check (dearest: 4)", SANITY_IMAGES)
     number(how, "--points", "steps of pixel removal", POINTS)
-    number(
-        how, "--occlusion-stride", "the paper: 2 on CIFAR-10, 4 on TinyImagenet", OCCLUSION_STRIDE
-    )
+    number(how, "--occlusion-stride", "the paper: 2 on CIFAR-10, 4 on TinyImagenet", OCCLUSION_STRIDE)
     number(how, "--rise-masks", "masks of RISE", RISE_MASKS)
     number(how, "--lime-samples", "hidden variants of LIME", LIME_SAMPLES)
     text = "LIME's quickshift; 1 finds more superpixels"

@@ -241,5 +241,5 @@ class GridLocalisation(Metric):
         found = results["localisation"]
         return found if found["grid"] == f"{self.grid_size}x{self.grid_size}" else None
 
-    def _grids(self, subject, count):
+    def _grids(self, subject: Subject, count: int) -> Grids:
         return subject.grids(count, self.grid_size, self.seed, self.activation)
