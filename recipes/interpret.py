@@ -12,135 +12,112 @@ ones (other temperatures) by their own contributions, the --baseline by all post
 The folder given by --output receives results.json, results.md, and every figure as PNG and PDF.
 An interrupted run goes on where it stopped when the same command is given again; asked for more
 grids, images or methods it computes only these. docs/interpretation.md explains the figures.
+
+A small net on two CPU cores takes about an hour with 100 grids and 200 images (docs/cifar10.md).
 """
 
 import argparse
 import logging
+import os
+import sys
 from pathlib import Path
 
-import experiment
-from digits import load_digits
-from flags import count
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ["KERAS_BACKEND"] = "tensorflow"
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from coda_keras import figures
-from coda_keras.figures import save_figure
-from coda_keras.interpretation import charts, measure, methods, pictures
-from coda_keras.interpretation.board import Board
-from coda_keras.interpretation.lab import Lab, Missing
-from coda_keras.interpretation.results import markdown, write_results
-from coda_keras.interpretation.study import Study
+from coda_keras import attribution, evaluation, provenance
+from coda_keras.interpretation import DRAWN, VIDEO, Settings, Study, draw
 from coda_keras.interpretation.video import read_frames
-from coda_keras.tf.data import load_tfds
+from coda_keras.tf.board import Board
+from coda_keras.tf.data import load_digits, load_tfds
+from coda_keras.training import command, positive_int
 
-METRICS = {
-    "localisation": measure.measure_localisation,
-    "pixel_removal": measure.measure_pixel_removal,
-    "sanity": measure.measure_sanity,
-}
-FIGURES = {**pictures.FIGURES, **charts.FIGURES}
-VIDEO = "video"
+METHODS = attribution.STUDIED
+METRICS = tuple(evaluation.METRICS)
+PAPER = evaluation.STUDIED
+GRIDS, FEW_GRIDS, GRID_SIZE = 500, 25, 3
+IMAGES, FEW_IMAGES, SANITY_IMAGES = 1024, 100, 16
+POINTS = 128
+OCCLUSION_STRIDE = 2
+RISE_MASKS = 6000
+LIME_SAMPLES, LIME_KERNEL_SIZE = 256, 4
+BATCH_SIZE = 32
+SEED = 42
 
 
-@experiment.command
+@command
 def main():
-    args = parser().parse_args()
+    args = parse()
     # TensorFlow warns of compiling for several image sizes, which is meant here.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    metrics = _chosen("--metrics", args.metrics, METRICS)
-    names = methods.chosen(args.methods)
-    wanted = _chosen("--figures", args.figures, [*FIGURES, VIDEO])
-    data = _load(args)
+    wanted = chosen("--figures", args.figures, DRAWN)
+    settings = settings_of(args)
+    data = load_digits() if args.dataset == "digits" else load_tfds(args.dataset, args.data)
+    data = data.limit(test=args.limit_test)
     if args.video and VIDEO in wanted:
         # Read again at the end; a mistake is better told at once.
         read_frames(args.video, data.test_images.shape[1])
-    args.output.mkdir(parents=True, exist_ok=True)
 
-    paths = [*args.model, *([args.baseline] if args.baseline else [])]
-    studies = []
-    for path, name in zip(paths, _names(paths)):
-        in_full = not studies or path is args.baseline
-        studies.append(Study(path, name, names if in_full else ["contributions"], args, data))
-    lab = Lab(args, studies[: len(args.model)], studies[-1] if args.baseline else None)
-    for study in studies:
-        print(f"{study.name}: test accuracy {study.accuracy:.4f} on {len(study.labels)} images")
-        study.check(metrics)
-    for study in studies:
-        lab.numbers[study.name] = {name: {} for name in study.names}
-        for metric in metrics:
-            for name in study.names:
-                _measure(lab, study, metric, name)
-        for name in study.names if metrics else ():
-            lab.numbers[study.name][name]["cost"] = measure.measure_cost(study, name)
-
+    published = evaluation.published_cifar10() if args.dataset == "cifar10" else None
+    study = Study(
+        args.model, data, settings, args.output, args.baseline, args.dataset, published=published
+    )
+    study.run(report=lambda line: print(line, flush=True))
+    about = {"command": provenance.command(), "arguments": provenance.plain(vars(args))}
     # Numbers first: they took longest.
-    write_results(lab, data, figures=[], skipped={})
+    study.write(**about)
     board = Board(args.logdir)
-    drawn, skipped = _draw(lab, wanted, board)
-    board.table(markdown(write_results(lab, data, drawn, skipped)))
+    drawn, skipped = draw(study, wanted, args.video, board)
+    board.table(study.write(drawn, skipped, **about))
     board.close()
     print(f"numbers  {args.output / 'results.md'}, {args.output / 'results.json'}")
 
 
-def _measure(lab, study, metric, name):
-    found = METRICS[metric](study, name)
-    if metric == "sanity":
-        found, maps = found
-        if study is lab.main:
-            lab.sanity_maps[name] = maps
-    lab.numbers[study.name][name][metric] = found
-    short = measure.in_short(metric, found)
-    print(f"{study.name}: {metric}, {study.label(name)}: {short}", flush=True)
+def settings_of(args):
+    """What the flags ask the study for."""
+    every = args.methods == "all"
+    return Settings(
+        methods=None if every else chosen("--methods", args.methods, METHODS, attribution.find),
+        metrics=PAPER if args.metrics == "paper" else chosen("--metrics", args.metrics, METRICS),
+        images=args.images,
+        few_images=args.few_images,
+        items={"localisation": args.grids, "sanity": args.sanity_images},
+        few_items={"localisation": args.few_grids},
+        method_arguments={
+            "occlusion": {"stride": args.occlusion_stride},
+            "rise": {"num_masks": args.rise_masks},
+            "lime": {"num_samples": args.lime_samples, "kernel_size": args.lime_kernel_size},
+        },
+        metric_arguments={
+            "localisation": {"grid_size": args.grid_size},
+            "pixel_removal": {"points": args.points},
+        },
+        batch_size=args.batch_size,
+        seed=args.seed,
+        baseline_activation=args.baseline_activation,
+    )
 
 
-def _draw(lab, wanted, board):
-    """Draws the figures; returns the files written, and why others were not."""
-    drawn, skipped = [], {}
-    for name in wanted:
-        path = lab.args.output / f"figure_{name}"
+def chosen(flag, text, known, check=None):
+    """Reads a comma-separated list of names, in which "all" stands for all that are known."""
+    names = [] if text == "none" else [name for name in text.split(",") if name]
+    names = [each for name in names for each in (known if name == "all" else [name])]
+    for name in names:
         try:
-            if name == VIDEO:
-                frames = pictures.explained_video(lab)
-                path = path.with_name("video.gif")
-                figures.save_gif(frames, path)
-                board.video("video", frames)
-                drawn.append(path.name)
-            else:
-                figure = FIGURES[name](lab)
-                for suffix in (".png", ".pdf"):
-                    save_figure(figure, path.with_suffix(suffix))
-                    drawn.append(path.with_suffix(suffix).name)
-                board.figure(path.name, figure)
-        except Missing as missing:
-            skipped[name] = str(missing)
-            print(f"figure {name} skipped: {missing}.")
-        else:
-            print(f"figure {name}: {lab.args.output / drawn[-1]}")
-    return drawn, skipped
+            if check is None and name not in known:
+                raise ValueError
+            if check is not None:
+                check(name)
+        except ValueError:
+            more = "" if check is None else " (occlusion_K for any K)"
+            raise ValueError(
+                f"{flag} {text}: expected some of {', '.join(known)}{more}, or all, or none."
+            ) from None
+    return list(dict.fromkeys(names))
 
 
-def _load(args):
-    data = load_digits() if args.dataset == "digits" else load_tfds(args.dataset, args.data)
-    return data.limit(test=args.limit_test)
-
-
-def _chosen(flag, text, known):
-    names = {"all": list(known), "none": []}.get(text, text.split(","))
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise ValueError(f"{flag} {text}: expected some of {', '.join(known)}, or all, or none.")
-    return names
-
-
-def _names(paths):
-    """A name for every model: that of its folder, with a number where folders share one."""
-    names = [path.resolve().parent.name for path in paths]
-    return [
-        f"{name}-{names[: i + 1].count(name)}" if names.count(name) > 1 else name
-        for i, name in enumerate(names)
-    ]
-
-
-def parser():
+def parse():
     flags = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -150,7 +127,7 @@ def parser():
         group.add_argument(name, default=default, help=text + shown, **options)
 
     def number(group, name, text, default=None):
-        add(group, name, text, default, type=count, metavar="N")
+        add(group, name, text, default, type=positive_int, metavar="N")
 
     what = flags.add_argument_group("models and data")
     what.add_argument(
@@ -175,31 +152,31 @@ def parser():
     add(what, "--logdir", "folder for TensorBoard; none without", type=Path)
 
     how = flags.add_argument_group("metrics and methods")
-    add(how, "--metrics", f"comma-separated: {', '.join(METRICS)}; or all, none", "all")
-    add(
-        how,
-        "--methods",
-        f"comma-separated: {', '.join(methods.ALL)}, occlusion_K for any K; or all",
-        "all",
+    known = ", ".join(METRICS)
+    add(how, "--metrics", f"comma-separated: {known}; or paper, all, none", "paper")
+    known = f"{', '.join(METHODS)}, occlusion_K for any K"
+    add(how, "--methods", f"comma-separated: {known}; or all", "all")
+    number(how, "--grids", "multi-images for localisation", GRIDS)
+    number(how, "--grid-size", "images a side of a multi-image", GRID_SIZE)
+    number(how, "--images", "test images for the other metrics", IMAGES)
+    number(how, "--few-grids", "multi-images for the dearest methods, RISE and LIME", FEW_GRIDS)
+    number(how, "--few-images", "test images for the dearest methods", FEW_IMAGES)
+    number(how, "--sanity-images", "test images for the sanity check (dearest: 4)", SANITY_IMAGES)
+    number(how, "--points", "steps of pixel removal", POINTS)
+    number(
+        how, "--occlusion-stride", "the paper: 2 on CIFAR-10, 4 on TinyImagenet", OCCLUSION_STRIDE
     )
-    number(how, "--grids", "multi-images for localisation", 500)
-    number(how, "--grid-size", "images a side of a multi-image", 3)
-    number(how, "--images", "test images for pixel removal", 1024)
-    number(how, "--few-grids", "multi-images for RISE and LIME", 25)
-    number(how, "--few-images", "test images for RISE and LIME", 100)
-    number(how, "--sanity-images", "test images for the sanity check (RISE and LIME: 4)", 16)
-    number(how, "--points", "steps of pixel removal", 128)
-    number(how, "--occlusion-stride", "the paper: 2 on CIFAR-10, 4 on TinyImagenet", 2)
-    number(how, "--rise-masks", "masks of RISE", 6000)
-    number(how, "--lime-samples", "hidden variants of LIME", 256)
-    number(how, "--lime-kernel-size", "LIME's quickshift; 1 finds more superpixels", 4)
-    number(how, "--batch-size", "images the model sees at once; bounds the memory", 32)
-    add(how, "--seed", "of the multi-images and of all that is random", 42, type=int)
+    number(how, "--rise-masks", "masks of RISE", RISE_MASKS)
+    number(how, "--lime-samples", "hidden variants of LIME", LIME_SAMPLES)
+    text = "LIME's quickshift; 1 finds more superpixels"
+    number(how, "--lime-kernel-size", text, LIME_KERNEL_SIZE)
+    number(how, "--batch-size", "images the model sees at once; bounds the memory", BATCH_SIZE)
+    add(how, "--seed", "of the multi-images and of all that is random", SEED, type=int)
 
     shown = flags.add_argument_group("figures")
-    add(shown, "--figures", f"comma-separated: {', '.join([*FIGURES, VIDEO])}; or all, none", "all")
+    add(shown, "--figures", f"comma-separated: {', '.join(DRAWN)}; or all, none", "all")
     add(shown, "--video", "animated GIF or folder of frames to explain; default: a pan over a grid")
-    return flags
+    return flags.parse_args()
 
 
 if __name__ == "__main__":

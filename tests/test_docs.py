@@ -15,7 +15,6 @@ from keras import ops
 
 import coda_keras
 
-
 # Written for TensorFlow, which tests of other backends do without.
 TENSORFLOW_ONLY = ("coda_keras.tf", "coda_keras.training")
 OTHER_BACKENDS = tuple(

@@ -3,8 +3,13 @@
     occlusion = attribution.get("occlusion", patch_size=9, stride=2)
     maps = occlusion(model, images, class_ids)          # (B, H, W), or (B, n, H, W)
 
-See `Attribution` for the contract and docs/attribution.md for all methods at a glance.
+See `Attribution` for the contract, `registry.py` for all methods as data, and docs/attribution.md
+for what they compute.
 """
+
+from typing import Any
+
+import numpy as np
 
 from coda_keras.attribution.base import Attribution as Attribution
 from coda_keras.attribution.contributions import Contributions as Contributions
@@ -15,26 +20,18 @@ from coda_keras.attribution.input_x_gradient import InputXGradient as InputXGrad
 from coda_keras.attribution.integrated_gradients import IntegratedGradients as IntegratedGradients
 from coda_keras.attribution.lime import LIME as LIME
 from coda_keras.attribution.occlusion import Occlusion as Occlusion
+from coda_keras.attribution.registry import METHODS as METHODS
+from coda_keras.attribution.registry import STUDIED as STUDIED
+from coda_keras.attribution.registry import Method as Method
+from coda_keras.attribution.registry import find as find
 from coda_keras.attribution.rise import RISE as RISE
 
-METHODS = {
-    "contributions": Contributions,
-    "gradient": Gradient,
-    "input_x_gradient": InputXGradient,
-    "integrated_gradients": IntegratedGradients,
-    "gradcam": GradCAM,
-    "deeplift": DeepLIFT,
-    "occlusion": Occlusion,
-    "rise": RISE,
-    "lime": LIME,
-}
 
-
-def get(name, **kwargs):
+def get(name: str, **kwargs: Any) -> Attribution:
     """Makes a method by its name.
 
     Args:
-        name: a key of `METHODS`.
+        name: a key of `METHODS`, or `"occlusion_K"` for windows of K pixels.
         **kwargs: arguments of the method; their defaults are the paper's.
 
     Returns:
@@ -48,14 +45,13 @@ def get(name, **kwargs):
     >>> get("integrated_gradients", steps=10).label
     'IntGrad'
     """
-    if name not in METHODS:
-        raise ValueError(
-            f"Unknown attribution method: {name!r}. Expected one of {', '.join(METHODS)}."
-        )
-    return METHODS[name](**kwargs)
+    row = find(name)
+    return row.make(**{**row.arguments, **kwargs})
 
 
-def maps(model, images, class_ids, method="contributions", **kwargs):
+def maps(
+    model: Any, images: Any, class_ids: Any, method: str = "contributions", **kwargs: Any
+) -> np.ndarray:
     """Explains logits of classes by a method given by its name, once.
 
     For many calls make the method by `get` and call it: it compiles once per model.
@@ -64,7 +60,7 @@ def maps(model, images, class_ids, method="contributions", **kwargs):
         model: a `CoDANet`, or any Keras model `(B, H, W, 3) -> (B, classes)` logits.
         images: `(B, H, W, 3)` RGB, or `(B, H, W, 6)` already encoded for a `CoDANet`.
         class_ids: `(B,)` or `(B, n)` integers, or one integer for all images.
-        method: a key of `METHODS`.
+        method: a name as for `get`.
         **kwargs: arguments of the method.
 
     Returns:

@@ -4,13 +4,16 @@ Several images of different classes are put together to one; a good attribution 
 its positive values into that class's cell.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.ndimage import uniform_filter
 from tqdm import tqdm
 
 from coda_keras.evaluation.calls import signed_maps
+from coda_keras.evaluation.metric import Chart, Curve, Metric, Rows, Subject, Summary, score_box
 
 
 @dataclass(frozen=True)
@@ -129,3 +132,97 @@ def window_mean(maps, size):
     if size < 1 or size % 2 == 0:
         raise ValueError(f"Expected an odd window size, so that it has a centre. Received {size}.")
     return uniform_filter(maps, (1,) * (maps.ndim - 2) + (size, size), mode="constant")
+
+
+def _by_window(summary):
+    means = summary.get("mean_by_window")
+    return means and Curve(tuple(int(size) for size in means), tuple(means.values()))
+
+
+class GridLocalisation(Metric):
+    """`localisation` as a metric of studies, an item a multi-image (Section 4.2, Fig. 6).
+
+    Args:
+        grid_size: int n, images a side of a multi-image.
+        windows: odd integers, see `localisation`; those of more than half an image are left out:
+            they would see more of a cell's neighbours than of itself.
+        **kwargs: `activation`, `batch_size`, `seed` of `Metric`.
+    """
+
+    name = "localisation"
+    unit = "grid"
+    items_per_slice = 5
+    most_items = 500
+    few_items = 25
+    charts: ClassVar = {
+        "localisation": Chart(
+            "attribution in the right cell",
+            score_box,
+            y_label="localisation",
+            reference=lambda summary: summary.get("chance"),
+        ),
+        "windows": Chart(
+            "attribution in the right cell",
+            _by_window,
+            x_label="maps averaged over windows of KxK pixels, K",
+            y_label="localisation",
+            reference=lambda summary: summary.get("chance"),
+            markers=True,
+        ),
+    }
+    figures: ClassVar = {"windows": ("windows",)}
+    legend: ClassVar = {
+        "localisation": "Localisation: mean over all cells of all grids; chance is one cell.",
+        "9x9 means": "9x9 means: the same for maps averaged over windows of 9x9 pixels.",
+        "published localisation": "Published: S-CoDA-SQ, T = 1000, after 200 epochs, released by "
+        "the authors (least important first, 3x3 grids).",
+    }
+
+    def __init__(
+        self, grid_size: int = 3, windows: Sequence[int] = (3, 5, 9, 15), **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.grid_size = grid_size
+        self.windows = list(windows)
+
+    def prepare(self, subject: Subject, count: int) -> int:
+        return len(self._grids(subject, count))
+
+    def rows(self, subject: Subject, method: str, start: int, stop: int) -> Rows:
+        part = self._grids(subject, stop)[start:]
+        found = localisation(
+            subject.grid_model,
+            part,
+            subject.method(method, images_a_call=self.grid_size**2),
+            [size for size in self.windows if size <= subject.images.shape[1] // 2],
+            grids_per_call=len(part),
+            progress=False,
+        )
+        averaged = {str(size): scores for size, scores in found.averaged.items()}
+        return {"scores": found.scores, **averaged}
+
+    def summary(self, rows: Rows) -> Summary:
+        averaged = {name: scores for name, scores in rows.items() if name != "scores"}
+        return Localisation(rows["scores"], averaged).summary()
+
+    def in_short(self, summary: Summary) -> str:
+        return f"{summary['mean']:.3f} ({summary['images']} grids, chance {summary['chance']:.3f})"
+
+    def cells(self, summary: Summary) -> dict[str, str]:
+        means = summary.get("mean_by_window", {})
+        return {
+            "localisation": f"{summary['mean']:.3f}",
+            "25 / 50 / 75 %": " / ".join(f"{v:.2f}" for v in summary["percentiles_25_50_75"]),
+            **({"9x9 means": f"{means['9']:.3f}"} if "9" in means else {}),
+            "grids": f"{summary['images']} of {summary['grid']}",
+        }
+
+    def published_cells(self, summary: Summary) -> dict[str, str]:
+        return {"published localisation": f"{summary['mean']:.3f}"}
+
+    def published_summary(self, results: dict[str, Any]) -> Summary | None:
+        found = results["localisation"]
+        return found if found["grid"] == f"{self.grid_size}x{self.grid_size}" else None
+
+    def _grids(self, subject, count):
+        return subject.grids(count, self.grid_size, self.seed, self.activation)

@@ -5,6 +5,7 @@ class is watched. Removing the least important ones first should leave it high f
 """
 
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from keras import ops
@@ -13,6 +14,7 @@ from tqdm import tqdm
 from coda_keras.encoding import encode
 from coda_keras.evaluation.calls import predict_logits, signed_maps
 from coda_keras.evaluation.confidence import probabilities
+from coda_keras.evaluation.metric import Attribute, Chart, Curve, ImageMetric, Rows, Summary
 
 ORDERS = ("least", "most")
 
@@ -170,3 +172,85 @@ def _check(images, class_ids, orders, fraction, points):
             "Expected 0 < fraction <= 1 and at least one pixel for each of the `points` steps. "
             f"Received: fraction={fraction}, points={points}; that fraction is {removed} pixels."
         )
+
+
+def _curve(order):
+    def read(summary):
+        if order not in summary:
+            return None
+        found = summary[order]
+        percent = 100 * np.linspace(*found["fraction_removed"], found["points"])
+        return Curve(tuple(percent), tuple(found["mean_target_probability"]))
+
+    return read
+
+
+class PixelRemovalCurves(ImageMetric):
+    """`pixel_removal` as a metric of studies (Section 4.2, Fig. 6 and B.4).
+
+    Args:
+        fraction, points: as for `pixel_removal`; images with fewer pixels get fewer points.
+        **kwargs: `activation`, `batch_size`, `seed` of `Metric`.
+    """
+
+    name = "pixel_removal"
+    charts: ClassVar = {
+        order: Chart(
+            f"{order} important pixels first",
+            _curve(order),
+            x_label="pixels removed (%)",
+            y_label="probability of the class",
+        )
+        for order in ORDERS
+    }
+    legend: ClassVar = {
+        "removal, least first": "Removal: mean probability of the class while up to 25% of the "
+        "pixels go; high is good for least important first, low for most important first.",
+    }
+
+    def __init__(self, fraction: float = 0.25, points: int = 128, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.fraction = fraction
+        self.points = points
+
+    def measure(
+        self, model: Any, images: np.ndarray, class_ids: np.ndarray, attribute: Attribute
+    ) -> Rows:
+        points = min(self.points, int(self.fraction * images[0, ..., 0].size))
+        found = pixel_removal(
+            model,
+            images,
+            class_ids,
+            attribute,
+            fraction=self.fraction,
+            points=points,
+            activation=self.activation,
+            images_per_call=len(images),
+            batch_size=self.batch_size,
+            seed=self.seed,
+            progress=False,
+        )
+        rows = np.broadcast_to(found.fractions, (len(images), points + 1))
+        return {"fractions": rows, **found.probabilities}
+
+    def summary(self, rows: Rows) -> Summary:
+        curves = {order: rows[order] for order in ORDERS}
+        return PixelRemoval(rows["fractions"][0], curves).summary()
+
+    def in_short(self, summary: Summary) -> str:
+        areas = ", ".join(f"{order} first {each['area']:.3f}" for order, each in summary.items())
+        return f"{areas} ({summary['least']['images']} images)"
+
+    def cells(self, summary: Summary) -> dict[str, str]:
+        cells = {
+            f"removal, {order} first": f"{each['area']:.3f}" for order, each in summary.items()
+        }
+        return {**cells, "images": f"{summary['least']['images']:,}"}
+
+    def published_cells(self, summary: Summary) -> dict[str, str]:
+        curve = summary["least"]["mean_target_probability"]
+        return {"published removal": f"{np.trapezoid(curve) / (len(curve) - 1):.3f}"}
+
+    def published_summary(self, results: dict[str, Any]) -> Summary | None:
+        # The authors released this order only.
+        return {"least": results["pixel_removal"]}

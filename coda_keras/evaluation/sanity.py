@@ -7,6 +7,7 @@ explain the model must change; maps that stay alike show the image, not the mode
 import random
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.stats import spearmanr
@@ -14,6 +15,7 @@ from skimage.metrics import structural_similarity
 from tqdm import tqdm
 
 from coda_keras.evaluation.calls import signed_maps
+from coda_keras.evaluation.metric import Attribute, Chart, Curve, ImageMetric, Rows, Summary
 
 
 @dataclass(frozen=True)
@@ -176,3 +178,91 @@ def _initial_values(seed):
         yield
     finally:
         random.setstate(state)
+
+
+def _similarity(measure, form):
+    def read(summary):
+        names = tuple(step[-1] for step in summary["steps"])
+        # The intact maps are like themselves.
+        return Curve(("none", *names), (1.0, *summary[measure][form]))
+
+    return read
+
+
+class CascadingRandomisation(ImageMetric):
+    """`cascading_randomisation` as a metric of studies, in at most `steps` steps.
+
+    Args:
+        steps: int, the most steps in which the layers are re-initialised.
+        **kwargs: `activation`, `batch_size`, `seed` of `Metric`.
+    """
+
+    name = "sanity"
+    most_items = 16
+    # The maps of every step are needed: a slice is all that the dear methods get.
+    items_per_slice = 4
+    few_items = 4
+    charts: ClassVar = {
+        key: Chart(
+            title,
+            _similarity(*key),
+            x_label="re-initialised, down to",
+            y_label="similarity to the intact map",
+            y_range=None,
+            reference=lambda summary: 0.0,
+            markers=True,
+        )
+        for key, title in {
+            ("rank_correlation", "signed"): "rank correlation, signed maps",
+            ("rank_correlation", "absolute"): "rank correlation, absolute maps",
+            ("ssim", "absolute"): "SSIM, absolute maps",
+        }.items()
+    }
+    figures: ClassVar = {"sanity": tuple(charts)}
+    legend: ClassVar = {
+        "sanity": "Sanity: rank correlation of the maps with those of the net, all its layers "
+        "re-initialised; near 0 is good.",
+    }
+
+    def __init__(self, steps: int = 10, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.steps = steps
+
+    def measure(
+        self, model: Any, images: np.ndarray, class_ids: np.ndarray, attribute: Attribute
+    ) -> Rows:
+        steps = min(self.steps, len(weighted_layers(model)))
+        found = cascading_randomisation(
+            model, images, class_ids, attribute, steps=steps, seed=self.seed, progress=False
+        )
+        names = np.array([",".join(step) for step in found.steps])
+        return {
+            "maps": found.maps.swapaxes(0, 1).astype("float32"),
+            "steps": np.broadcast_to(names, (len(images), steps)),
+            **{
+                f"{measure}_{form}": values.T
+                for measure in ("rank_correlation", "ssim")
+                for form, values in getattr(found, measure).items()
+            },
+        }
+
+    def summary(self, rows: Rows) -> Summary:
+        return {
+            "images": len(rows["maps"]),
+            "steps": [step.split(",") for step in rows["steps"][0].tolist()],
+            **{
+                measure: {
+                    form: rows[f"{measure}_{form}"].mean(0).tolist()
+                    for form in ("signed", "absolute")
+                }
+                for measure in ("rank_correlation", "ssim")
+            },
+        }
+
+    def in_short(self, summary: Summary) -> str:
+        last = summary["rank_correlation"]["signed"][-1]
+        images = summary["images"]
+        return f"rank correlation {last:.2f}, all layers re-initialised ({images} images)"
+
+    def cells(self, summary: Summary) -> dict[str, str]:
+        return {"sanity": f"{summary['rank_correlation']['signed'][-1]:.2f}"}

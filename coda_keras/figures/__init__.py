@@ -17,11 +17,9 @@ from coda_keras.figures.contributions import plot_contributions as plot_contribu
 from coda_keras.figures.maps import Column as Column
 from coda_keras.figures.maps import map_table as map_table
 from coda_keras.figures.metrics import Entry as Entry
+from coda_keras.figures.metrics import Panel as Panel
 from coda_keras.figures.metrics import Row as Row
 from coda_keras.figures.metrics import metrics_figure as metrics_figure
-from coda_keras.figures.metrics import similarity_figure as similarity_figure
-from coda_keras.figures.metrics import windows_figure as windows_figure
 from coda_keras.figures.multi_images import multi_image as multi_image
 from coda_keras.figures.rendering import figure_rgb as figure_rgb
 from coda_keras.figures.rendering import save_figure as save_figure
-from coda_keras.figures.style import colour as colour

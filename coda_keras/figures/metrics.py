@@ -1,55 +1,80 @@
-"""The metrics of Section 4.2: localisation, pixel removal, sanity check (Fig. 6, B.4)."""
+"""Rows of panels about metrics: boxes of scores and curves, a colour for each method."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from coda_keras.figures.style import FONT, SMALL, light_frame
 
-ORDERS = {"least": "least important pixels first", "most": "most important pixels first"}
+_WIDTH = 0.34
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One method, or one model, in a row of panels.
+    """One method, or one model, in a panel.
 
     Attributes:
         label: str.
         colour: a matplotlib colour.
-        localisation: dict as by `Localisation.summary()`, or None.
-        removal: dict from order to a dict as by `PixelRemoval.summary()`, or None.
-        published_localisation, published_removal: the same of published results, or None.
+        box: `(mean, (25th, 50th, 75th percentile))` of a score, or None.
+        curve: `(x, y)`, two sequences of n values, or None; x may hold names.
+        published_box, published_curve: the same of published results, or None.
     """
 
     label: str
     colour: str
-    localisation: dict | None = None
-    removal: dict | None = None
-    published_localisation: dict | None = None
-    published_removal: dict | None = None
+    box: tuple | None = None
+    curve: tuple | None = None
+    published_box: tuple | None = None
+    published_curve: tuple | None = None
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One panel, with boxes or with curves.
+
+    Attributes:
+        title: str.
+        entries: sequence of `Entry`.
+        x_label, y_label: str.
+        y_range: lowest and highest value shown, or None.
+        reference: a value to compare with, drawn dotted, or None.
+        markers: bool, whether the points of curves are marked.
+    """
+
+    title: str
+    entries: Sequence[Entry]
+    x_label: str = ""
+    y_label: str = ""
+    y_range: tuple[float, float] | None = None
+    reference: float | None = None
+    markers: bool = False
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row of panels about the same entries.
+    """A row of panels about the same methods or models.
 
     Attributes:
-        title: str at the left.
-        entries: sequence of `Entry`.
-        localisation: bool, whether to draw the localisation.
-        orders: which orders of pixel removal to draw, a panel each.
+        title: str above the row.
+        panels: sequence of `Panel`.
     """
 
     title: str
-    entries: object
-    localisation: bool = True
-    orders: tuple = ("least",)
+    panels: Sequence[Panel]
 
 
-def metrics_figure(rows, ours="this run", published="published", panel=(4.6, 3.3)):
-    """Draws rows of panels: localisation scores, then pixel removal curves.
+def metrics_figure(
+    rows: Sequence[Row],
+    ours: str = "this run",
+    published: str = "published",
+    panel: tuple[float, float] = (4.6, 3.3),
+) -> Figure:
+    """Draws rows of panels.
 
     Filled boxes and solid lines are results of one's own, hollow boxes and dashed lines published
     ones. A box spans the 25th to the 75th percentile, the line in it is the median, the dot and
@@ -66,128 +91,79 @@ def metrics_figure(rows, ours="this run", published="published", panel=(4.6, 3.3
     Raises:
         ValueError: if there is nothing to draw.
     """
-    counts = [row.localisation + len(row.orders) for row in rows]
-    if not counts or not max(counts) or not all(row.entries for row in rows):
-        raise ValueError("Expected at least one row with entries and panels. Received none.")
-    figure = Figure(
-        figsize=(panel[0] * max(counts), panel[1] * len(rows) + 0.3), layout="constrained"
-    )
+    if not rows or not all(p.entries for row in rows for p in row.panels) or not rows[0].panels:
+        raise ValueError("Expected at least one row of panels with entries. Received none.")
+    columns = max(len(row.panels) for row in rows)
+    figure = Figure(figsize=(panel[0] * columns, panel[1] * len(rows) + 0.3), layout="constrained")
     figure.get_layout_engine().set(h_pad=0.08, w_pad=0.08)
-    for part, row, count in zip(_parts(figure, len(rows)), rows, counts):
+    parts = [figure] if len(rows) == 1 else list(figure.subfigures(len(rows), 1))
+    for part, row in zip(parts, rows):
         part.suptitle(row.title, fontsize=FONT + 1)
-        panels = list(part.subplots(1, count, squeeze=False)[0])
-        if row.localisation:
-            _localisation(panels.pop(0), row.entries)
-        for axes, order in zip(panels, row.orders):
-            _removal(axes, row.entries, order, ours, published)
-        # One list of the entries for all the panels of a row.
-        _entry_legend(panels[-1] if panels else None, row.entries, row.orders)
+        all_axes = part.subplots(1, len(row.panels), squeeze=False)[0]
+        for axes, each in zip(all_axes, row.panels):
+            _draw(axes, each, ours, published)
+        curves = [(axes, each) for axes, each in zip(all_axes, row.panels) if _has_curves(each)]
+        if curves:
+            # One list of the entries for all the curves of a row.
+            _list_entries(curves[-1][0], [each for _, each in curves])
     return figure
 
 
-def similarity_figure(steps, similarities, panel=(4.6, 3.3)):
-    """Draws how alike maps stay while a model's layers are re-initialised (sanity check).
-
-    Args:
-        steps: S strings, what each step re-initialises.
-        similarities: dict from panel title to a dict from label to `(colour, S means)`.
-        panel: width and height of a panel in inches.
-
-    Returns:
-        A matplotlib `Figure`.
-    """
-    figure = Figure(figsize=(panel[0] * len(similarities), panel[1]), layout="constrained")
-    all_axes = figure.subplots(1, len(similarities), sharey=True, squeeze=False)[0]
-    positions = np.arange(1 + len(steps))
-    for axes, (title, curves) in zip(all_axes, similarities.items()):
-        light_frame(axes)
-        for label, (colour, values) in curves.items():
-            axes.plot(positions, [1, *values], "o-", ms=3, lw=1.4, color=colour, label=label)
-        axes.axhline(0, color="0.5", linewidth=0.8)
-        axes.set_title(title, fontsize=FONT)
-        axes.set_xticks(positions, ["none", *steps], rotation=45, ha="right")
-        axes.set_xlabel("re-initialised, down to", fontsize=FONT)
-    all_axes[0].set_ylabel("similarity to the intact map", fontsize=FONT)
-    all_axes[-1].legend(fontsize=SMALL, frameon=False, bbox_to_anchor=(1, 1), loc="upper left")
-    return figure
+def _has_curves(panel):
+    return any(entry.curve or entry.published_curve for entry in panel.entries)
 
 
-def windows_figure(curves, chance, panel=(4.6, 3.3)):
-    """Draws the localisation of maps that were averaged over windows, by the windows' size.
-
-    Args:
-        curves: dict from label to `(colour, means)`, means being a dict from window size in
-            pixels (str or int) to localisation, as `Localisation.summary()` has it.
-        chance: float, the localisation of a uniform map.
-        panel: width and height in inches, the legend not counted.
-
-    Returns:
-        A matplotlib `Figure`.
-    """
-    figure = Figure(figsize=(panel[0] + 1.2, panel[1]), layout="constrained")
-    axes = figure.subplots()
+def _draw(axes: Axes, panel, ours, published):
     light_frame(axes)
-    for label, (colour, means) in curves.items():
-        sizes = [int(size) for size in means]
-        axes.plot(sizes, list(means.values()), "o-", ms=4, lw=1.7, color=colour, label=label)
-    axes.axhline(chance, color="0.4", linestyle=":", linewidth=1)
-    axes.set_xticks(sorted({int(size) for _, means in curves.values() for size in means}))
-    axes.set(ylim=(0, 1.02))
-    axes.set_xlabel("maps averaged over windows of KxK pixels, K", fontsize=FONT)
-    axes.set_ylabel("localisation", fontsize=FONT)
-    axes.set_title("attribution in the right cell (dotted: uniform)", fontsize=FONT)
-    axes.legend(fontsize=SMALL, frameon=False, bbox_to_anchor=(1, 1), loc="upper left")
-    return figure
+    if _has_curves(panel):
+        _draw_curves(axes, panel, ours, published)
+    else:
+        _draw_boxes(axes, panel)
+    title = panel.title
+    if panel.reference is not None:
+        axes.axhline(panel.reference, color="0.4", linestyle=":", linewidth=1)
+        # Zero explains itself; other values are what a uniform map has.
+        title += " (dotted: uniform)" if panel.reference else ""
+    axes.set_title(title, fontsize=FONT)
+    axes.set_ylabel(panel.y_label, fontsize=FONT)
+    axes.set_xlabel(panel.x_label, fontsize=FONT)
+    if panel.y_range is not None:
+        axes.set_ylim(panel.y_range)
 
 
-def _parts(figure, count):
-    return [figure] if count == 1 else list(figure.subfigures(count, 1))
-
-
-def _localisation(axes, entries):
-    light_frame(axes)
-    both = any(entry.published_localisation for entry in entries)
+def _draw_boxes(axes, panel):
+    both = any(entry.published_box for entry in panel.entries)
     shift = 0.21 if both else 0.0
-    chance = None
-    for position, entry in enumerate(entries):
-        if entry.localisation:
-            chance = entry.localisation.get("chance", chance)
-            below = bool(entry.published_localisation)
-            _box(axes, position - shift, entry.localisation, entry.colour, True, below)
-        if entry.published_localisation:
-            _box(axes, position + shift, entry.published_localisation, entry.colour, False, False)
-    if chance is not None:
-        axes.axhline(chance, color="0.4", linestyle=":", linewidth=1)
-    axes.set_xticks(range(len(entries)), [entry.label for entry in entries])
-    axes.tick_params(axis="x", rotation=40 if len(entries) > 4 else 0)
-    if len(entries) > 4:
-        for label in axes.get_xticklabels():
-            label.set(ha="right", rotation_mode="anchor")
-    axes.set(xlim=(-0.6, len(entries) - 0.4), ylim=(0, 1.08))
-    axes.set_yticks(np.linspace(0, 1, 6))
-    axes.set_ylabel("localisation", fontsize=FONT)
-    title = "attribution in the right cell"
-    axes.set_title(title + (" (dotted: uniform)" if chance else ""), fontsize=FONT)
+    for position, entry in enumerate(panel.entries):
+        if entry.box:
+            _box(axes, position - shift, entry.box, entry.colour, True, bool(entry.published_box))
+        if entry.published_box:
+            _box(axes, position + shift, entry.published_box, entry.colour, False, False)
+    count = len(panel.entries)
+    axes.set_xticks(range(count), [entry.label for entry in panel.entries])
+    if count > 4:
+        _slant(axes, 40)
+    axes.set(xlim=(-0.6, count - 0.4))
 
 
-def _box(axes, position, summary, colour, filled, number_below):
-    low, median, high = summary["percentiles_25_50_75"]
-    width = 0.34
+def _box(axes, position, box, colour, filled, number_below):
+    mean, (low, median, high) = box
     axes.bar(
         position,
         high - low,
-        width,
+        _WIDTH,
         bottom=low,
         color=colour if filled else "white",
         alpha=0.55 if filled else 1.0,
         edgecolor=colour,
         linewidth=1.2,
     )
-    axes.hlines(median, position - width / 2, position + width / 2, color=colour, linewidth=1.2)
-    axes.plot(position, summary["mean"], "o", ms=4, color=colour, mfc=colour if filled else "white")
+    half = _WIDTH / 2
+    axes.hlines(median, position - half, position + half, color=colour, linewidth=1.2)
+    axes.plot(position, mean, "o", ms=4, color=colour, mfc=colour if filled else "white")
     axes.annotate(
-        f"{summary['mean']:.2f}".removeprefix("0"),
-        (position, min(low, summary["mean"]) if number_below else max(high, summary["mean"])),
+        f"{mean:.2f}".replace("0.", ".", 1) if abs(mean) < 1 else f"{mean:.3g}",
+        (position, min(low, mean) if number_below else max(high, mean)),
         xytext=(0, -3 if number_below else 3),
         textcoords="offset points",
         ha="center",
@@ -197,51 +173,55 @@ def _box(axes, position, summary, colour, filled, number_below):
     )
 
 
-def _removal(axes, entries, order, ours, published):
-    light_frame(axes)
-    kinds = []
-    for entry in entries:
-        for removal, style, kind in (
-            (entry.published_removal, "--", published),
-            (entry.removal, "-", ours),
+def _draw_curves(axes, panel, ours, published):
+    kinds = set()
+    for entry in panel.entries:
+        for curve, style, kind in (
+            (entry.published_curve, "--", published),
+            (entry.curve, "-", ours),
         ):
-            summary = (removal or {}).get(order)
-            if summary is None:
+            if curve is None:
                 continue
-            percent = 100 * np.linspace(*summary["fraction_removed"], summary["points"])
-            curve = summary["mean_target_probability"]
+            # Thin dashes behind thick lines: one's own results stay on top.
             width, strength = (1.0, 0.7) if style == "--" else (1.7, 1.0)
-            axes.plot(percent, curve, style, color=entry.colour, linewidth=width, alpha=strength)
-            kinds.append((style, kind))
-    if len(set(kinds)) > 1:
+            marker = {"marker": "o", "markersize": 3.5} if panel.markers else {}
+            x, y = curve
+            axes.plot(x, y, style, color=entry.colour, linewidth=width, alpha=strength, **marker)
+            kinds.add(kind)
+            if isinstance(x[0], str):
+                _slant(axes, 45)
+            elif panel.markers:
+                axes.set_xticks(np.unique(x))
+    if len(kinds) > 1:
         handles = [Line2D([], [], color="0.3", linestyle=style) for style in ("-", "--")]
         axes.legend(
             handles, (ours, published), fontsize=SMALL, frameon=False, loc="best", handlelength=2.4
         )
-    axes.set(ylim=(0, 1.02), xlabel="pixels removed (%)")
     axes.margins(x=0.01)
-    axes.xaxis.label.set_fontsize(FONT)
-    axes.set_ylabel("probability of the class", fontsize=FONT)
-    axes.set_title(ORDERS[order], fontsize=FONT)
 
 
-def _entry_legend(axes, entries, orders):
-    if axes is None:
-        return
-    drawn = [
-        entry
-        for entry in entries
-        if any(order in (entry.removal or entry.published_removal or {}) for order in orders)
-    ]
-    handles = [Line2D([], [], color=entry.colour, linewidth=2) for entry in drawn]
-    legend = axes.get_legend()
+def _slant(axes, degrees):
+    axes.tick_params(axis="x", rotation=degrees)
+    for label in axes.get_xticklabels():
+        label.set(ha="right", rotation_mode="anchor")
+
+
+def _list_entries(axes, panels):
+    drawn = {
+        entry.label: entry.colour
+        for panel in panels
+        for entry in panel.entries
+        if entry.curve or entry.published_curve
+    }
+    handles = [Line2D([], [], color=colour, linewidth=2) for colour in drawn.values()]
+    kinds = axes.get_legend()
     axes.legend(
         handles,
-        [entry.label for entry in drawn],
+        list(drawn),
         fontsize=SMALL,
         frameon=False,
         bbox_to_anchor=(1.0, 1.0),
         loc="upper left",
     )
-    if legend is not None:
-        axes.add_artist(legend)
+    if kinds is not None:
+        axes.add_artist(kinds)

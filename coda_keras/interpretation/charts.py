@@ -1,167 +1,164 @@
-"""The figures of numbers: which metrics each shows.
+"""The figures of numbers: which charts of which metrics each shows, for which models.
 
-Every function takes a `Lab` and returns a figure, or raises `Missing` with the reason.
+Every function takes a `Study` and returns a figure, or raises `Missing` with the reason.
 """
 
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 
-from coda_keras import figures
-from coda_keras.evaluation import published_cifar10
-from coda_keras.figures import Entry, Row
-from coda_keras.interpretation.lab import Missing
-from coda_keras.interpretation.methods import PUBLISHED
+from coda_keras import attribution, evaluation, figures
+from coda_keras.evaluation.metric import Box
+from coda_keras.figures import Entry, Panel, Row
+from coda_keras.interpretation.missing import Missing
 
 PUBLISHED_NET = "9L-S-CoDA-SQ-{:g}"
+# A metric and one of its charts.
+LOCALISATION = ("localisation", "localisation")
+LEAST_FIRST = ("pixel_removal", "least")
+MOST_FIRST = ("pixel_removal", "most")
 
 
-def metrics(lab):
+def paper_metrics(study: Any) -> Figure:
     """Fig. 6: both metrics for all methods, then for nets of several temperatures."""
-    published = _published(lab)
-    of_methods = published.get(PUBLISHED_NET.format(1000), {})
-    rows = [Row(f"Attribution methods on {lab.main.name}", _of_methods(lab, lab.main, of_methods))]
-    rows.append(Row("Own contributions by temperature", _of_temperatures(lab, published)))
+    charts = (LOCALISATION, LEAST_FIRST)
+    rows = [
+        Row(
+            f"Attribution methods on {study.main.name}",
+            _of_methods(study, study.main, charts, study.published.get(PUBLISHED_NET.format(1000))),
+        ),
+        Row("Own contributions by temperature", _of_temperatures(study, charts)),
+    ]
     return figures.metrics_figure(_drawable(rows), published="published, S-CoDA-SQ")
 
 
-def most_important_first(lab):
+def most_important_first(study: Any) -> Figure:
     """Fig. B.4a: pixel removal in both orders."""
-    entries = _of_methods(lab, lab.main)
-    row = Row(
-        f"Attribution methods on {lab.main.name}",
-        entries,
-        localisation=False,
-        orders=("least", "most"),
-    )
+    panels = _of_methods(study, study.main, (LEAST_FIRST, MOST_FIRST))
+    row = Row(f"Attribution methods on {study.main.name}", panels)
     return figures.metrics_figure(_drawable([row]))
 
 
-def metrics_of_baseline(lab):
+def paper_metrics_of_baseline(study: Any) -> Figure:
     """Fig. B.4b: the methods on the baseline, beside the CoDA-Net's own contributions."""
-    study = lab.need_baseline()
-    entries = _of_methods(lab, study)
-    own = [entry for entry in _of_methods(lab, lab.main) if entry.label == "Ours"]
-    entries = [replace(entry, label="CoDA-Net's own") for entry in own] + entries
-    row = Row(f"{study.model.name} ({study.name})", entries, orders=("least", "most"))
-    return figures.metrics_figure(_drawable([row]))
+    if study.baseline is None:
+        raise Missing("there is no baseline")
+    charts = (LOCALISATION, LEAST_FIRST, MOST_FIRST)
+    panels = _of_methods(study, study.baseline, charts, beside=study.main)
+    title = f"{study.baseline.model.name} ({study.baseline.name})"
+    return figures.metrics_figure(_drawable([Row(title, panels)]))
 
 
-def windows(lab):
-    """Localisation of the maps averaged over windows of growing size, for all methods."""
-    found = _distinct(lab, "localisation")
-    curves = {
-        label: (figures.colour(label), summary["mean_by_window"])
-        for label, summary in found.items()
-        if "mean_by_window" in summary
-    }
-    if not curves:
-        raise Missing("the metric localisation was not asked for, or the images are too small")
-    return figures.windows_figure(curves, chance=next(iter(found.values()))["chance"])
+def of_metric(metric: str, keys: Sequence[str]) -> Callable[[Any], Figure]:
+    """Returns the function that draws charts of one metric for all methods."""
 
+    def draw(study: Any) -> Figure:
+        study.measured(study.main, metric)
+        panels = _of_methods(study, study.main, [(metric, key) for key in keys])
+        return figures.metrics_figure(_drawable([Row(study.main.name, panels)]))
 
-def sanity(lab):
-    """The sanity check: similarity of the maps while layers are re-initialised."""
-    found = _distinct(lab, "sanity")
-    if not found:
-        raise Missing("the metric sanity was not asked for")
-    steps = [step[-1] for step in next(iter(found.values()))["steps"]]
-    panels = {
-        "rank correlation, signed maps": ("rank_correlation", "signed"),
-        "rank correlation, absolute maps": ("rank_correlation", "absolute"),
-        "SSIM, absolute maps": ("ssim", "absolute"),
-    }
-    curves = {
-        title: {
-            label: (figures.colour(label), numbers[measure][form])
-            for label, numbers in found.items()
-        }
-        for title, (measure, form) in panels.items()
-    }
-    return figures.similarity_figure(steps, curves)
+    draw.__doc__ = f"The charts of the metric {metric} for all methods."
+    return draw
 
 
 FIGURES = {
-    "6": metrics,
+    "6": paper_metrics,
     "b4a": most_important_first,
-    "b4b": metrics_of_baseline,
-    "windows": windows,
-    "sanity": sanity,
+    "b4b": paper_metrics_of_baseline,
+    **{
+        name: of_metric(metric.name, keys)
+        for metric in evaluation.METRICS.values()
+        for name, keys in metric.figures.items()
+    },
 }
 
 
-def _published(lab):
-    """The authors' results, where they are about the same data."""
-    return published_cifar10()["models"] if lab.args.dataset == "cifar10" else {}
+def _of_methods(study, subject, charts, published=None, beside=None):
+    """A panel for each chart, with an entry for each method.
+
+    Args:
+        study, subject: the model in question.
+        charts: pairs of a metric and a key of its charts.
+        published: results of the authors by their names for the methods, or None.
+        beside: another subject, whose own contributions come first.
+    """
+    panels = []
+    for metric, key in charts:
+        values = []
+        if beside is not None:
+            own = study.numbers.get(beside.name, {}).get("contributions", {}).get(metric)
+            row = attribution.find("contributions")
+            values.append(("CoDA-Net's own", row.colour, own, None, False))
+        for name, numbers in study.numbers.get(subject.name, {}).items():
+            row = attribution.find(name)
+            theirs = (published or {}).get(row.published)
+            # Curves of methods that repeat another's would lie on each other.
+            repeated = subject.source(name) != name
+            values.append((row.label, row.colour, numbers.get(metric), theirs, repeated))
+        panels.append(_panel(study.metric(subject, metric), key, values))
+    return [panel for panel in panels if panel is not None]
 
 
-def _distinct(lab, metric):
-    """A metric by the labels of the methods, without those that repeat another's numbers."""
-    study = lab.main
-    return {
-        study.label(name): numbers[metric]
-        for name, numbers in lab.numbers_of(study).items()
-        if metric in numbers and study.source(name) == name
+def _of_temperatures(study, charts):
+    numbers = {net.temperature: study.numbers.get(net.name, {}) for net in reversed(study.nets)}
+    ours = {value: found.get("contributions", {}) for value, found in numbers.items()}
+    theirs = {
+        float(name.rpartition("-")[2]): found["Ours"] for name, found in study.published.items()
     }
-
-
-def _of_methods(lab, study, published=None):
-    entries = []
-    for name, numbers in lab.numbers_of(study).items():
-        theirs = (published or {}).get(PUBLISHED.get(name))
-        label = study.label(name).partition(" (")[0]
-        entry = _entry(label, figures.colour(label), numbers, theirs, lab.args.grid_size)
-        if study.source(name) != name:
-            # Their curves would lie on each other.
-            entry = replace(entry, removal=None, published_removal=None)
-        entries.append(entry)
-    return entries
-
-
-def _of_temperatures(lab, published):
-    ours = {
-        study.temperature: lab.numbers_of(study).get("contributions", {})
-        for study in reversed(lab.nets())
-    }
-    theirs = {float(name.rpartition("-")[2]): found["Ours"] for name, found in published.items()}
     values = sorted({*ours, *theirs})
     if not ours or len(values) < 2:
         return []
     shades = [to_hex(shade) for shade in colormaps["plasma"](np.linspace(0, 0.85, len(values)))]
-    return [
-        _entry(f"T = {value:g}", shade, ours.get(value), theirs.get(value), lab.args.grid_size)
-        for value, shade in zip(values, shades)
+    panels = [
+        _panel(
+            study.metric(study.nets[0], metric),
+            key,
+            [
+                (f"T = {value:g}", shade, ours.get(value, {}).get(metric), theirs.get(value), False)
+                for value, shade in zip(values, shades)
+            ],
+        )
+        for metric, key in charts
     ]
+    return [panel for panel in panels if panel is not None]
 
 
-def _entry(label, colour, ours, theirs, grid_size):
-    ours, theirs = ours or {}, theirs or {}
-    localisation = theirs.get("localisation")
-    if localisation and localisation["grid"] != f"{grid_size}x{grid_size}":
-        localisation = None
-    removal = theirs.get("pixel_removal")
-    return Entry(
-        label,
-        colour,
-        ours.get("localisation"),
-        ours.get("pixel_removal"),
-        localisation,
-        # The authors released this order only.
-        {"least": removal} if removal else None,
+def _panel(metric, key, values):
+    """One chart; values are `(label, colour, summary, published results, repeated)`."""
+    chart = metric.charts[key]
+    entries, references = [], []
+    for label, colour, ours, theirs, repeated in values:
+        entry = {"label": label, "colour": colour}
+        theirs = metric.published_summary(theirs) if theirs else None
+        for prefix, summary in (("", ours), ("published_", theirs)):
+            found = chart.read(summary) if summary else None
+            if isinstance(found, Box):
+                entry[f"{prefix}box"] = (found.mean, found.quartiles)
+            elif found is not None and not repeated:
+                entry[f"{prefix}curve"] = (found.x, found.y)
+        entries.append(Entry(**entry))
+        if ours and chart.reference is not None:
+            references.append(chart.reference(ours))
+    if not any(entry.box or entry.curve for entry in entries):
+        return None
+    return Panel(
+        chart.title,
+        entries,
+        chart.x_label,
+        chart.y_label,
+        chart.y_range,
+        references[0] if references else None,
+        chart.markers,
     )
 
 
 def _drawable(rows):
-    """The rows with only those panels for which there are numbers of one's own."""
-    kept = []
-    for row in rows:
-        localisation = row.localisation and any(e.localisation for e in row.entries)
-        removal = any(e.removal for e in row.entries)
-        if localisation or removal:
-            orders = row.orders if removal else ()
-            kept.append(replace(row, localisation=localisation, orders=orders))
-    if not kept:
+    """The rows for which there are numbers of one's own."""
+    rows = [row for row in rows if row.panels]
+    if not rows:
         raise Missing("neither localisation nor pixel_removal was asked for")
-    return kept
+    return rows

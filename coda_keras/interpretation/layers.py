@@ -1,40 +1,39 @@
-"""What the layers of a network contribute, for Fig. A.6, A.7 and the per-layer figure."""
+"""What the layers of a network contribute, for Fig. A.6, A.7 and the figure `layers`."""
+
+from contextlib import ExitStack
+from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import ops
 
-from coda_keras import encode, linearize
+from coda_keras import backend
+from coda_keras.attribution.base import class_logits
+from coda_keras.attribution.interception import intercepted
 
 MOST_COLUMNS = 8
 
 
-def layer_to_class(net, images, class_ids):
+def layer_to_class(net: Any, images: np.ndarray, class_ids: np.ndarray) -> list[np.ndarray]:
     """Contributions of every layer's outputs to a class logit of a `CoDANet` (Fig. A.6).
 
     Returns:
         A list with an array `(B, h, w, C)` for the encoded image and for every layer of the
         body: rows of `W_{l->L}(x)` times the outputs of layer l.
     """
-    outputs = encode(ops.convert_to_tensor(images))
-    contributions = []
-    for depth in range(len(net.body) + 1):
-        logits, pullback = linearize(net.chain[depth:], outputs)
-        chosen = ops.one_hot(class_ids, logits.shape[-1], dtype=logits.dtype)
-        weights = ops.cast(pullback(chosen), "float32")
-        contributions.append(ops.convert_to_numpy(weights * ops.cast(outputs, "float32")))
-        if depth < len(net.body):
-            outputs, _ = net.body[depth].linearize(outputs)
-    return contributions
+    found = [
+        net.explain_layer(images, "logits", class_ids, from_layer=depth)
+        for depth in range(len(net.body) + 1)
+    ]
+    return [ops.convert_to_numpy(each.contributions) for each in found]
 
 
-def strongest_channels(contributions):
+def strongest_channels(contributions: list[np.ndarray]) -> np.ndarray:
     """The channel of every layer that contributes most to the class: `(layers, B)`."""
     return np.array([values.sum(axis=(1, 2)).argmax(-1) for values in contributions])
 
 
-def input_to_channels(net, images, channels):
+def input_to_channels(net: Any, images: np.ndarray, channels: np.ndarray) -> np.ndarray:
     """Contribution maps of the pixels to one channel of every layer, for every image.
 
     Args:
@@ -45,17 +44,13 @@ def input_to_channels(net, images, channels):
     Returns:
         `(L, B, H, W)`.
     """
-
-    def contribution_map(layer, index):
-        channel = int(channels[layer - 1][index])
-        found = net.explain_layer(images[index : index + 1], layer, channel)
-        return ops.convert_to_numpy(found.contribution_map)[0]
-
-    depth, count = np.shape(channels)
-    return np.array([[contribution_map(1 + i, j) for j in range(count)] for i in range(depth)])
+    found = [net.explain_layer(images, depth, of) for depth, of in enumerate(channels, start=1)]
+    return np.stack([ops.convert_to_numpy(each.contribution_map) for each in found])
 
 
-def input_x_gradient_of_layers(model, images, class_ids):
+def input_x_gradient_of_layers(
+    model: Any, images: np.ndarray, class_ids: np.ndarray
+) -> list[tuple[str, np.ndarray]]:
     """Activations times gradients of a class logit for layers of a functional model (Fig. A.7).
 
     Returns:
@@ -67,6 +62,31 @@ def input_x_gradient_of_layers(model, images, class_ids):
     """
     if not getattr(model, "inputs", None):
         raise ValueError("the baseline is no functional model")
+    layers = _activation_layers(model)
+    images = ops.convert_to_tensor(images)
+    seen = {}
+
+    def logits(shifts):
+        """The class logits with something added to the outputs of each layer."""
+        with ExitStack() as stack:
+            for layer, shift in zip(layers, shifts[1:]):
+
+                def shifted(outputs, layer=layer, shift=shift):
+                    seen[layer.name] = outputs
+                    return outputs if shift is None else outputs + shift
+
+                stack.enter_context(intercepted(layer, shifted))
+            image = images if shifts[0] is None else images + shifts[0]
+            return class_logits(model, image, class_ids)
+
+    logits([None] * (1 + len(layers)))
+    values = [images, *(seen[layer.name] for layer in layers)]
+    gradients = backend.gradient(logits, [ops.zeros_like(value) for value in values])
+    maps = [ops.convert_to_numpy(ops.sum(v * g, axis=-1)) for v, g in zip(values, gradients)]
+    return list(zip(["pixels", *(layer.name for layer in layers)], maps))
+
+
+def _activation_layers(model):
     named = [
         layer
         for layer in model.layers
@@ -79,14 +99,4 @@ def input_x_gradient_of_layers(model, images, class_ids):
     blocks = [layer for layer in named if not layer.name.startswith(("activation", "re_lu"))]
     layers = blocks or named
     picked = np.unique(np.linspace(0, len(layers) - 1, min(len(layers), MOST_COLUMNS)).round())
-    layers = [layers[int(i)] for i in picked]
-    taps = keras.Model(model.inputs, [layer.output for layer in layers] + [model.output])
-    images = tf.convert_to_tensor(images)
-    with tf.GradientTape() as tape:
-        tape.watch(images)
-        *activations, logits = taps(images, training=False)
-        chosen = tf.reduce_sum(logits * tf.one_hot(class_ids, logits.shape[-1]))
-    values = [images, *activations]
-    gradients = tape.gradient(chosen, values)
-    maps = [tf.reduce_sum(v * g, axis=-1).numpy() for v, g in zip(values, gradients)]
-    return list(zip(["pixels", *(layer.name for layer in layers)], maps))
+    return [layers[int(i)] for i in picked]

@@ -1,104 +1,91 @@
-"""What a run of the command leaves in numbers: results.json and results.md."""
+"""What a study leaves in numbers: results.json and results.md."""
 
-import platform
-import sys
-from datetime import datetime, timezone
-from importlib.metadata import version
+from pathlib import Path
+from typing import Any
 
-import numpy as np
-from report import PACKAGES, hardware
-
-from coda_keras import __version__
+from coda_keras import attribution, evaluation
 from coda_keras.evaluation import published_cifar10
-from coda_keras.files import write_json
-from coda_keras.interpretation.methods import PUBLISHED
+from coda_keras.files import write_json, write_text
+from coda_keras.interpretation.cost import Cost
+from coda_keras.provenance import PACKAGES, hardware, now, versions
 
-HEADINGS = (
-    "method",
-    "localisation",
-    "25 / 50 / 75 %",
-    "9x9 means",
-    "grids",
-    "removal, least first",
-    "removal, most first",
-    "images",
-    "sanity",
-    "forward passes",
-    "published localisation",
-    "published removal",
-)
+METRICS = {**evaluation.METRICS, Cost.name: Cost}
+
+# The net of the paper that tables set beside one's own.
+PUBLISHED_NET = "9L-S-CoDA-SQ-1000"
 
 
-def write_results(lab, data, figures, skipped):
-    """Writes both files and returns the content of the first.
+def as_dict(study: Any, figures: list[str], skipped: dict[str, str]) -> dict[str, Any]:
+    """Everything that a study found out, as values for JSON.
 
     Args:
-        lab: `Lab`.
-        data: `ImageData`.
-        figures: list of the files of figures.
+        study: `Study`.
+        figures: names of the files of figures.
         skipped: dict from figures that could not be drawn to the reasons.
     """
-    args = lab.args
-    models = [*lab.studies, *([lab.baseline] if lab.baseline else [])]
-    results = {
-        "command": " ".join(["python", *sys.argv]),
-        "arguments": {key: _plain(value) for key, value in vars(args).items()},
-        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    data = study.data
+    return {
+        "finished": now(),
         "data": {
-            "name": args.dataset,
+            "name": study.dataset,
             "test_images": len(data.test_labels),
-            "note": data.note,
+            "note": getattr(data, "note", None),
         },
-        "models": [_model(lab, study) for study in models],
+        "models": [_model(study, subject) for subject in study.models],
         "figures": figures,
         "figures_skipped": skipped,
-        "versions": {
-            "coda-keras": __version__,
-            "python": platform.python_version(),
-            **{package: version(package) for package in PACKAGES},
-        },
+        "versions": versions(["coda-keras", *PACKAGES]),
         "hardware": hardware(),
     }
-    write_json(args.output / "results.json", results)
-    page = args.output / "results.md"
-    temporary = page.with_name(f".{page.name}.tmp")
-    temporary.write_text(markdown(results), encoding="utf-8")
-    temporary.replace(page)
-    return results
 
 
-def markdown(results):
-    """The numbers as Markdown: a table for every model."""
-    lines = [f"`{results['command']}`", ""]
+def write(folder: Path, results: dict[str, Any]) -> str:
+    """Writes `results.json` and `results.md`; returns the content of the second."""
+    write_json(folder / "results.json", results)
+    page = markdown(results)
+    write_text(folder / "results.md", page)
+    return page
+
+
+def markdown(results: dict[str, Any]) -> str:
+    """The numbers as Markdown: a table for every model.
+
+    Args:
+        results: content of a `results.json`.
+    """
+    lines = [f"`{results['command']}`", ""] if "command" in results else []
     for model in results["models"]:
         lines += [f"## {model['name']}", "", _about(model, results["data"]), ""]
         table = [_cells(name, numbers, model) for name, numbers in model["methods"].items()]
-        table.sort(key=lambda cells: cells["localisation"], reverse=True)
-        # Columns without any entry are left out.
-        used = [h for h in HEADINGS if any(cells.get(h) for cells in table)]
-        lines.append("| " + " | ".join(used) + " |")
-        lines.append("|" + "---|" * len(used))
-        lines += ["| " + " | ".join(cells.get(h, "") for h in used) + " |" for cells in table]
-        lines += ["", *_legend(used, model), ""]
-    lines.append(f"{_machine(results['hardware'])}, {results['finished'][:10]}.")
+        order = _headings(table)
+        # The best first, by the first number.
+        table.sort(key=lambda cells: [cells.get(h, "") for h in order[1:2]], reverse=True)
+        lines.append("| " + " | ".join(order) + " |")
+        lines.append("|" + "---|" * len(order))
+        lines += ["| " + " | ".join(cells.get(h, "") for h in order) + " |" for cells in table]
+        lines += ["", *_legend(order), ""]
+    devices = results["hardware"]
+    machine = ", ".join(devices["gpus"]) or f"{devices['processor']}, {devices['cores']} cores"
+    lines.append(f"Computed on {machine}, {results['finished'][:10]}.")
     return "\n".join(lines) + "\n"
 
 
-def _model(lab, study):
+def _model(study, subject):
     return {
-        "name": study.name,
-        "path": str(study.path),
-        "kind": study.model.name,
-        "digest": study.identity["model"],
-        "parameters": study.model.count_params(),
-        "temperature": study.temperature,
-        "activation": study.activation,
-        "test_accuracy": study.accuracy,
-        "published": study is lab.main and lab.args.dataset == "cifar10" and study.inherent,
+        "name": subject.name,
+        "path": str(subject),
+        "kind": subject.model.name,
+        "digest": subject.identity["model"],
+        "parameters": subject.model.count_params(),
+        "temperature": subject.temperature,
+        "activation": subject.activation,
+        "test_accuracy": subject.accuracy,
+        "published": bool(subject is study.main and study.published and subject.inherent),
         "methods": {
-            name: {"label": study.label(name), **numbers}
-            for name, numbers in lab.numbers_of(study).items()
+            name: {"label": subject.label(name), **numbers}
+            for name, numbers in study.numbers.get(subject.name, {}).items()
         },
+        "left_out": subject.left_out,
     }
 
 
@@ -113,52 +100,28 @@ def _about(model, data):
 
 
 def _cells(name, numbers, model):
-    cells = {"method": numbers["label"], "localisation": ""}
-    if "localisation" in numbers:
-        found = numbers["localisation"]
-        cells["localisation"] = f"{found['mean']:.3f}"
-        cells["25 / 50 / 75 %"] = " / ".join(f"{v:.2f}" for v in found["percentiles_25_50_75"])
-        if "9" in found.get("mean_by_window", {}):
-            cells["9x9 means"] = f"{found['mean_by_window']['9']:.3f}"
-        cells["grids"] = f"{found['images']} of {found['grid']}"
-    if "pixel_removal" in numbers:
-        for order, found in numbers["pixel_removal"].items():
-            cells[f"removal, {order} first"] = f"{found['area']:.3f}"
-            cells["images"] = f"{found['images']:,}"
-    if "sanity" in numbers:
-        cells["sanity"] = f"{numbers['sanity']['rank_correlation']['signed'][-1]:.2f}"
-    if "cost" in numbers:
-        cells["forward passes"] = f"{numbers['cost']['forward_passes']:,.1f}"
-    if model["published"] and name in PUBLISHED:
-        theirs = published_cifar10()["models"]["9L-S-CoDA-SQ-1000"][PUBLISHED[name]]
-        cells["published localisation"] = f"{theirs['localisation']['mean']:.3f}"
-        curve = theirs["pixel_removal"]["mean_target_probability"]
-        cells["published removal"] = f"{np.trapezoid(curve) / (len(curve) - 1):.3f}"
+    """The cells of a method by heading: its own in the order of the metrics, then published."""
+    measured = {key: metric() for key, metric in METRICS.items() if key in numbers}
+    cells = {"method": numbers["label"]}
+    for key, metric in measured.items():
+        cells |= metric.cells(numbers[key])
+    label = attribution.find(name).published
+    if model["published"] and label:
+        results = published_cifar10()["models"][PUBLISHED_NET][label]
+        for metric in measured.values():
+            found = metric.published_summary(results)
+            cells |= metric.published_cells(found) if found else {}
     return cells
 
 
-def _legend(used, model):
-    notes = {
-        "localisation": "Localisation: mean over all cells of all grids; chance is one cell.",
-        "9x9 means": "9x9 means: the same for maps averaged over windows of 9x9 pixels.",
-        "removal, least first": "Removal: mean probability of the class while up to 25% of the "
-        "pixels go; high is good for least important first, low for most important first.",
-        "sanity": "Sanity: rank correlation of the maps with those of the net, all its layers "
-        "re-initialised; near 0 is good.",
-        "forward passes": "Forward passes: time of a map over that of one prediction for an image "
-        "of the same size.",
-        "published localisation": "Published: S-CoDA-SQ, T = 1000, after 200 epochs, released by "
-        "the authors (least important first, 3x3 grids).",
-    }
-    return [" ".join(note for heading, note in notes.items() if heading in used)]
+def _headings(table):
+    """All headings, those of published results last."""
+    headings = list(dict.fromkeys(heading for cells in table for heading in cells))
+    return sorted(headings, key=lambda heading: heading.startswith("published"))
 
 
-def _machine(found):
-    devices = ", ".join(found["gpus"]) or f"{found['processor']}, {found['cores']} cores"
-    return f"Computed on {devices}"
-
-
-def _plain(value):
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value if isinstance(value, (int, float, str, type(None))) else str(value)
+def _legend(headings):
+    legend = {}
+    for metric in METRICS.values():
+        legend |= metric.legend
+    return [" ".join(legend[heading] for heading in headings if heading in legend)]

@@ -1,202 +1,240 @@
-"""A trained model under study: its outputs on the test set, its methods, its maps."""
+"""A study: models by methods by metrics, resumable, with its tables and figures."""
 
-from functools import cached_property
-from importlib.util import find_spec
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
-import numpy as np
+from matplotlib.figure import Figure
 
-from coda_keras import __version__
-from coda_keras.attribution.evaluate import compiled
-from coda_keras.baselines.resnet import with_image_size
-from coda_keras.evaluation import make_grids, probabilities
-from coda_keras.figures import most_confident
-from coda_keras.interpretation import methods, parts
+from coda_keras import attribution
+from coda_keras.evaluation.metric import Metric, Rows
+from coda_keras.interpretation import charts, pictures, results
+from coda_keras.interpretation.cache import code_digest
+from coda_keras.interpretation.cost import Cost
+from coda_keras.interpretation.missing import Missing
+from coda_keras.interpretation.settings import Settings
+from coda_keras.interpretation.subject import Subject
+
+FIGURES = {**pictures.FIGURES, **charts.FIGURES}
 
 
 class Study:
-    """A model and the test images.
+    """The paper's experiments on trained models, computed piece by piece and kept on disk.
+
+    The first model is studied by all methods, further ones (other temperatures) by their own
+    contributions, the baseline by all methods that need no model that explains itself. What was
+    computed before under the same arguments, by the same code, is read from `folder`.
 
     Args:
-        path: path of a `.keras` file.
-        name: str, unique among the studies.
-        names: methods to study the model by; those that do not apply to it are left out.
-        args: the parsed flags.
-        data: `ImageData`.
+        models: paths of `.keras` files, or built Keras models.
+        data: test images, labels and class names, as `coda_keras.tf.data.ImageData`.
+        settings: `Settings`.
+        folder: path for results and partial results.
+        baseline: an ordinary classifier to compare with, likewise, or None.
+        dataset: name of the data in tables.
+        published: the results that the authors released for this data, as `published_cifar10()`,
+            or None.
 
     Attributes:
-        images: `(N, H, W, 3)` float32 in [0, 1], the test images.
-        labels: `(N,)`.
-        logits: `(N, classes)`.
-        accuracy: float, on these images.
-        inherent: bool, whether the model explains itself.
-    """
-
-    def __init__(self, path, name, names, args, data):
-        self.path = Path(path)
-        self.name = name
-        self.args = args
-        self.class_names = data.class_names
-        self.images = data.test_images.astype("float32") / 255.0
-        self.labels = data.test_labels
-        self.model = load(self.path)
-        self.inherent = callable(getattr(self.model, "explain", None))
-        self.activation = "sigmoid" if self.inherent else args.baseline_activation
-        self.names = [name for name in names if self.inherent or name != "contributions"]
-        self._made = {}
-        # Everything that any number about this model depends on.
-        self.identity = {
-            "model": parts.digest(self.path.read_bytes()),
-            "images": parts.digest(data.test_images.tobytes() + data.test_labels.tobytes()),
-            "activation": self.activation,
-            "version": __version__,
-        }
-        self.logits = self.collect("logits", "all", {}, len(self.images), 1000, self._logits)[
-            "logits"
-        ]
-        self.accuracy = float(np.mean(self.logits.argmax(-1) == self.labels))
-
-    @property
-    def temperature(self):
-        return getattr(self.model, "temperature", None)
-
-    @cached_property
-    def predict(self):
-        """The model as a compiled function of NumPy arrays."""
-        # Not `Model.predict`: having seen three channels and six, it compiles for any number.
-        return compiled(lambda images: self.model(images, training=False), self.model)
-
-    @cached_property
-    def grid_model(self):
-        """The model for multi-images: a CoDA-Net itself, else its layers for any size."""
-        return self.model if self.inherent else with_image_size(self.model, None)
-
-    @cached_property
-    def grids(self):
-        """The multi-images of the localisation metric."""
-        return self._make_grids(self.args.grids)
-
-    @cached_property
-    def first_grid(self):
-        return self._make_grids(1)
-
-    def _make_grids(self, count):
-        size = self.args.grid_size
-        if size**2 > len(self.class_names):
-            raise ValueError(
-                f"--grid-size {size} needs {size**2} classes, the data has {len(self.class_names)}."
-            )
-        try:
-            return make_grids(
-                self.images,
-                self.logits,
-                self.labels,
-                grids=count,
-                n=size,
-                seed=self.args.seed,
-                activation=self.activation,
-            )
-        except ValueError as error:
-            raise ValueError(f"{self.path}: {error}") from error
-
-    def collect(self, kind, method, arguments, total, step, compute, label=None, unit="img"):
-        """`parts.collect` for numbers about this model."""
-        folder = self.args.output / "parts" / self.name / kind / method
-        arguments = {**self.identity, **arguments}
-        return parts.collect(folder, arguments, total, step, compute, label or kind, unit)
-
-    def source(self, name):
-        """The method whose numbers are those of `name`: on a CoDA-Net DeepLIFT equals IxG."""
-        return "input_x_gradient" if name == "deeplift" and self.inherent else name
-
-    def settings(self, name):
-        """What the numbers of a method depend on, for `collect`."""
-        key, arguments = methods.settings(self.source(name), self.args, self.activation)
-        return {"method": key, **arguments}
-
-    def check(self, metrics):
-        """Finds at once what would stop the study only after hours.
-
-        Raises:
-            ValueError: if a package is missing, or the model is confident of too few images for
-                the localisation metric.
-        """
-        if "localisation" in metrics:
-            _ = self.grids
-        for name in self.names:
-            self.method(name)
-        if "deeplift" in self.names and not self.inherent and find_spec("shap") is None:
-            raise ValueError(
-                "DeepLIFT on the baseline needs the package `shap`: "
-                "pip install 'coda-keras[interpret]'; or leave deeplift out of --methods."
-            )
-
-    def label(self, name):
-        return self.method(name).describe(self.model)
-
-    def method(self, name, of_grids=False):
-        """The method object, compiled once for images and once for multi-images."""
-        if (name, of_grids) not in self._made:
-            batch = self.args.batch_size
-            batch = max(1, batch // self.args.grid_size**2) if of_grids else batch
-            self._made[name, of_grids] = methods.make(name, self.args, self.activation, batch)
-        return self._made[name, of_grids]
-
-    def maps(self, name, indices):
-        """Maps `(n, H, W)` of test images for their classes; those of dear methods are kept."""
-        method = self.method(self.source(name))
-
-        def compute(chosen):
-            return method(self.model, self.images[chosen], self.labels[chosen])
-
-        if name not in methods.DEAR:
-            return compute(indices)
-        maps = [
-            self.collect(
-                "maps",
-                name,
-                {**self.settings(name), "index": int(index)},
-                total=1,
-                step=1,
-                compute=lambda start, stop, index=index: {"maps": compute([index])},
-                label=f"map by {method.label}",
-            )["maps"]
-            for index in indices
-        ]
-        return np.concatenate(maps)
-
-    def confident(self, per_class=1):
-        """Indices of the most confident correctly classified test images, by class."""
-        return most_confident(self.logits, self.labels, per_class)
-
-    def captions(self, indices):
-        """Class and probability of test images."""
-        chances = probabilities(self.logits[indices], self.activation)
-        labels = self.labels[indices]
-        return [
-            f"{self.class_names[label]}, {chance[label]:.2f}"
-            for label, chance in zip(labels, chances)
-        ]
-
-    def _logits(self, start, stop):
-        batches = [slice(i, min(i + 250, stop)) for i in range(start, stop, 250)]
-        logits = [self.predict(self.images[batch]) for batch in batches]
-        return {"logits": np.concatenate(logits)}
-
-
-def load(path):
-    """Loads a model.
+        subjects: `Subject` of each model; the first is `main`.
+        baseline: `Subject` or None.
+        numbers: dict from model name to a dict from method to a dict of the metrics' summaries.
 
     Raises:
-        ValueError: if the file is missing or no model, with a sentence.
+        ValueError: if a model cannot be loaded, or a method needs a package that is missing.
+
+    Example of a notebook:
+
+        study = Study(["runs/cifar10/model.keras"], data, Settings(methods=["contributions"]))
+        study.run()
+        study.figure("5")
     """
-    if not path.is_file():
-        raise ValueError(
-            f"There is no model {path}. Expected a .keras file as the recipes save it."
+
+    def __init__(
+        self,
+        models: Sequence[str | Path | keras.Model],
+        data: Any,
+        settings: Settings | None = None,
+        folder: str | Path = "runs/interpretation",
+        baseline: str | Path | keras.Model | None = None,
+        dataset: str = "",
+        published: dict[str, Any] | None = None,
+    ):
+        if not models:
+            raise ValueError("`models` is empty. Expected at least one trained model.")
+        self.settings = settings or Settings()
+        self.folder = Path(folder)
+        self.data = data
+        self.dataset = dataset
+        self.published = (published or {}).get("models", {})
+        methods = self.settings.methods or attribution.STUDIED
+        given = [*models, *([] if baseline is None else [baseline])]
+        found = []
+        for model, name in zip(given, _names(given)):
+            in_full = not found or model is baseline
+            of_it = methods if in_full else ["contributions"]
+            parts = self.folder / "parts"
+            found.append(Subject(model, name, data, self.settings, parts, of_it))
+        self.subjects = found[: len(models)]
+        self.baseline = None if baseline is None else found[-1]
+        self.numbers: dict[str, dict[str, dict[str, Any]]] = {}
+        self._metrics: dict[tuple[str, str], Metric] = {}
+
+    @property
+    def main(self) -> Subject:
+        """The model that is studied by all methods."""
+        return self.subjects[0]
+
+    @property
+    def models(self) -> list[Subject]:
+        """All subjects, the baseline last."""
+        return [*self.subjects, *([self.baseline] if self.baseline else [])]
+
+    @property
+    def nets(self) -> list[Subject]:
+        """The CoDA-Nets, by temperature."""
+        nets = [subject for subject in self.subjects if subject.inherent]
+        return sorted(nets, key=lambda subject: subject.temperature)
+
+    def run(self, report: Callable[[str], Any] = print) -> None:
+        """Measures everything; a mistake that would stop it after hours is found at once.
+
+        Args:
+            report: called with a line for every result.
+
+        Raises:
+            ValueError: if a model cannot be measured, for example because it is confident of too
+                few images for the multi-images.
+        """
+        for subject in self.models:
+            report(
+                f"{subject.name}: test accuracy {subject.accuracy:.4f} on "
+                f"{len(subject.labels)} images"
+            )
+            for reason in subject.left_out.values():
+                report(f"{subject.name}: left out: {reason}")
+            for name in self.settings.metrics:
+                for method in subject.names:
+                    self._count(subject, name, method)
+            for name in subject.names:
+                subject.method(name)
+        for subject in self.models:
+            self.numbers[subject.name] = {name: {} for name in subject.names}
+            for name in self.settings.metrics:
+                for method in subject.names:
+                    summary = self.measure(subject, name, method)
+                    short = self.metric(subject, name).in_short(summary)
+                    report(f"{subject.name}: {name}, {subject.label(method)}: {short}")
+            for method in subject.names if self.settings.metrics else ():
+                self.measure(subject, Cost.name, method)
+
+    def measure(self, subject: Subject, metric: str, method: str) -> dict[str, Any]:
+        """Returns the summary of a metric for a method, and keeps it in `numbers`."""
+        summary = self.metric(subject, metric).summary(self.rows(subject, metric, method))
+        self.numbers.setdefault(subject.name, {}).setdefault(method, {})[metric] = summary
+        return summary
+
+    def rows(self, subject: Subject, metric: str, method: str) -> Rows:
+        """Returns the rows of a metric for a method, computing those that are not on disk."""
+        made = self.metric(subject, metric)
+        source = subject.source(method)
+        arguments = {
+            **subject.method_identity(method),
+            "metric": made.arguments,
+            "metric_code": code_digest([type(made).__module__]),
+        }
+        return subject.collect(
+            metric,
+            source,
+            arguments,
+            self._count(subject, metric, method),
+            made.items_per_slice,
+            lambda start, stop: made.rows(subject, source, start, stop),
+            f"{metric} {attribution.find(source).label}",
+            made.unit,
         )
-    try:
-        return keras.models.load_model(path, compile=False)
-    except Exception as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(f"{path} cannot be loaded as a Keras model: {reason[0]}") from error
+
+    def metric(self, subject: Subject, name: str) -> Metric:
+        """The metric object for a model."""
+        key = subject.name, name
+        if key not in self._metrics:
+            self._metrics[key] = (
+                Cost(batch_size=min(self.settings.batch_size, len(subject.images)))
+                if name == Cost.name
+                else self.settings.metric(name, subject.activation)
+            )
+        return self._metrics[key]
+
+    def measured(self, subject: Subject, metric: str) -> dict[str, Any]:
+        """The summaries of a metric by method, as far as `run` has come.
+
+        Raises:
+            Missing: if there are none.
+        """
+        found = {
+            method: numbers[metric]
+            for method, numbers in self.numbers.get(subject.name, {}).items()
+            if metric in numbers
+        }
+        if not found:
+            raise Missing(f"the metric {metric} was not asked for")
+        return found
+
+    def figure(self, name: str) -> Figure:
+        """Draws a figure.
+
+        Args:
+            name: a key of `FIGURES`; docs/interpretation.md explains them.
+
+        Raises:
+            ValueError: if there is no such figure.
+            Missing: if something that it shows is not there; the message says what.
+        """
+        if name not in FIGURES:
+            raise ValueError(f"Unknown figure: {name!r}. Expected one of {', '.join(FIGURES)}.")
+        return FIGURES[name](self)
+
+    def table(self) -> str:
+        """The numbers as Markdown, a table for every model."""
+        return results.markdown(self.results())
+
+    def results(self, figures: Sequence[str] = (), skipped: dict[str, str] | None = None) -> dict:
+        """Everything that was found out, as plain values; arguments as of `write`."""
+        return results.as_dict(self, list(figures), skipped or {})
+
+    def write(
+        self,
+        figures: Sequence[str] = (),
+        skipped: dict[str, str] | None = None,
+        **about: Any,
+    ) -> str:
+        """Writes `results.json` and `results.md` into the folder.
+
+        Args:
+            figures: names of the files of figures.
+            skipped: dict from figures that could not be drawn to the reasons.
+            **about: further entries of `results.json`, such as the command.
+
+        Returns:
+            The table.
+        """
+        return results.write(self.folder, {**about, **self.results(figures, skipped)})
+
+    def _count(self, subject, metric, method):
+        made = self.metric(subject, metric)
+        if metric == Cost.name:
+            return 1
+        return made.prepare(subject, self.settings.count(made, method))
+
+
+def _names(models):
+    """A name for every model: that of its folder, with a number where several share one."""
+    names = [
+        model.name if isinstance(model, keras.Model) else Path(model).resolve().parent.name
+        for model in models
+    ]
+    return [
+        f"{name}-{names[: i + 1].count(name)}" if names.count(name) > 1 else name
+        for i, name in enumerate(names)
+    ]

@@ -9,7 +9,7 @@ MOST_FRAMES = 200
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 
 
-def read_frames(path, size):
+def read_frames(path: str | Path, size: int) -> np.ndarray:
     """Reads an animated GIF or a folder of pictures, in the order of their names.
 
     Args:
@@ -33,18 +33,16 @@ def read_frames(path, size):
                 frames = ImageSequence.Iterator(animation)
                 pictures = [_array(frame, size) for _, frame in zip(range(MOST_FRAMES), frames)]
     except (FileNotFoundError, UnidentifiedImageError) as error:
-        raise ValueError(
-            f"--video {path} is neither an animated GIF nor a folder of pictures."
-        ) from error
+        raise ValueError(f"{path} is neither an animated GIF nor a folder of pictures.") from error
     if not pictures:
-        raise ValueError(f"--video {path} holds no pictures ({', '.join(SUFFIXES)}).")
+        raise ValueError(f"{path} holds no pictures ({', '.join(SUFFIXES)}).")
     shapes = sorted({picture.shape for picture in pictures})
     if len(shapes) > 1:
-        raise ValueError(f"--video {path}: frames must have one size. Found {shapes[:3]}.")
+        raise ValueError(f"{path}: frames must have one size. Found {shapes[:3]}.")
     return np.stack(pictures)
 
 
-def pan(image, frame_size, frames=36):
+def pan(image: np.ndarray, frame_size: tuple[int, int], frames: int = 36) -> np.ndarray:
     """A slow pan over an image `(H, W, 3)`: along the top, then down the right side, then back.
 
     Args:

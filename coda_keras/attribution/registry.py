@@ -1,0 +1,157 @@
+"""Every attribution method as a row of data: all that tables, charts and studies know of it."""
+
+import colorsys
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from coda_keras.attribution.base import Attribution
+from coda_keras.attribution.contributions import Contributions
+from coda_keras.attribution.deeplift import DeepLIFT
+from coda_keras.attribution.gradcam import GradCAM
+from coda_keras.attribution.gradient import Gradient
+from coda_keras.attribution.input_x_gradient import InputXGradient
+from coda_keras.attribution.integrated_gradients import IntegratedGradients
+from coda_keras.attribution.lime import LIME
+from coda_keras.attribution.occlusion import Occlusion
+from coda_keras.attribution.rise import RISE
+
+# How dear a map is, in evaluations of the model: a few for a batch of images, hundreds that fill
+# batches from a single image, or so many random variants that a study affords few images.
+COSTS = ("batched", "masking", "sampling")
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row.
+
+    Attributes:
+        name: str, by which `attribution.get` and commands know the method.
+        make: the `Attribution` class.
+        label: str in tables and figures.
+        colour: str, in every chart.
+        cost: one of `COSTS`.
+        published: the method's name in the results that the authors released, if they did; of a
+            sized method a dict from size to name.
+        package: name of the package that it needs, of those the library does not require.
+        same_on_coda: name of the method whose maps it has on a `CoDANet`, if there is one.
+        inherent: bool, whether it needs a model that explains itself.
+        signed: bool; maps of other methods have no zero that separates for from against.
+        strong: bool, whether it is among the strongest, which Fig. 8 sets side by side.
+        argument: name of the argument that a number at the end of the name sets (`occlusion_9`),
+            which the label then ends with too.
+        sizes: the numbers that a study of all methods takes.
+        colours: dict from size to colour, for the sizes that have a colour of their own.
+        arguments: dict of arguments of `make`.
+        family: of a sized method of one size: its key in `METHODS`.
+    """
+
+    name: str
+    make: type[Attribution]
+    label: str
+    colour: str
+    cost: str = "batched"
+    published: str | Mapping[int, str] | None = None
+    package: str | None = None
+    same_on_coda: str | None = None
+    inherent: bool = False
+    signed: bool = True
+    strong: bool = False
+    argument: str | None = None
+    sizes: tuple[int, ...] = ()
+    colours: Mapping[int, str] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    family: str | None = None
+
+    def of_size(self, size: int) -> "Method":
+        """Returns the row of a sized method for one size."""
+        return replace(
+            self,
+            name=f"{self.name}_{size}",
+            label=f"{self.label}{size}",
+            colour=self.colours.get(size) or _shade(size),
+            published=(self.published or {}).get(size),
+            arguments={**self.arguments, self.argument: size},
+            argument=None,
+            family=self.name,
+        )
+
+
+ROWS = (
+    Method(
+        "contributions",
+        Contributions,
+        "Ours",
+        "#d62728",
+        published="Ours",
+        inherent=True,
+        strong=True,
+    ),
+    Method("gradient", Gradient, "Grad", "#9467bd", published="Grad"),
+    Method("input_x_gradient", InputXGradient, "IxG", "#17becf", published="IxG"),
+    Method("integrated_gradients", IntegratedGradients, "IntGrad", "#1f77b4", published="IntGrad"),
+    Method(
+        "deeplift",
+        DeepLIFT,
+        "DeepLIFT",
+        "#7f7f7f",
+        published="DeepLIFT",
+        package="shap",
+        same_on_coda="input_x_gradient",
+    ),
+    Method("gradcam", GradCAM, "GradCAM", "#2ca02c", published="GCam", strong=True),
+    Method(
+        "occlusion",
+        Occlusion,
+        "Occ",
+        "#ff9f40",
+        cost="masking",
+        strong=True,
+        argument="patch_size",
+        sizes=(5, 9),
+        # Their code hides one pixel less along an axis than the name says (docs/attribution.md).
+        published={4: "Occ5", 8: "Occ9"},
+        colours={5: "#ff9f40", 9: "#a0522d"},
+    ),
+    Method("rise", RISE, "RISE", "#e377c2", cost="sampling", signed=False, strong=True),
+    Method("lime", LIME, "LIME", "#a8a915", cost="sampling", package="lime", strong=True),
+)
+
+METHODS = {row.name: row for row in ROWS}
+
+# What a study of all methods takes.
+STUDIED = tuple(
+    name for row in ROWS for name in ([f"{row.name}_{k}" for k in row.sizes] or [row.name])
+)
+
+
+def find(name: str) -> Method:
+    """Returns the row of a method.
+
+    Args:
+        name: a key of `METHODS`, or that of a sized method with its size: `"occlusion_7"`.
+
+    Raises:
+        ValueError: if there is no such method.
+
+    Example:
+
+    >>> find("occlusion_7").label, find("gradient").label
+    ('Occ7', 'Grad')
+    """
+    sized = re.fullmatch(r"(.+)_([1-9]\d*)", name)
+    if sized and sized[1] in METHODS and METHODS[sized[1]].argument:
+        return METHODS[sized[1]].of_size(int(sized[2]))
+    if name not in METHODS:
+        known = [f"{row.name}_K for any K" if row.argument else row.name for row in ROWS]
+        raise ValueError(
+            f"Unknown attribution method: {name!r}. Expected one of {', '.join(known)}."
+        )
+    return METHODS[name]
+
+
+def _shade(size):
+    # Muted, so that it is no other method's colour; the golden angle keeps neighbours apart.
+    red, green, blue = colorsys.hls_to_rgb(size * 0.618 % 1, 0.38, 0.4)
+    return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"

@@ -1,0 +1,273 @@
+"""The contract of a metric: how to measure it, say it in a line, tabulate it and chart it.
+
+A metric is one file here and one row in `evaluation/registry.py`; studies, tables and charts ask
+it for everything else. What it measures comes in rows, one for an image (or multi-image), so that
+results of parts join and interrupted studies go on.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from coda_keras.evaluation.grids import Grids
+
+Rows = dict[str, np.ndarray]
+Summary = dict[str, Any]
+Attribute = Callable[..., np.ndarray]
+
+
+class Subject(Protocol):
+    """What a metric may ask of a model under study, such as `interpretation.Subject`.
+
+    Attributes:
+        model: callable from images to logits; may explain itself.
+        grid_model: the same for images of any size.
+        images: `(N, H, W, 3)` float32 in [0, 1].
+        labels: `(N,)` integers, the true classes.
+    """
+
+    model: Any
+    grid_model: Any
+    images: np.ndarray
+    labels: np.ndarray
+
+    def method(self, name: str, images_a_call: int = 1) -> Attribute:
+        """Returns an attribution method, compiled for images of `images_a_call` times the size."""
+
+    def grids(self, count: int, n: int, seed: int, activation: str) -> Grids:
+        """Returns multi-images of n x n of its images."""
+
+
+@dataclass(frozen=True)
+class Box:
+    """The distribution of a score.
+
+    Attributes:
+        mean: float.
+        quartiles: the 25th, 50th and 75th percentile.
+    """
+
+    mean: float
+    quartiles: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A curve.
+
+    Attributes:
+        x: n numbers, or n names.
+        y: n numbers.
+    """
+
+    x: tuple
+    y: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One panel about a metric, a box or a curve for every method.
+
+    Attributes:
+        title: str.
+        read: function from a summary to a `Box` or `Curve`, or None where it has none.
+        x_label, y_label: str.
+        y_range: lowest and highest value shown; None fits the values.
+        reference: function from a summary to a value to compare with, drawn dotted, or None.
+        markers: bool, whether the points of a curve are marked.
+    """
+
+    title: str
+    read: Callable[[Summary], Box | Curve | None]
+    x_label: str = ""
+    y_label: str = ""
+    y_range: tuple[float, float] | None = (0.0, 1.02)
+    reference: Callable[[Summary], float] | None = None
+    markers: bool = False
+
+
+class Metric:
+    """Base class.
+
+    Args:
+        activation: what turns logits into probabilities, `"sigmoid"` or `"softmax"`.
+        batch_size: positive int, how many images the model sees at once; bounds the memory.
+        seed: int, of all that is random.
+
+    Attributes:
+        name: str, by which `evaluation.get` and commands know it.
+        charts: dict from a key to its `Chart`.
+        figures: dict from the name of a figure of its own to keys of the charts in it.
+        legend: dict from column heading to a sentence about it.
+        items_per_slice: int, items that a study keeps in a file.
+        most_items, few_items: int, how many items a study measures unless it is told otherwise,
+            by any method and by one that needs many evaluations a map; None leaves it to the study.
+    """
+
+    name: ClassVar[str]
+    charts: ClassVar[Mapping[str, Chart]] = {}
+    figures: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    legend: ClassVar[Mapping[str, str]] = {}
+    unit: ClassVar[str] = "img"
+    items_per_slice: ClassVar[int] = 25
+    most_items: ClassVar[int | None] = None
+    few_items: ClassVar[int | None] = None
+
+    def __init__(self, *, activation: str = "sigmoid", batch_size: int = 32, seed: int = 42):
+        self.activation = activation
+        self.batch_size = batch_size
+        self.seed = seed
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Everything that the numbers depend on."""
+        given = {name: value for name, value in vars(self).items() if name[0] != "_"}
+        del given["batch_size"]
+        return given
+
+    def prepare(self, subject: Subject, count: int) -> int:
+        """Finds at once what would stop a study only after hours.
+
+        Args:
+            subject: the model under study.
+            count: how many items were asked for.
+
+        Returns:
+            How many there are.
+
+        Raises:
+            ValueError: if the subject cannot be measured.
+        """
+        return min(count, len(subject.images))
+
+    def rows(self, subject: Subject, method: str, start: int, stop: int) -> Rows:
+        """Measures some items by an attribution method.
+
+        Args:
+            subject: the model under study.
+            method: name of the method.
+            start, stop: the items.
+
+        Returns:
+            A dict of arrays, a row for every item.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must implement `rows`.")
+
+    def summary(self, rows: Rows) -> Summary:
+        """Returns the numbers of all rows as a dict for JSON."""
+        raise NotImplementedError(f"{type(self).__name__} must implement `summary`.")
+
+    def in_short(self, summary: Summary) -> str:
+        """Returns the result in a line."""
+        raise NotImplementedError(f"{type(self).__name__} must implement `in_short`.")
+
+    def cells(self, summary: Summary) -> dict[str, str]:
+        """Returns the columns of a table: headings and texts, in their order."""
+        raise NotImplementedError(f"{type(self).__name__} must implement `cells`.")
+
+    def published_summary(self, results: dict[str, Any]) -> Summary | None:
+        """Returns what the authors published of this metric, as a summary.
+
+        Args:
+            results: of one method, from `published_cifar10()`.
+
+        Returns:
+            None if there is nothing, or nothing under these arguments.
+        """
+        return None
+
+    def published_cells(self, summary: Summary) -> dict[str, str]:
+        """Returns columns for a published summary."""
+        return {}
+
+
+class ImageMetric(Metric):
+    """A metric of single images: `measure(model, images, class_ids, attribute)` makes the rows.
+
+    Example: every image metric can be asked without a study,
+    `get("sparseness")(model, images, class_ids, attribution.get("gradient"))`.
+    """
+
+    def __call__(self, model: Any, images: Any, class_ids: Any, attribute: Attribute) -> Summary:
+        """Measures all images and returns the summary.
+
+        Args:
+            model: callable from images to logits.
+            images: `(N, H, W, 3)` floats in [0, 1].
+            class_ids: `(N,)` integers.
+            attribute: `attribute(model, images, class_ids) -> maps`, signed `(N, H, W)`.
+
+        Raises:
+            ValueError: if images and class ids do not fit, or the maps break their contract.
+        """
+        images, class_ids = np.asarray(images), np.asarray(class_ids)
+        if images.ndim != 4 or not len(images) or class_ids.shape != (len(images),):
+            raise ValueError(
+                "Expected at least one image (N, H, W, 3) and class ids (N,). "
+                f"Received shapes {images.shape} and {class_ids.shape}."
+            )
+        slices = [
+            self.measure(model, images[start:stop], class_ids[start:stop], attribute)
+            for start in range(0, len(images), self.items_per_slice)
+            for stop in [start + self.items_per_slice]
+        ]
+        return self.summary({name: np.concatenate([s[name] for s in slices]) for name in slices[0]})
+
+    def rows(self, subject: Subject, method: str, start: int, stop: int) -> Rows:
+        images, labels = subject.images[start:stop], subject.labels[start:stop]
+        return self.measure(subject.model, images, labels, subject.method(method))
+
+    def measure(
+        self, model: Any, images: np.ndarray, class_ids: np.ndarray, attribute: Attribute
+    ) -> Rows:
+        """Measures images; arguments as of a call.
+
+        Returns:
+            A dict of arrays, a row for every image.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must implement `measure`.")
+
+
+class ScoreMetric(ImageMetric):
+    """An image metric with one number an image, `{"scores": (N,)}`.
+
+    Attributes:
+        heading: str, of its column.
+        meaning: str, a sentence for legends: what it is, and which values are good.
+        y_label: str, what the score is, for the axis of its chart.
+        number_format: how the mean is written.
+    """
+
+    heading: ClassVar[str]
+    meaning: ClassVar[str]
+    y_label: ClassVar[str] = "score"
+    y_range: ClassVar[tuple[float, float] | None] = None
+    number_format: ClassVar[str] = ".3f"
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        chart = Chart(cls.heading, score_box, y_label=cls.y_label, y_range=cls.y_range)
+        cls.charts = {cls.name: chart}
+        cls.figures = {cls.name: (cls.name,)}
+        cls.legend = {cls.heading: cls.meaning}
+
+    def summary(self, rows: Rows) -> Summary:
+        scores = rows["scores"]
+        return {
+            "images": len(scores),
+            "mean": float(scores.mean()),
+            "percentiles_25_50_75": [float(v) for v in np.percentile(scores, [25, 50, 75])],
+        }
+
+    def in_short(self, summary: Summary) -> str:
+        return f"{summary['mean']:{self.number_format}} ({summary['images']} images)"
+
+    def cells(self, summary: Summary) -> dict[str, str]:
+        return {self.heading: f"{summary['mean']:{self.number_format}}"}
+
+
+def score_box(summary: Summary) -> Box:
+    """Reads the distribution of a summary of scores."""
+    return Box(summary["mean"], tuple(summary["percentiles_25_50_75"]))

@@ -1,0 +1,40 @@
+"""Every metric by its name, in the order of the tables' columns."""
+
+from typing import Any
+
+from coda_keras.evaluation.grid_localisation import GridLocalisation
+from coda_keras.evaluation.metric import Metric
+from coda_keras.evaluation.removal import PixelRemovalCurves
+from coda_keras.evaluation.sanity import CascadingRandomisation
+
+METRICS: dict[str, type[Metric]] = {
+    metric.name: metric
+    for metric in (
+        GridLocalisation,
+        PixelRemovalCurves,
+        CascadingRandomisation,
+    )
+}
+
+# Those of the paper, and the sanity check: what a study measures unless it is told otherwise.
+STUDIED = ("localisation", "pixel_removal", "sanity")
+
+
+def get(name: str, **kwargs: Any) -> Metric:
+    """Makes a metric by its name.
+
+    Args:
+        name: a key of `METRICS`.
+        **kwargs: arguments of the metric.
+
+    Raises:
+        ValueError: if there is no such metric.
+
+    Example:
+
+    >>> get("pixel_removal", points=16).arguments["fraction"]
+    0.25
+    """
+    if name not in METRICS:
+        raise ValueError(f"Unknown metric: {name!r}. Expected one of {', '.join(METRICS)}.")
+    return METRICS[name](**kwargs)
