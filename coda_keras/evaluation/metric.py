@@ -115,7 +115,9 @@ class Metric:
     most_items: ClassVar[int | None] = None
     few_items: ClassVar[int | None] = None
 
-    def __init__(self, *, activation: str = "sigmoid", batch_size: int = 32, seed: int = 42):
+    def __init__(
+        self, *, activation: str = "sigmoid", batch_size: int = 32, seed: int = 42
+    ) -> None:
         self.activation = activation
         self.batch_size = batch_size
         self.seed = seed
@@ -249,7 +251,7 @@ class ScoreMetric(ImageMetric):
     y_range: ClassVar[tuple[float, float] | None] = None
     number_format: ClassVar[str] = ".3f"
 
-    def __init_subclass__(cls, **kwargs: Any):
+    def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if not hasattr(cls, "name"):
             return

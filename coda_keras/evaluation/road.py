@@ -70,7 +70,9 @@ class ROAD(ScoreMetric):
         for order in ORDERS
     }
 
-    def __init__(self, percentages: Sequence[float] = tuple(range(10, 100, 10)), **kwargs: Any):
+    def __init__(
+        self, percentages: Sequence[float] = tuple(range(10, 100, 10)), **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.percentages = list(percentages)
         if not self.percentages or not all(0 < each < 100 for each in self.percentages):
