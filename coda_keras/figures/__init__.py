@@ -23,3 +23,4 @@ from coda_keras.figures.metrics import metrics_figure as metrics_figure
 from coda_keras.figures.multi_images import multi_image as multi_image
 from coda_keras.figures.rendering import figure_rgb as figure_rgb
 from coda_keras.figures.rendering import save_figure as save_figure
+from coda_keras.figures.weights import weights_rgba as weights_rgba
