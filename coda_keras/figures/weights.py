@@ -1,5 +1,7 @@
 """The colours of the weights: rows of W_{0->L}(x) as pictures, as shown for B-cos networks."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -37,7 +39,7 @@ def weights_rgba(
     >>> weights_rgba(np.array([[[3.0, 0, 1, 0, 4, 1]]])).tolist()
     [[[1.0, 0.0, 0.5, 1.0]]]
     """
-    weights = checked_weights(weights)
+    weights = _checked(weights)
     norms = np.linalg.norm(weights, axis=-1)
     scale = shared_scale(norms, percentile) if scale is None else checked_scale(scale)
     positive = np.maximum(weights, 0)
@@ -48,19 +50,21 @@ def weights_rgba(
     return np.concatenate([colour, opacity[..., None]], axis=-1)
 
 
-def weights_scale(weights: ArrayLike, percentile: float = PERCENTILE) -> float:
-    """Returns one opaque norm for several rows of weights, the percentile of all their norms.
-
-    Args:
-        weights: array `(..., H, W, 6)`, or a sequence of such arrays of any sizes.
-        percentile: number in 0 to 100.
-    """
-    each = [weights] if isinstance(weights, np.ndarray) else weights
-    return shared_scale([np.linalg.norm(checked_weights(w), axis=-1) for w in each], percentile)
+def weights_rgb(
+    weights: ArrayLike, scale: ArrayLike | None = None, percentile: float = PERCENTILE
+) -> np.ndarray:
+    """Draws `weights_rgba` over white: uint8 `(..., H, W, 3)`."""
+    rgba = weights_rgba(weights, scale, percentile)
+    return np.rint(255 * (1 - rgba[..., 3:] * (1 - rgba[..., :3]))).astype("uint8")
 
 
-def checked_weights(weights: ArrayLike) -> np.ndarray:
-    """Returns weights as float64 `(..., H, W, 6)`, or raises `ValueError`."""
+def weights_scale(weights: Sequence[ArrayLike], percentile: float = PERCENTILE) -> float:
+    """Returns one opaque norm for several pictures: the percentile of all their norms."""
+    norms = [np.linalg.norm(_checked(each), axis=-1) for each in weights]
+    return shared_scale(norms, percentile)
+
+
+def _checked(weights):
     weights = finite(weights, "Weights")
     if weights.ndim < 3 or weights.shape[-1] != 6:
         raise ValueError(
@@ -68,11 +72,3 @@ def checked_weights(weights: ArrayLike) -> np.ndarray:
             f"Received shape {weights.shape}."
         )
     return weights
-
-
-def weights_rgb(
-    weights: ArrayLike, scale: ArrayLike | None = None, percentile: float = PERCENTILE
-) -> np.ndarray:
-    """Draws `weights_rgba` over white: uint8 `(..., H, W, 3)`."""
-    rgba = weights_rgba(weights, scale, percentile)
-    return np.rint(255 * (1 - rgba[..., 3:] * (1 - rgba[..., :3]))).astype("uint8")
