@@ -179,7 +179,7 @@ class CoDANet(keras.Model):
         return explanation.explain(self, images, class_ids)
 
     def explain_layer(self, images, layer, channel, position=None, from_layer=0):
-        """Explains an intermediate activation. See `coda_keras.explain_layer`."""
+        """Explains an activation inside, or a logit. See `coda_keras.explain_layer`."""
         return explanation.explain_layer(self, images, layer, channel, position, from_layer)
 
     def get_config(self):

@@ -26,14 +26,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["KERAS_BACKEND"] = "tensorflow"
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from coda_keras import attribution, evaluation, figures
-from coda_keras.interpretation import FIGURES, Missing, Settings, Study, explained_video
+from coda_keras import attribution, evaluation, provenance
+from coda_keras.interpretation import DRAWN, VIDEO, Settings, Study, draw
 from coda_keras.interpretation.video import read_frames
 from coda_keras.tf.board import Board
-from coda_keras.tf.data import load_tfds
-from coda_keras.training.command import command, plain
-from coda_keras.training.digits import load_digits
-from coda_keras.training.flags import count
+from coda_keras.tf.data import load_digits, load_tfds
+from coda_keras.training import command, positive_int
 
 METHODS = attribution.STUDIED
 METRICS = tuple(evaluation.METRICS)
@@ -46,7 +44,6 @@ RISE_MASKS = 6000
 LIME_SAMPLES, LIME_KERNEL_SIZE = 256, 4
 BATCH_SIZE = 32
 SEED = 42
-VIDEO = "video"
 
 
 @command
@@ -54,7 +51,7 @@ def main():
     args = parse()
     # TensorFlow warns of compiling for several image sizes, which is meant here.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    wanted = chosen("--figures", args.figures, [*FIGURES, VIDEO])
+    wanted = chosen("--figures", args.figures, DRAWN)
     settings = settings_of(args)
     data = load_digits() if args.dataset == "digits" else load_tfds(args.dataset, args.data)
     data = data.limit(test=args.limit_test)
@@ -67,7 +64,7 @@ def main():
         args.model, data, settings, args.output, args.baseline, args.dataset, published=published
     )
     study.run(report=lambda line: print(line, flush=True))
-    about = {"command": " ".join(["python", *sys.argv]), "arguments": plain(vars(args))}
+    about = {"command": provenance.command(), "arguments": provenance.plain(vars(args))}
     # Numbers first: they took longest.
     study.write(**about)
     board = Board(args.logdir)
@@ -102,32 +99,6 @@ def settings_of(args):
     )
 
 
-def draw(study, wanted, video, board):
-    """Draws the figures; returns the files written, and why others were not."""
-    drawn, skipped = [], {}
-    for name in wanted:
-        path = study.folder / f"figure_{name}"
-        try:
-            if name == VIDEO:
-                frames = explained_video(study, video)
-                path = path.with_name("video.gif")
-                figures.save_gif(frames, path)
-                board.video("video", frames)
-                drawn.append(path.name)
-            else:
-                figure = study.figure(name)
-                for suffix in (".png", ".pdf"):
-                    figures.save_figure(figure, path.with_suffix(suffix))
-                    drawn.append(path.with_suffix(suffix).name)
-                board.figure(path.name, figure)
-        except Missing as missing:
-            skipped[name] = str(missing)
-            print(f"figure {name} skipped: {missing}.")
-        else:
-            print(f"figure {name}: {study.folder / drawn[-1]}")
-    return drawn, skipped
-
-
 def chosen(flag, text, known, check=None):
     """Reads a comma-separated list of names, in which "all" stands for all that are known."""
     names = [] if text == "none" else [name for name in text.split(",") if name]
@@ -156,7 +127,7 @@ def parse():
         group.add_argument(name, default=default, help=text + shown, **options)
 
     def number(group, name, text, default=None):
-        add(group, name, text, default, type=count, metavar="N")
+        add(group, name, text, default, type=positive_int, metavar="N")
 
     what = flags.add_argument_group("models and data")
     what.add_argument(
@@ -192,7 +163,9 @@ def parse():
     number(how, "--few-images", "test images for the dearest methods", FEW_IMAGES)
     number(how, "--sanity-images", "test images for the sanity check (dearest: 4)", SANITY_IMAGES)
     number(how, "--points", "steps of pixel removal", POINTS)
-    number(how, "--occlusion-stride", "the paper: 2 on CIFAR-10, 4 on TinyImagenet", OCCLUSION_STRIDE)
+    number(
+        how, "--occlusion-stride", "the paper: 2 on CIFAR-10, 4 on TinyImagenet", OCCLUSION_STRIDE
+    )
     number(how, "--rise-masks", "masks of RISE", RISE_MASKS)
     number(how, "--lime-samples", "hidden variants of LIME", LIME_SAMPLES)
     text = "LIME's quickshift; 1 finds more superpixels"
@@ -201,7 +174,7 @@ def parse():
     add(how, "--seed", "of the multi-images and of all that is random", SEED, type=int)
 
     shown = flags.add_argument_group("figures")
-    add(shown, "--figures", f"comma-separated: {', '.join([*FIGURES, VIDEO])}; or all, none", "all")
+    add(shown, "--figures", f"comma-separated: {', '.join(DRAWN)}; or all, none", "all")
     add(shown, "--video", "animated GIF or folder of frames to explain; default: a pan over a grid")
     return flags.parse_args()
 

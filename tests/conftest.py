@@ -12,6 +12,7 @@ import oracle
 import pytest
 from keras import ops
 
+pytest_plugins = ("tiny",)
 BACKEND = keras.backend.backend()
 # JAX has no float64 unless it is switched on for the whole process; Keras' `matmul` on torch
 # computes in float32 at best.

@@ -10,6 +10,9 @@
 See docs/interpretation.md.
 """
 
+from coda_keras.interpretation.drawing import DRAWN as DRAWN
+from coda_keras.interpretation.drawing import VIDEO as VIDEO
+from coda_keras.interpretation.drawing import draw as draw
 from coda_keras.interpretation.missing import Missing as Missing
 from coda_keras.interpretation.pictures import explained_video as explained_video
 from coda_keras.interpretation.settings import Settings as Settings

@@ -10,13 +10,14 @@ import ast
 import hashlib
 import json
 from collections.abc import Callable, Iterable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
+import coda_keras
+from coda_keras import backend
 from coda_keras.files import replacing, write_json
 
 PACKAGE = "coda_keras"
@@ -42,34 +43,36 @@ def code_digest(modules: Iterable[str]) -> str:
     >>> code_digest(["coda_keras.dau"]) == code_digest(["coda_keras.rescale"])
     False
     """
-    waiting, trees = set(modules), {}
+    # The backend's module is chosen when the library is imported.
+    waiting, trees = {*modules, f"{PACKAGE}.backend.{backend.NAME}"}, {}
     while waiting:
         name = waiting.pop()
-        if name in trees or name.partition(".")[0] != PACKAGE:
-            continue
-        spec = find_spec(name)
-        source = Path(spec.origin).read_text(encoding="utf-8")
-        trees[name] = tree = ast.parse(source)
-        waiting |= _imports(tree)
+        source = _source(name)
+        if name not in trees and source is not None:
+            trees[name] = ast.parse(source.read_text(encoding="utf-8"))
+            waiting |= _imports(trees[name])
     return digest([[name, ast.dump(_bare(trees[name]))] for name in sorted(trees)])
 
 
+def _source(name):
+    """The file of a module of this library, None for any other name."""
+    path = Path(coda_keras.__file__).parents[1].joinpath(*name.split("."))
+    files = path.with_suffix(".py"), path / "__init__.py"
+    found = [file for file in files if file.is_file() and name.partition(".")[0] == PACKAGE]
+    return found[0] if found else None
+
+
 def _imports(tree):
-    """Names of the modules of this library that a module imports."""
+    """Names that a module imports, among them all modules."""
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            inner = {f"{node.module}.{alias.name}" for alias in node.names}
-            modules = {name for name in inner if _is_module(name)}
-            # `from coda_keras import encoding` reads the module alone, not all of the package.
-            found |= modules if node.module == PACKAGE else {*modules, node.module}
-    return {name for name in found if name.partition(".")[0] == PACKAGE}
-
-
-def _is_module(name):
-    return name.partition(".")[0] == PACKAGE and find_spec(name) is not None
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+            # `from coda_keras import encoding` reads that module, not all of the package.
+            found |= {node.module} - {PACKAGE}
+    return found
 
 
 def _bare(tree):

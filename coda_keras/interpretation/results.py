@@ -1,6 +1,5 @@
 """What a study leaves in numbers: results.json and results.md."""
 
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,7 @@ from coda_keras import attribution, evaluation
 from coda_keras.evaluation import published_cifar10
 from coda_keras.files import write_json, write_text
 from coda_keras.interpretation.cost import Cost
-from coda_keras.provenance import hardware, versions
+from coda_keras.provenance import PACKAGES, hardware, now, versions
 
 METRICS = {**evaluation.METRICS, Cost.name: Cost}
 
@@ -26,7 +25,7 @@ def as_dict(study: Any, figures: list[str], skipped: dict[str, str]) -> dict[str
     """
     data = study.data
     return {
-        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "finished": now(),
         "data": {
             "name": study.dataset,
             "test_images": len(data.test_labels),
@@ -35,7 +34,7 @@ def as_dict(study: Any, figures: list[str], skipped: dict[str, str]) -> dict[str
         "models": [_model(study, subject) for subject in study.models],
         "figures": figures,
         "figures_skipped": skipped,
-        "versions": versions(),
+        "versions": versions(["coda-keras", *PACKAGES]),
         "hardware": hardware(),
     }
 
@@ -60,8 +59,7 @@ def markdown(results: dict[str, Any]) -> str:
         table = [_cells(name, numbers, model) for name, numbers in model["methods"].items()]
         order = _headings(table)
         # The best first, by the first number.
-        table.sort(key=lambda cells: [cells.get(heading, "") for heading in order[1:2]])
-        table.reverse()
+        table.sort(key=lambda cells: [cells.get(h, "") for h in order[1:2]], reverse=True)
         lines.append("| " + " | ".join(order) + " |")
         lines.append("|" + "---|" * len(order))
         lines += ["| " + " | ".join(cells.get(h, "") for h in order) + " |" for cells in table]

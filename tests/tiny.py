@@ -1,0 +1,58 @@
+"""Tiny models and data on which studies run within seconds."""
+
+import keras
+import numpy as np
+import pytest
+
+from coda_keras import CoDANet, DAUConv2D, OneVsAllCrossentropy
+
+SIZE = 8
+
+
+@pytest.fixture(scope="module")
+def quarters():
+    """Four classes, told by the quarter that is bright and by its colour."""
+    from coda_keras.tf.data import ImageData
+
+    random = np.random.default_rng(3)
+    labels = np.arange(64, dtype="int32") % 4
+    images = random.integers(0, 90, (64, SIZE, SIZE, 3))
+    for image, label in zip(images, labels):
+        row, column = divmod(int(label), 2)
+        image[4 * row : 4 * row + 4, 4 * column : 4 * column + 4, label % 3] = 250
+    images = images.astype("uint8")
+    names = ["north-west", "north-east", "south-west", "south-east"]
+    return ImageData(images, labels, images, labels, names)
+
+
+def convolutional_net(size, use_bias):
+    """A ReLU net whose only linear parts are convolutions and the last layer."""
+    inputs = keras.Input((size, size, 3))
+    outputs = keras.layers.Conv2D(8, 3, padding="same", use_bias=use_bias)(inputs)
+    outputs = keras.layers.Activation("relu", name="stem")(outputs)
+    outputs = keras.layers.Conv2D(16, 3, strides=2, padding="same", use_bias=use_bias)(outputs)
+    outputs = keras.layers.Activation("relu", name="last_activation")(outputs)
+    outputs = keras.layers.GlobalAveragePooling2D()(outputs)
+    return keras.Model(inputs, keras.layers.Dense(4, use_bias=use_bias)(outputs))
+
+
+@pytest.fixture(scope="module")
+def nets(tmp_path_factory, quarters):
+    """Paths of two CoDA-Nets and a baseline, trained within seconds."""
+    folder = tmp_path_factory.mktemp("models")
+    made = {
+        f"t{temperature}": CoDANet(
+            [DAUConv2D(8, 6, 3, strides=2), DAUConv2D(4, 6, 3)],
+            temperature=temperature,
+            image_size=SIZE,
+        )
+        for temperature in (2, 4)
+    }
+    made["baseline"] = convolutional_net(SIZE, use_bias=True)
+    keras.utils.set_random_seed(0)
+    for name, net in made.items():
+        net.compile(keras.optimizers.Adam(0.03), OneVsAllCrossentropy(), jit_compile=False)
+        net.fit(quarters.train_images / 255.0, quarters.train_labels, 64, epochs=60, verbose=0)
+        (folder / name).mkdir()
+        net.save(folder / name / "model.keras")
+    return {name: folder / name / "model.keras" for name in made}
