@@ -115,7 +115,9 @@ class Metric:
     most_items: ClassVar[int | None] = None
     few_items: ClassVar[int | None] = None
 
-    def __init__(self, *, activation: str = "sigmoid", batch_size: int = 32, seed: int = 42):
+    def __init__(
+        self, *, activation: str = "sigmoid", batch_size: int = 32, seed: int = 42
+    ) -> None:
         self.activation = activation
         self.batch_size = batch_size
         self.seed = seed
@@ -233,6 +235,9 @@ class ImageMetric(Metric):
 class ScoreMetric(ImageMetric):
     """An image metric with one number an image, `{"scores": (N,)}`.
 
+    A subclass may measure more beside it: what it names in `charts` and `legend` is added to the
+    chart of the scores and the sentence about them. One without a name is a base class itself.
+
     Attributes:
         heading: str, of its column.
         meaning: str, a sentence for legends: what it is, and which values are good.
@@ -246,26 +251,29 @@ class ScoreMetric(ImageMetric):
     y_range: ClassVar[tuple[float, float] | None] = None
     number_format: ClassVar[str] = ".3f"
 
-    def __init_subclass__(cls, **kwargs: Any):
+    def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        if not hasattr(cls, "name"):
+            return
         chart = Chart(cls.heading, score_box, y_label=cls.y_label, y_range=cls.y_range)
-        cls.charts = {cls.name: chart}
-        cls.figures = {cls.name: (cls.name,)}
-        cls.legend = {cls.heading: cls.meaning}
+        cls.charts = {cls.name: chart, **vars(cls).get("charts", {})}
+        cls.figures = {cls.name: tuple(cls.charts)}
+        cls.legend = {cls.heading: cls.meaning, **vars(cls).get("legend", {})}
 
     def summary(self, rows: Rows) -> Summary:
-        scores = rows["scores"]
-        return {
-            "images": len(scores),
-            "mean": float(scores.mean()),
-            "percentiles_25_50_75": [float(v) for v in np.percentile(scores, [25, 50, 75])],
-        }
+        return {"images": len(rows["scores"]), **distribution(rows["scores"])}
 
     def in_short(self, summary: Summary) -> str:
         return f"{summary['mean']:{self.number_format}} ({summary['images']} images)"
 
     def cells(self, summary: Summary) -> dict[str, str]:
         return {self.heading: f"{summary['mean']:{self.number_format}}"}
+
+
+def distribution(scores: np.ndarray) -> Summary:
+    """Returns mean and quartiles of scores `(N,)` as plain numbers."""
+    quartiles = [float(value) for value in np.percentile(scores, [25, 50, 75])]
+    return {"mean": float(scores.mean()), "percentiles_25_50_75": quartiles}
 
 
 def score_box(summary: Summary) -> Box:
