@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 
 import numpy as np
@@ -247,6 +248,33 @@ def test_last_layer_and_logit_explain_the_same(net, images):
 def test_bad_layer_arguments(arguments, message, net, images):
     with pytest.raises(ValueError, match=message):
         net.explain_layer(images, **{"channel": 0, **arguments})
+
+
+@pytest.mark.parametrize("class_ids", [[1, 0], [[1, 1, 0], [0, 2, 1]]])
+def test_completeness_error_is_relative_to_the_logit_less_its_bias(class_ids):
+    logits = np.array([[3.0, 1.5, -4.0], [0.5 + 1e-3, 8.5, 0.5]])
+    class_ids = np.array(class_ids, "int32")
+    residual = 1e-4 * (1 + np.arange(class_ids.size).reshape(class_ids.shape))
+    found = Explanation(logits, class_ids, None, None, None, np.float64(0.5), -residual)
+    expected = [
+        residual[at] / max(abs(logits[at[0], class_ids[at]] - 0.5), 0.01)
+        for at in np.ndindex(class_ids.shape)
+    ]
+    np.testing.assert_allclose(found.completeness_error.ravel(), expected, rtol=1e-12)
+
+
+def test_completeness_error_of_tensors(net, images):
+    found = net.explain(images, "all")
+    assert found.completeness_error.shape == (3, CLASSES)
+    np.testing.assert_array_equal(found.completeness_error, found.numpy().completeness_error)
+    assert 0 < found.completeness_error.max() < 1e-3
+
+
+def test_fields_that_were_not_computed_stay_none(net, images):
+    some = dataclasses.replace(net.explain(images), weights=None, bias=None).numpy()
+    assert some.weights is None
+    assert some.bias is None
+    assert isinstance(some.logits, np.ndarray)
 
 
 def test_method_and_function_are_the_same(net, images):
