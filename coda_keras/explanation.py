@@ -176,7 +176,8 @@ def explain_layer(
     """
     depth = len(net.body)
     last = depth + 1 if layer == "logits" else layer
-    if isinstance(last, str) or not 0 <= from_layer < last <= depth + (layer == "logits"):
+    integers = hasattr(last, "__index__") and hasattr(from_layer, "__index__")
+    if not integers or not 0 <= from_layer < last <= depth + (layer == "logits"):
         raise ValueError(
             f"Expected 0 <= from_layer < layer <= {depth}, the number of layers, or "
             f"layer='logits'. Received: layer={layer!r}, from_layer={from_layer}."
