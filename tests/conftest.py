@@ -1,6 +1,7 @@
 """What the tests share: seeded numbers, the oracle's view of a layer, gradients on any backend."""
 
 import os
+import pkgutil
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Nearly all the time on JAX is compilation.
@@ -12,11 +13,29 @@ import oracle
 import pytest
 from keras import ops
 
+import coda_keras
+
 pytest_plugins = ("tiny",)
 BACKEND = keras.backend.backend()
 # JAX has no float64 unless it is switched on for the whole process; Keras' `matmul` on torch
 # computes in float32 at best.
 EXACT_DTYPE = "float64" if BACKEND == "tensorflow" else "float32"
+
+
+# Written for TensorFlow, which tests of other backends do without.
+_TENSORFLOW_ONLY = () if BACKEND == "tensorflow" else ("coda_keras.tf", "coda_keras.training")
+_OTHER_BACKENDS = tuple(
+    f"coda_keras.backend.{name}" for name in ("jax", "tensorflow", "torch") if name != BACKEND
+)
+
+
+def library_modules():
+    """Names of all modules of the library that the running backend can import."""
+    names = [module.name for module in pkgutil.walk_packages(coda_keras.__path__, "coda_keras.")]
+    return [
+        "coda_keras",
+        *(name for name in names if not name.startswith(_TENSORFLOW_ONLY + _OTHER_BACKENDS)),
+    ]
 
 
 def pytest_configure(config):

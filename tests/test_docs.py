@@ -3,36 +3,19 @@
 import doctest
 import importlib
 import os
-import pkgutil
 import subprocess
 import sys
 
 import keras
 import numpy as np
 import pytest
-from conftest import BACKEND
+from conftest import library_modules
 from keras import ops
 
 import coda_keras
 
-# Written for TensorFlow, which tests of other backends do without.
-TENSORFLOW_ONLY = ("coda_keras.tf", "coda_keras.training")
-OTHER_BACKENDS = tuple(
-    f"coda_keras.backend.{name}" for name in ("jax", "tensorflow", "torch") if name != BACKEND
-)
 
-
-def _modules():
-    skipped = OTHER_BACKENDS + (() if BACKEND == "tensorflow" else TENSORFLOW_ONLY)
-    names = [
-        module.name
-        for module in pkgutil.walk_packages(coda_keras.__path__, "coda_keras.")
-        if not module.name.startswith(skipped)
-    ]
-    return ["coda_keras", *names]
-
-
-@pytest.mark.parametrize("name", _modules())
+@pytest.mark.parametrize("name", library_modules())
 def test_examples_run_as_printed(name):
     module = importlib.import_module(name)
     public = {key: getattr(coda_keras, key) for key in dir(coda_keras) if key[0] != "_"}

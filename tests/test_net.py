@@ -1,4 +1,3 @@
-import inspect
 import os
 import subprocess
 import sys
@@ -238,77 +237,6 @@ def test_fit_compiled_by_xla_equals_the_graph(rng):
         losses.append(history.history["loss"])
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
     assert losses[0][-1] < losses[0][0]
-
-
-# Every class that `.keras` files may name, with an argument other than its default for each.
-EXAMPLES = {
-    "DAUConv2D": lambda: DAUConv2D(
-        filters=4,
-        rank=2,
-        kernel_size=5,
-        strides=3,
-        rescale="l2",
-        implementation="patches",
-        use_bias=False,
-        projection_initializer=keras.initializers.RandomNormal(stddev=0.5),
-        kernel_initializer="ones",
-        bias_initializer="zeros",
-        projection_regularizer=keras.regularizers.L2(0.1),
-        kernel_regularizer="l1",
-        bias_regularizer=keras.regularizers.L1(0.3),
-        name="mine",
-        dtype="mixed_bfloat16",
-        trainable=False,
-    ),
-    "GlobalSumPooling2D": lambda: coda_keras.GlobalSumPooling2D(name="mine"),
-    "TemperatureScaling": lambda: coda_keras.TemperatureScaling(12.5, name="mine"),
-    "CoDANet": lambda: CoDANet(
-        [DAUConv2D(3, 2, 1), DAUConv2D(4, 2, 3, strides=2)],
-        temperature=3.0,
-        logit_bias=0.5,
-        image_size=(9, 8),
-        name="mine",
-        dtype="mixed_bfloat16",
-        trainable=False,
-    ),
-    "OneVsAllCrossentropy": lambda: coda_keras.OneVsAllCrossentropy(
-        reduction="sum", name="mine", dtype="bfloat16"
-    ),
-    "OneVsAllAccuracy": lambda: coda_keras.OneVsAllAccuracy(name="mine", dtype="bfloat16"),
-}
-
-
-def _registered():
-    return {
-        cls.__name__: cls
-        for name, cls in keras.saving.get_custom_objects().items()
-        if name.startswith("coda_keras>") and getattr(coda_keras, cls.__name__, None) is cls
-    }
-
-
-def test_every_registered_class_has_an_example():
-    assert set(_registered()) == set(EXAMPLES)
-
-
-@pytest.mark.parametrize("name", list(EXAMPLES))
-def test_config_holds_every_argument(name):
-    original = EXAMPLES[name]()
-    config = original.get_config()
-    for parameter in inspect.signature(type(original).__init__).parameters.values():
-        if parameter.name != "self" and parameter.kind is not parameter.VAR_KEYWORD:
-            assert parameter.name in config, f"`{parameter.name}` is not in get_config()"
-    assert config["name"] == "mine"
-    serialized = keras.saving.serialize_keras_object(original)
-    again = keras.saving.deserialize_keras_object(serialized)
-    assert type(again) is type(original)
-    assert again.get_config() == config
-
-
-def test_defaults_survive_the_config():
-    layer = DAUConv2D(2, 3, 1)
-    assert DAUConv2D.from_config(layer.get_config()).get_config() == layer.get_config()
-    net = CoDANet([layer])
-    assert CoDANet.from_config(net.get_config()).get_config() == net.get_config()
 
 
 READER = """

@@ -190,7 +190,7 @@ def check_two_replicas():
 @pytest.mark.tensorflow
 def test_two_replicas_equal_one():
     done = subprocess.run(
-        [sys.executable, "-c", "import test_explain_dataset as t; t.check_two_replicas()"],
+        [sys.executable, "-c", "import test_batches as t; t.check_two_replicas()"],
         cwd=Path(__file__).parent,
         capture_output=True,
         text=True,
