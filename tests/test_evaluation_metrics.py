@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from coda_keras import CoDANet, DAUConv2D, evaluation
-from coda_keras.evaluation.metric import Box, Curve, ImageMetric
+from coda_keras.evaluation.chart import Box, Curve
+from coda_keras.evaluation.metric import ImageMetric
 
 IMAGE_METRICS = [
     name for name, metric in evaluation.METRICS.items() if issubclass(metric, ImageMetric)

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 
 from coda_keras.evaluation.calls import predict_each, signed_maps
+from coda_keras.evaluation.chart import Chart, Curve, Summary
 from coda_keras.evaluation.confidence import probabilities
-from coda_keras.evaluation.metric import Attribute, Chart, Curve, Rows, ScoreMetric, Summary
+from coda_keras.evaluation.metric import Attribute, Rows, ScoreMetric
 from coda_keras.evaluation.perturbation import removal_ranks, replaced, tie_order
 
 

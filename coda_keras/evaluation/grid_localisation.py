@@ -13,17 +13,9 @@ from scipy.ndimage import uniform_filter
 from tqdm import tqdm
 
 from coda_keras.evaluation.calls import signed_maps
+from coda_keras.evaluation.chart import Chart, Curve, Summary, score_box
 from coda_keras.evaluation.grids import Grids
-from coda_keras.evaluation.metric import (
-    Attribute,
-    Chart,
-    Curve,
-    Metric,
-    Rows,
-    Subject,
-    Summary,
-    score_box,
-)
+from coda_keras.evaluation.metric import Attribute, Metric, Rows, Subject
 
 
 @dataclass(frozen=True)

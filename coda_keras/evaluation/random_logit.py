@@ -6,15 +6,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from coda_keras.evaluation.calls import predict_logits, signed_maps
-from coda_keras.evaluation.metric import (
-    Attribute,
-    Chart,
-    Rows,
-    ScoreMetric,
-    Summary,
-    distribution,
-    score_box,
-)
+from coda_keras.evaluation.chart import Chart, Summary, distribution, score_box
+from coda_keras.evaluation.metric import Attribute, Rows, ScoreMetric
 from coda_keras.evaluation.perturbation import generator_for, model_inputs
 from coda_keras.evaluation.similarity import compare_with_first, rank_correlation, ssim
 

@@ -12,8 +12,9 @@ import numpy as np
 from tqdm import tqdm
 
 from coda_keras.evaluation.calls import predict_each, signed_maps
+from coda_keras.evaluation.chart import Chart, Curve, Summary
 from coda_keras.evaluation.confidence import probabilities
-from coda_keras.evaluation.metric import Attribute, Chart, Curve, ImageMetric, Rows, Summary
+from coda_keras.evaluation.metric import Attribute, ImageMetric, Rows
 from coda_keras.evaluation.perturbation import model_inputs, removal_ranks, replaced, tie_order
 
 ORDERS = ("least", "most")

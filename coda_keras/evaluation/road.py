@@ -9,8 +9,9 @@ from scipy.sparse import csr_array, diags_array, kron
 from scipy.sparse.linalg import spsolve
 
 from coda_keras.evaluation.calls import predict_each, signed_maps
+from coda_keras.evaluation.chart import Chart, Curve, Summary
 from coda_keras.evaluation.confidence import probabilities
-from coda_keras.evaluation.metric import Attribute, Chart, Curve, Rows, ScoreMetric, Summary
+from coda_keras.evaluation.metric import Attribute, Rows, ScoreMetric
 from coda_keras.evaluation.perturbation import (
     generator_for,
     model_inputs,
@@ -70,7 +71,9 @@ class ROAD(ScoreMetric):
         for order in ORDERS
     }
 
-    def __init__(self, percentages: Sequence[float] = tuple(range(10, 100, 10)), **kwargs: Any):
+    def __init__(
+        self, percentages: Sequence[float] = tuple(range(10, 100, 10)), **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.percentages = list(percentages)
         if not self.percentages or not all(0 < each < 100 for each in self.percentages):

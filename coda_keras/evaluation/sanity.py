@@ -14,7 +14,8 @@ import numpy as np
 from tqdm import tqdm
 
 from coda_keras.evaluation.calls import signed_maps
-from coda_keras.evaluation.metric import Attribute, Chart, Curve, ImageMetric, Rows, Summary
+from coda_keras.evaluation.chart import Chart, Curve, Summary
+from coda_keras.evaluation.metric import Attribute, ImageMetric, Rows
 from coda_keras.evaluation.similarity import compare_with_first, rank_correlation, ssim
 
 
