@@ -1,10 +1,11 @@
 """GradCAM (Selvaraju et al., 2017)."""
 
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 from keras import ops
 
 from coda_keras.attribution.base import PairwiseAttribution, class_logits
+from coda_keras.attribution.interception import intercepted
 from coda_keras.backend import gradient
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
@@ -41,13 +42,13 @@ class GradCAM(PairwiseAttribution):
 
     def on_device(self, model, images, class_ids):
         seen = []
-        with _intercepted(self._target, lambda outputs: seen.append(outputs) or outputs):
+        with intercepted(self._target, lambda outputs: seen.append(outputs) or outputs):
             model(images, training=False)
         (activations,) = seen
 
         def rest(values):
             # What leads up to the replaced output is dead code, dropped by compilation.
-            with _intercepted(self._target, lambda outputs: values):
+            with intercepted(self._target, lambda outputs: values):
                 return class_logits(model, images, class_ids)
 
         gradients = gradient(rest, activations)
@@ -73,7 +74,7 @@ def _find(model, images, name):
     with ExitStack() as stack:
         for layer in layers:
             stack.enter_context(
-                _intercepted(
+                intercepted(
                     layer, lambda outputs, layer=layer: made.append((layer, outputs)) or outputs
                 )
             )
@@ -97,14 +98,3 @@ def _find(model, images, name):
             f"Layer {target.name!r} is called several times. Choose a layer called once."
         )
     return target
-
-
-@contextmanager
-def _intercepted(layer, change):
-    """While it lasts, `layer` returns `change(outputs)`; works for any kind of Keras model."""
-    original = layer.call
-    layer.call = lambda *args, **kwargs: change(original(*args, **kwargs))
-    try:
-        yield
-    finally:
-        del layer.call
