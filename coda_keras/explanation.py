@@ -16,6 +16,19 @@ from coda_keras.encoding import encode
 # A tensor of the running backend, or what converts to one.
 Tensor = Any
 
+# Logits closer to the bias than this are taken for that far, in `completeness_error`.
+COMPLETENESS_FLOOR = 0.01
+
+
+def completeness_error(residual: np.ndarray, linear: np.ndarray) -> np.ndarray:
+    """Returns `|residual| / max(|linear|, 0.01)`, how incomplete explanations are.
+
+    Args:
+        residual: NumPy array, logits less bias less the sum of the contributions.
+        linear: array of the same shape, logits less bias, in logits.
+    """
+    return np.abs(residual) / np.maximum(np.abs(linear), COMPLETENESS_FLOOR)
+
 
 class _Tensors:
     def numpy(self):
@@ -48,6 +61,18 @@ class Explanation(_Tensors):
     contribution_map: object
     bias: object
     residual: object
+
+    @property
+    def completeness_error(self) -> np.ndarray:
+        """`|residual| / max(|logit - b_0|, 0.01)`, a NumPy array of the shape of `residual`.
+
+        Needs `logits`, `class_ids`, `bias` and `residual`.
+        """
+        logits, class_ids = (ops.convert_to_numpy(each) for each in (self.logits, self.class_ids))
+        ids = class_ids.reshape(len(logits), -1)
+        explained = np.take_along_axis(logits, ids, axis=1).reshape(class_ids.shape)
+        bias = ops.convert_to_numpy(self.bias)
+        return completeness_error(ops.convert_to_numpy(self.residual), explained - bias)
 
 
 @dataclass(frozen=True)

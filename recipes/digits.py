@@ -1,10 +1,10 @@
-"""A small CoDA-Net on scikit-learn's handwritten digits: the whole way in two minutes.
+"""A small CoDA-Net on scikit-learn's handwritten digits: the whole way in minutes.
 
     python recipes/digits.py
 
 The same training as recipes/cifar10.py, on 1,797 digits that ship with scikit-learn, enlarged to
-16x16 pixels. The last 360 (other writers than most of the rest) are the test set: 98.3% of them on
-two cores.
+16x16 pixels. The last 360 (other writers than most of the rest) are the test set: 97.8% of them,
+after three minutes on two cores that were not idle.
 """
 
 import os

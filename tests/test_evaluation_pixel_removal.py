@@ -5,7 +5,7 @@ from keras import ops
 
 from coda_keras import CoDANet, DAUConv2D
 from coda_keras.evaluation import pixel_removal, probabilities
-from coda_keras.evaluation.removal import removal_ranks
+from coda_keras.evaluation.perturbation import removal_ranks
 
 SIZE, CLASSES = (5, 7), 4
 

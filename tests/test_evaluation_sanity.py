@@ -6,7 +6,8 @@ import pytest
 
 from coda_keras import CoDANet, DAUConv2D
 from coda_keras.evaluation import cascading_randomisation
-from coda_keras.evaluation.sanity import rank_correlation, ssim, unit_scaled, weighted_layers
+from coda_keras.evaluation.sanity import weighted_layers
+from coda_keras.evaluation.similarity import rank_correlation, ssim, unit_scaled
 
 
 def nested_model():

@@ -124,11 +124,11 @@ def test_plot_of_an_encoded_image_and_a_single_map():
     assert plain.axes[1].get_title() == "title"
 
 
-def test_images_out_of_range_are_refused():
-    with pytest.raises(ValueError, match="255"):
-        figures.plot_contributions(np.full((3, 3, 3), 200), np.zeros((3, 3)))
+def test_wrong_shapes_and_numbers_are_refused():
     with pytest.raises(ValueError, match="height, width, 3"):
         figures.plot_contributions(np.zeros((3, 3)), np.zeros((3, 3)))
+    with pytest.raises(ValueError, match="one image"):
+        figures.plot_contributions(np.zeros((2, 3, 3, 3)), np.zeros((3, 3)))
     with pytest.raises(ValueError, match="1 titles"):
         figures.plot_contributions(np.zeros((3, 3, 3)), np.zeros((3, 3)), ["a", "b"])
 

@@ -16,18 +16,18 @@ import coda_keras  # noqa: F401
 
 pytestmark = pytest.mark.tensorflow
 ROOT = Path(__file__).resolve().parents[1]
+PREPARED = ROOT.parent / "shared/tfds"
 TINY = ["--rank-scale", "0.02", "--limit-train", "64", "--limit-test", "40"]
 
 
-def recipe(name, *flags, **options):
+def recipe(name, *flags, **environment):
     command = [sys.executable, ROOT / "recipes" / name, *map(str, flags)]
     return subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        **options,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
     )
 
 
@@ -118,6 +118,20 @@ def test_mistakes_are_one_line_and_exit_code_2(flags, message, tmp_path):
     assert code == 2
     assert message in err.strip().splitlines()[-1]
     assert "Traceback" not in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_digits_without_scikit_learn_name_the_extra_and_leave_no_folder(tmp_path):
+    (tmp_path / "packages").mkdir()
+    (tmp_path / "packages/sklearn.py").write_text("raise ModuleNotFoundError('No sklearn')")
+    path = os.pathsep.join([str(tmp_path / "packages"), os.environ.get("PYTHONPATH", "")])
+    flags = [*TINY, "--epochs", 1, "--output", tmp_path / "run"]
+    code, _, err = finished(recipe("digits.py", *flags, PYTHONPATH=path))
+    assert code == 2
+    last = err.strip().splitlines()[-1]
+    assert last.startswith("digits.py: ") and "pip install 'coda-keras[demo]'" in last
+    assert "Traceback" not in err
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_finished_run_is_never_overwritten(run):
@@ -137,17 +151,49 @@ def test_an_interrupted_run_is_not_resumed_with_other_arguments(run, tmp_path):
     assert "--seed, --temperature" in err
 
 
-def test_cifar10_trains_on_prepared_data(tmp_path):
-    prepared = ROOT.parent / "shared/tfds"
-    if not prepared.exists():
-        pytest.skip("no prepared CIFAR-10")
-    flags = ["--data", prepared, *TINY, "--epochs", 1, "--batch-size", 32, "--randaugment"]
-    code, out, err = finished(recipe("cifar10.py", *flags, "--output", tmp_path / "run"))
+@pytest.mark.skipif(not PREPARED.exists(), reason="no prepared CIFAR-10")
+@pytest.mark.parametrize(
+    "name, flags",
+    [("cifar10.py", [*TINY[:2], "--randaugment"]), ("resnet56.py", ["--seed", "3"])],
+)
+def test_cifar10_trains_on_prepared_data(name, flags, tmp_path):
+    flags = ["--data", PREPARED, *TINY[2:], "--epochs", 1, "--batch-size", 32, *flags]
+    code, out, err = finished(recipe(name, *flags, "--output", tmp_path / "run"))
     assert code == 0, err
     assert "test accuracy" in out
+    explains = name == "cifar10.py"
+    assert ("servable" in out) == (tmp_path / "run/servables/coda/1").exists() == explains
+    metrics = json.loads((tmp_path / "run/metrics.json").read_text())
+    assert (metrics["completeness_error"] is not None) == explains
+    assert ("temperature" in metrics["arguments"]) == explains
 
 
 def test_help_shows_defaults():
     code, out, _ = finished(recipe("cifar10.py", "--help"))
     assert code == 0
     assert "default: 0.00025" in out and "Table C.1" in out
+
+
+@pytest.mark.parametrize(
+    "name, ignored",
+    [
+        ("resnet56.py", ["--preset", "--rescale", "--temperature", "--rank-scale"]),
+        ("digits.py", ["--randaugment"]),
+    ],
+)
+def test_recipes_take_no_flags_that_they_ignore(name, ignored):
+    code, out, _ = finished(recipe(name, "--help"))
+    assert code == 0 and "--learning-rate" in out
+    assert not [flag for flag in ignored if flag in out]
+
+
+def test_the_cifar10_recipe_has_only_coda_nets():
+    code, _, err = finished(recipe("cifar10.py", "--preset", "resnet56"))
+    assert code == 2 and "invalid choice: 'resnet56'" in err
+
+
+def test_help_of_the_demo_trains_nothing(tmp_path):
+    command = [sys.executable, ROOT / "recipes/demo.py", "--help"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "train, export, serve, ask" in done.stdout
+    assert list(tmp_path.iterdir()) == []

@@ -1,12 +1,14 @@
 """Class probabilities of one-vs-all nets and of ordinary softmax classifiers, on one scale."""
 
+from typing import Any
+
 import numpy as np
 from scipy.special import expit, logit, logsumexp
 
 ACTIVATIONS = ("sigmoid", "softmax")
 
 
-def log_odds(logits, activation="sigmoid"):
+def log_odds(logits: Any, activation: str = "sigmoid") -> np.ndarray:
     """Returns `log(p / (1 - p))` of every class probability p.
 
     Unlike probabilities it does not saturate, so it still sorts images by confidence where p
@@ -33,12 +35,18 @@ def log_odds(logits, activation="sigmoid"):
     return logits - logsumexp(rivals, axis=-1)
 
 
-def probabilities(logits, activation="sigmoid"):
+def probabilities(logits: Any, activation: str = "sigmoid") -> np.ndarray:
     """Returns the class probabilities `(..., classes)`; arguments as for `log_odds`."""
     return expit(log_odds(logits, activation))
 
 
-def most_confident(logits, labels, per_class=None, minimum=0.0, activation="sigmoid"):
+def most_confident(
+    logits: Any,
+    labels: Any,
+    per_class: int | None = None,
+    minimum: float = 0.0,
+    activation: str = "sigmoid",
+) -> list[np.ndarray]:
     """Finds the correctly classified images of every class, most confident first.
 
     Args:

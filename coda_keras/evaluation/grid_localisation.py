@@ -13,7 +13,9 @@ from scipy.ndimage import uniform_filter
 from tqdm import tqdm
 
 from coda_keras.evaluation.calls import signed_maps
-from coda_keras.evaluation.metric import Chart, Curve, Metric, Rows, Subject, Summary, score_box
+from coda_keras.evaluation.chart import Chart, Curve, Summary, score_box
+from coda_keras.evaluation.grids import Grids
+from coda_keras.evaluation.metric import Attribute, Metric, Rows, Subject
 
 
 @dataclass(frozen=True)
@@ -30,23 +32,23 @@ class Localisation:
     """
 
     scores: np.ndarray
-    averaged: dict = field(default_factory=dict)
+    averaged: dict[Any, np.ndarray] = field(default_factory=dict)
 
     @property
-    def mean(self):
+    def mean(self) -> float:
         return float(self.scores.mean())
 
     @property
-    def percentiles(self):
+    def percentiles(self) -> list[float]:
         """The 25th, 50th and 75th percentile over all cells of all grids."""
         return [float(value) for value in np.percentile(self.scores, [25, 50, 75])]
 
     @property
-    def chance(self):
+    def chance(self) -> float:
         """The score of a uniform attribution: one cell of n*n."""
         return 1 / self.scores.shape[1]
 
-    def summary(self):
+    def summary(self) -> Summary:
         """Returns the figures as a dict of plain numbers, named as in the published data."""
         n = round(self.scores.shape[1] ** 0.5)
         windows = {str(size): float(scores.mean()) for size, scores in self.averaged.items()}
@@ -60,7 +62,14 @@ class Localisation:
         }
 
 
-def localisation(model, grids, attribute, windows=(), grids_per_call=1, progress=True):
+def localisation(
+    model: Any,
+    grids: Grids,
+    attribute: Attribute,
+    windows: Sequence[int] = (),
+    grids_per_call: int = 1,
+    progress: bool = True,
+) -> Localisation:
     """Scores an attribution method on grids of images.
 
     Methods differ in resolution: occlusion sees windows, contributions single pixels. To compare
@@ -99,7 +108,7 @@ def localisation(model, grids, attribute, windows=(), grids_per_call=1, progress
     )
 
 
-def positive_fraction(maps, n):
+def positive_fraction(maps: np.ndarray, n: int) -> np.ndarray:
     """Returns for every cell the fraction of its map's positive values that lie in it (eq. 11).
 
     Args:
@@ -116,7 +125,7 @@ def positive_fraction(maps, n):
     return np.diagonal(cells) / np.where(total > 0, total, 1)
 
 
-def window_mean(maps, size):
+def window_mean(maps: np.ndarray, size: int) -> np.ndarray:
     """Averages maps over the window of size×size pixels around each; beyond the border is 0.
 
     Args:
@@ -134,7 +143,7 @@ def window_mean(maps, size):
     return uniform_filter(maps, (1,) * (maps.ndim - 2) + (size, size), mode="constant")
 
 
-def _by_window(summary):
+def _by_window(summary: Summary) -> Curve | None:
     means = summary.get("mean_by_window")
     return means and Curve(tuple(int(size) for size in means), tuple(means.values()))
 
@@ -195,7 +204,7 @@ class GridLocalisation(Metric):
             part,
             subject.method(method, images_a_call=self.grid_size**2),
             [size for size in self.windows if size <= subject.images.shape[1] // 2],
-            grids_per_call=len(part),
+            grids_per_call=self.batch_size,
             progress=False,
         )
         averaged = {str(size): scores for size, scores in found.averaged.items()}
@@ -224,5 +233,5 @@ class GridLocalisation(Metric):
         found = results["localisation"]
         return found if found["grid"] == f"{self.grid_size}x{self.grid_size}" else None
 
-    def _grids(self, subject, count):
+    def _grids(self, subject: Subject, count: int) -> Grids:
         return subject.grids(count, self.grid_size, self.seed, self.activation)

@@ -25,15 +25,15 @@ class Grids:
     class_ids: np.ndarray
     n: int
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitem__(self, part):
+    def __getitem__(self, part: slice) -> "Grids":
         if not isinstance(part, slice):
             raise TypeError(f"Take a slice of the grids, or `compose({part!r})`.")
         return Grids(self.images, self.indices[part], self.class_ids[part], self.n)
 
-    def compose(self, grid):
+    def compose(self, grid: int) -> np.ndarray:
         """Returns grid number `grid` as one image `(n*H, n*W, C)`."""
         cells = np.asarray(self.images[self.indices[grid]])
         height, width, channels = cells.shape[1:]
@@ -41,7 +41,15 @@ class Grids:
         return cells.transpose(0, 2, 1, 3, 4).reshape(self.n * height, self.n * width, channels)
 
 
-def make_grids(images, logits, labels, grids=500, n=3, seed=42, activation="sigmoid"):
+def make_grids(
+    images: np.ndarray,
+    logits: np.ndarray,
+    labels: np.ndarray,
+    grids: int = 500,
+    n: int = 3,
+    seed: int = 42,
+    activation: str = "sigmoid",
+) -> Grids:
     """Chooses the images of the grids as supplement C.4 does.
 
     For each grid n*n distinct classes are drawn from those that still have an eligible image, and
@@ -83,7 +91,7 @@ def make_grids(images, logits, labels, grids=500, n=3, seed=42, activation="sigm
     return Grids(images, np.reshape(indices, shape), np.reshape(class_ids, shape), n)
 
 
-def _too_few(asked, n, possible, available):
+def _too_few(asked: int, n: int, possible: int, available: np.ndarray) -> str:
     counts = ", ".join(f"{class_id}: {count}" for class_id, count in enumerate(available))
     if len(counts) > 300:
         counts = counts[:300] + ", …"

@@ -6,15 +6,14 @@ results of parts join and interrupted studies go on.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from coda_keras.evaluation.chart import Chart, Summary, distribution, score_box
 from coda_keras.evaluation.grids import Grids
 
 Rows = dict[str, np.ndarray]
-Summary = dict[str, Any]
 Attribute = Callable[..., np.ndarray]
 
 
@@ -38,54 +37,6 @@ class Subject(Protocol):
 
     def grids(self, count: int, n: int, seed: int, activation: str) -> Grids:
         """Returns multi-images of n x n of its images."""
-
-
-@dataclass(frozen=True)
-class Box:
-    """The distribution of a score.
-
-    Attributes:
-        mean: float.
-        quartiles: the 25th, 50th and 75th percentile.
-    """
-
-    mean: float
-    quartiles: tuple[float, float, float]
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A curve.
-
-    Attributes:
-        x: n numbers, or n names.
-        y: n numbers.
-    """
-
-    x: tuple
-    y: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Chart:
-    """One panel about a metric, a box or a curve for every method.
-
-    Attributes:
-        title: str.
-        read: function from a summary to a `Box` or `Curve`, or None where it has none.
-        x_label, y_label: str.
-        y_range: lowest and highest value shown; None fits the values.
-        reference: function from a summary to a value to compare with, drawn dotted, or None.
-        markers: bool, whether the points of a curve are marked.
-    """
-
-    title: str
-    read: Callable[[Summary], Box | Curve | None]
-    x_label: str = ""
-    y_label: str = ""
-    y_range: tuple[float, float] | None = (0.0, 1.02)
-    reference: Callable[[Summary], float] | None = None
-    markers: bool = False
 
 
 class Metric:
@@ -115,7 +66,9 @@ class Metric:
     most_items: ClassVar[int | None] = None
     few_items: ClassVar[int | None] = None
 
-    def __init__(self, *, activation: str = "sigmoid", batch_size: int = 32, seed: int = 42):
+    def __init__(
+        self, *, activation: str = "sigmoid", batch_size: int = 32, seed: int = 42
+    ) -> None:
         self.activation = activation
         self.batch_size = batch_size
         self.seed = seed
@@ -233,6 +186,9 @@ class ImageMetric(Metric):
 class ScoreMetric(ImageMetric):
     """An image metric with one number an image, `{"scores": (N,)}`.
 
+    A subclass may measure more beside it: what it names in `charts` and `legend` is added to the
+    chart of the scores and the sentence about them. One without a name is a base class itself.
+
     Attributes:
         heading: str, of its column.
         meaning: str, a sentence for legends: what it is, and which values are good.
@@ -246,28 +202,20 @@ class ScoreMetric(ImageMetric):
     y_range: ClassVar[tuple[float, float] | None] = None
     number_format: ClassVar[str] = ".3f"
 
-    def __init_subclass__(cls, **kwargs: Any):
+    def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        if not hasattr(cls, "name"):
+            return
         chart = Chart(cls.heading, score_box, y_label=cls.y_label, y_range=cls.y_range)
-        cls.charts = {cls.name: chart}
-        cls.figures = {cls.name: (cls.name,)}
-        cls.legend = {cls.heading: cls.meaning}
+        cls.charts = {cls.name: chart, **vars(cls).get("charts", {})}
+        cls.figures = {cls.name: tuple(cls.charts)}
+        cls.legend = {cls.heading: cls.meaning, **vars(cls).get("legend", {})}
 
     def summary(self, rows: Rows) -> Summary:
-        scores = rows["scores"]
-        return {
-            "images": len(scores),
-            "mean": float(scores.mean()),
-            "percentiles_25_50_75": [float(v) for v in np.percentile(scores, [25, 50, 75])],
-        }
+        return {"images": len(rows["scores"]), **distribution(rows["scores"])}
 
     def in_short(self, summary: Summary) -> str:
         return f"{summary['mean']:{self.number_format}} ({summary['images']} images)"
 
     def cells(self, summary: Summary) -> dict[str, str]:
         return {self.heading: f"{summary['mean']:{self.number_format}}"}
-
-
-def score_box(summary: Summary) -> Box:
-    """Reads the distribution of a summary of scores."""
-    return Box(summary["mean"], tuple(summary["percentiles_25_50_75"]))

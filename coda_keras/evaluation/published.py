@@ -2,9 +2,10 @@
 
 import json
 from importlib import resources
+from typing import Any
 
 
-def published_cifar10():
+def published_cifar10() -> dict[str, Any]:
     """Loads the results released by the authors of the paper with their code.
 
     Returns:

@@ -2,17 +2,35 @@
 
 from typing import Any
 
+from coda_keras.evaluation.completeness import Completeness
+from coda_keras.evaluation.complexity import Complexity
+from coda_keras.evaluation.deletion import Deletion
 from coda_keras.evaluation.grid_localisation import GridLocalisation
+from coda_keras.evaluation.infidelity import Infidelity
+from coda_keras.evaluation.insertion import Insertion
+from coda_keras.evaluation.max_sensitivity import MaxSensitivity
 from coda_keras.evaluation.metric import Metric
+from coda_keras.evaluation.random_logit import RandomLogit
 from coda_keras.evaluation.removal import PixelRemovalCurves
+from coda_keras.evaluation.road import ROAD
 from coda_keras.evaluation.sanity import CascadingRandomisation
+from coda_keras.evaluation.sparseness import Sparseness
 
 METRICS: dict[str, type[Metric]] = {
     metric.name: metric
     for metric in (
         GridLocalisation,
         PixelRemovalCurves,
+        Deletion,
+        Insertion,
+        ROAD,
+        Infidelity,
+        MaxSensitivity,
+        Sparseness,
+        Complexity,
         CascadingRandomisation,
+        RandomLogit,
+        Completeness,
     )
 }
 

@@ -4,17 +4,18 @@ Pixels are removed in the order that an attribution ranks them, and the probabil
 class is watched. Removing the least important ones first should leave it high for long.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from keras import ops
 from tqdm import tqdm
 
-from coda_keras.encoding import encode
-from coda_keras.evaluation.calls import predict_logits, signed_maps
+from coda_keras.evaluation.calls import predict_each, signed_maps
+from coda_keras.evaluation.chart import Chart, Curve, Summary
 from coda_keras.evaluation.confidence import probabilities
-from coda_keras.evaluation.metric import Attribute, Chart, Curve, ImageMetric, Rows, Summary
+from coda_keras.evaluation.metric import Attribute, ImageMetric, Rows
+from coda_keras.evaluation.perturbation import model_inputs, removal_ranks, replaced, tie_order
 
 ORDERS = ("least", "most")
 
@@ -32,20 +33,20 @@ class PixelRemoval:
     """
 
     fractions: np.ndarray
-    probabilities: dict
+    probabilities: dict[str, np.ndarray]
 
-    def curve(self, order):
+    def curve(self, order: str) -> np.ndarray:
         """Returns the mean over the images, `(points + 1,)`."""
         return self.probabilities[order].mean(axis=0)
 
-    def area(self, order):
+    def area(self, order: str) -> float:
         """Returns the area under the mean curve over its width: a mean probability in [0, 1].
 
         Good attributions have a large area for `"least"` and a small one for `"most"`.
         """
         return float(np.trapezoid(self.curve(order), self.fractions) / np.ptp(self.fractions))
 
-    def summary(self):
+    def summary(self) -> Summary:
         """Returns the figures as a dict of plain numbers, named as in the published data."""
         return {
             order: {
@@ -60,20 +61,20 @@ class PixelRemoval:
 
 
 def pixel_removal(
-    model,
-    images,
-    class_ids,
-    attribute,
-    orders=ORDERS,
-    fraction=0.25,
-    points=128,
-    activation="sigmoid",
-    encode_first=None,
-    images_per_call=16,
-    batch_size=129,
-    seed=42,
-    progress=True,
-):
+    model: Any,
+    images: np.ndarray,
+    class_ids: np.ndarray,
+    attribute: Attribute,
+    orders: Sequence[str] = ORDERS,
+    fraction: float = 0.25,
+    points: int = 128,
+    activation: str = "sigmoid",
+    encode_first: bool | None = None,
+    images_per_call: int = 16,
+    batch_size: int = 129,
+    seed: int = 42,
+    progress: bool = True,
+) -> PixelRemoval:
     """Removes pixels by importance and follows the probability of the target class.
 
     Each image is attributed once, whatever the number of orders. At most `images_per_call` images
@@ -104,24 +105,21 @@ def pixel_removal(
         ValueError: if an argument is out of range, or the maps do not fit or are not finite.
     """
     _check(images, class_ids, orders, fraction, points)
-    if encode_first is None:
-        encode_first = callable(getattr(model, "explain", None))
     height, width = images.shape[1:3]
     pixels = height * width
     counts = np.round(np.linspace(0, int(fraction * pixels), points + 1)).astype(int)
-    ties = np.random.RandomState(seed).permutation(pixels)
+    ties = tie_order(seed, pixels)
     results = {order: [] for order in orders}
     with tqdm(total=len(images), desc="pixel removal", unit="image", disable=not progress) as bar:
         for start in range(0, len(images), images_per_call):
             part = slice(start, start + images_per_call)
             batch, targets = np.asarray(images[part]), np.asarray(class_ids[part])
             maps = signed_maps(attribute, model, batch, targets)
-            if encode_first:
-                batch = ops.convert_to_numpy(encode(ops.convert_to_tensor(batch)))
-            for image, target, importance in zip(batch, targets, maps):
+            inputs = model_inputs(model, batch, encode_first)
+            for image, target, importance in zip(inputs, targets, maps):
                 for order in orders:
-                    ranks = removal_ranks(importance, order, ties)
-                    logits = _masked_logits(model, image, ranks, counts, batch_size)
+                    frames = replaced(image, 0, removal_ranks(importance, order, ties), counts)
+                    logits = predict_each(model, frames, batch_size)
                     results[order].append(probabilities(logits, activation)[:, target])
                 bar.update()
     return PixelRemoval(
@@ -130,34 +128,9 @@ def pixel_removal(
     )
 
 
-def removal_ranks(importance, order, ties):
-    """Returns when each pixel goes: 0 for the first, `H*W - 1` for the last.
-
-    Args:
-        importance: `(H, W)` signed map.
-        order: `"least"` or `"most"` important first.
-        ties: `(H*W,)`, a permutation that decides between equally important pixels.
-
-    Returns:
-        `(H, W)` integers.
-    """
-    values = np.ravel(importance)
-    sequence = np.lexsort((ties, values if order == "least" else -values))
-    ranks = np.empty(values.size, int)
-    ranks[sequence] = np.arange(values.size)
-    return ranks.reshape(np.shape(importance))
-
-
-def _masked_logits(model, image, ranks, counts, batch_size):
-    logits = []
-    for start in range(0, len(counts), batch_size):
-        removed = counts[start : start + batch_size, None, None]
-        kept = (ranks >= removed)[..., None]
-        logits.append(predict_logits(model, np.where(kept, image, np.zeros_like(image))))
-    return np.concatenate(logits)
-
-
-def _check(images, class_ids, orders, fraction, points):
+def _check(
+    images: np.ndarray, class_ids: np.ndarray, orders: Sequence[str], fraction: float, points: int
+) -> None:
     if len(np.shape(images)) != 4 or not len(images) or np.shape(class_ids) != (len(images),):
         raise ValueError(
             "Expected at least one image (N, H, W, 3) and class ids (N,). "
@@ -174,8 +147,8 @@ def _check(images, class_ids, orders, fraction, points):
         )
 
 
-def _curve(order):
-    def read(summary):
+def _curve(order: str) -> Callable[[Summary], Curve | None]:
+    def read(summary: Summary) -> Curve | None:
         if order not in summary:
             return None
         found = summary[order]
@@ -225,7 +198,7 @@ class PixelRemovalCurves(ImageMetric):
             fraction=self.fraction,
             points=points,
             activation=self.activation,
-            images_per_call=len(images),
+            images_per_call=self.batch_size,
             batch_size=self.batch_size,
             seed=self.seed,
             progress=False,

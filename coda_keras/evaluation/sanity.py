@@ -5,17 +5,18 @@ explain the model must change; maps that stay alike show the image, not the mode
 """
 
 import random
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.stats import spearmanr
-from skimage.metrics import structural_similarity
 from tqdm import tqdm
 
 from coda_keras.evaluation.calls import signed_maps
-from coda_keras.evaluation.metric import Attribute, Chart, Curve, ImageMetric, Rows, Summary
+from coda_keras.evaluation.chart import Chart, Curve, Summary
+from coda_keras.evaluation.metric import Attribute, ImageMetric, Rows
+from coda_keras.evaluation.similarity import compare_with_first, rank_correlation, ssim
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,12 @@ class SanityCheck:
         ssim: structural similarity of the maps as `unit_scaled` gives them.
     """
 
-    steps: tuple
+    steps: tuple[tuple[str, ...], ...]
     maps: np.ndarray
-    rank_correlation: dict
-    ssim: dict
+    rank_correlation: dict[str, np.ndarray]
+    ssim: dict[str, np.ndarray]
 
-    def summary(self):
+    def summary(self) -> Summary:
         """Returns the mean similarities of every step as a dict of plain numbers."""
         return {
             "steps": [list(names) for names in self.steps],
@@ -47,8 +48,15 @@ class SanityCheck:
 
 
 def cascading_randomisation(
-    model, images, class_ids, attribute, steps=None, seed=42, progress=True
-):
+    model: Any,
+    images: np.ndarray,
+    class_ids: np.ndarray,
+    attribute: Attribute,
+    steps: int | None = None,
+    seed: int = 42,
+    progress: bool = True,
+    batch_size: int | None = None,
+) -> SanityCheck:
     """Re-initialises a model from the output layer backwards and compares its maps.
 
     The model's weights are changed in place while this runs, and restored at the end, also after
@@ -56,13 +64,14 @@ def cascading_randomisation(
 
     Args:
         model: a built Keras model.
-        images: `(B, H, W, 3)` in [0, 1], few enough for one call of `attribute`.
+        images: `(B, H, W, 3)` in [0, 1].
         class_ids: `(B,)` integers.
         attribute: `attribute(model, images, class_ids) -> maps`, signed `(B, H, W)`.
         steps: int, in how many steps the layers are re-initialised, as even groups; None for one
             layer a step.
         seed: int, seed of the new initial values.
         progress: bool, whether to show a progress bar.
+        batch_size: int, the most images in one call of `attribute`; None for one call.
 
     Returns:
         `SanityCheck`.
@@ -86,14 +95,14 @@ def cascading_randomisation(
         layers[i * len(layers) // steps : (i + 1) * len(layers) // steps] for i in range(steps)
     ]
     images, class_ids = np.asarray(images), np.asarray(class_ids)
-    maps = [signed_maps(attribute, model, images, class_ids)]
+    maps = [signed_maps(attribute, model, images, class_ids, batch_size)]
     weights = [layer.get_weights() for layer in layers]
     try:
         with _initial_values(seed):
             for group in tqdm(groups, desc="sanity check", unit="step", disable=not progress):
                 for layer in group:
                     layer.set_weights(initial_weights(layer))
-                maps.append(signed_maps(attribute, model, images, class_ids))
+                maps.append(signed_maps(attribute, model, images, class_ids, batch_size))
     finally:
         for layer, trained in zip(layers, weights):
             layer.set_weights(trained)
@@ -101,12 +110,12 @@ def cascading_randomisation(
     return SanityCheck(
         steps=tuple(tuple(layer.name for layer in group) for group in groups),
         maps=maps,
-        rank_correlation=_compare(rank_correlation, maps),
-        ssim=_compare(ssim, maps),
+        rank_correlation=compare_with_first(rank_correlation, maps),
+        ssim=compare_with_first(ssim, maps),
     )
 
 
-def weighted_layers(model):
+def weighted_layers(model: Any) -> list[Any]:
     """Returns the innermost layers of a Keras model that have weights, from input to output."""
     found = []
     for layer in model.layers:
@@ -117,7 +126,7 @@ def weighted_layers(model):
     return found
 
 
-def initial_weights(layer):
+def initial_weights(layer: Any) -> list[np.ndarray]:
     """Returns new initial values for `layer.set_weights`, from the layer's own initialisers.
 
     Raises:
@@ -134,43 +143,12 @@ def initial_weights(layer):
     return fresh.get_weights()
 
 
-def rank_correlation(a, b):
-    """Returns Spearman's rank correlation of two maps; 0 where one of them is constant."""
-    if np.ptp(a) == 0 or np.ptp(b) == 0:
-        return 0.0
-    return float(spearmanr(np.ravel(a), np.ravel(b)).statistic)
-
-
-def ssim(a, b):
-    """Returns the structural similarity of two maps `(H, W)` with values in [0, 1]."""
-    window = min(7, *a.shape)
-    return float(structural_similarity(a, b, data_range=1, win_size=window - 1 + window % 2))
-
-
-def unit_scaled(maps):
-    """Returns maps `(..., H, W)`, each over its largest absolute value, in the forms compared.
-
-    Structural similarity is made for images, so both forms lie in [0, 1]: signed maps with zero at
-    0.5 (around zero it would take a negated map for a similar one), and absolute ones.
-    """
-    largest = np.abs(maps).max(axis=(-2, -1), keepdims=True)
-    scaled = maps / np.where(largest > 0, largest, 1)
-    return {"signed": (1 + scaled) / 2, "absolute": np.abs(scaled)}
-
-
-def _compare(similarity, maps):
-    return {
-        form: np.array([[similarity(a, b) for a, b in zip(values[0], step)] for step in values[1:]])
-        for form, values in unit_scaled(maps).items()
-    }
-
-
-def _means(similarity):
+def _means(similarity: dict[str, np.ndarray]) -> dict[str, list[float]]:
     return {name: [float(v) for v in values.mean(axis=1)] for name, values in similarity.items()}
 
 
 @contextmanager
-def _initial_values(seed):
+def _initial_values(seed: int) -> Iterator[None]:
     # Keras draws the seeds of unseeded initialisers from Python's generator.
     state = random.getstate()
     random.seed(seed)
@@ -180,8 +158,8 @@ def _initial_values(seed):
         random.setstate(state)
 
 
-def _similarity(measure, form):
-    def read(summary):
+def _similarity(measure: str, form: str) -> Callable[[Summary], Curve]:
+    def read(summary: Summary) -> Curve:
         names = tuple(step[-1] for step in summary["steps"])
         # The intact maps are like themselves.
         return Curve(("none", *names), (1.0, *summary[measure][form]))
@@ -233,7 +211,14 @@ class CascadingRandomisation(ImageMetric):
     ) -> Rows:
         steps = min(self.steps, len(weighted_layers(model)))
         found = cascading_randomisation(
-            model, images, class_ids, attribute, steps=steps, seed=self.seed, progress=False
+            model,
+            images,
+            class_ids,
+            attribute,
+            steps=steps,
+            seed=self.seed,
+            progress=False,
+            batch_size=self.batch_size,
         )
         names = np.array([",".join(step) for step in found.steps])
         return {

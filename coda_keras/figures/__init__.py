@@ -1,4 +1,6 @@
-"""Everything that draws, from plain arrays: contribution maps, tables, metrics, animations.
+"""Everything that draws, from plain arrays: contributions, weights, tables, metrics, animations.
+
+Images are uint8, shown as they are, or floats in [0, 1], everywhere.
 
 Nothing here knows models or methods. Only matplotlib's `Figure` is used, no global pyplot state,
 so that it is safe in threads, servers and training callbacks. `save_figure` writes figures as PNG,
@@ -23,3 +25,4 @@ from coda_keras.figures.metrics import metrics_figure as metrics_figure
 from coda_keras.figures.multi_images import multi_image as multi_image
 from coda_keras.figures.rendering import figure_rgb as figure_rgb
 from coda_keras.figures.rendering import save_figure as save_figure
+from coda_keras.figures.weights import weights_rgba as weights_rgba

@@ -1,19 +1,26 @@
 """Videos explained frame by frame, as animated GIFs."""
 
+from collections.abc import Iterable
+from pathlib import Path
+
 import numpy as np
+from numpy.typing import ArrayLike
 from PIL import Image
 
 from coda_keras.figures.colours import contribution_rgb, shared_scale
+from coda_keras.figures.images import image_rgb
 from coda_keras.files import replacing
 
 _GAP = 4
 
 
-def animation_frames(frames, maps, scale=None, height=256):
+def animation_frames(
+    frames: ArrayLike, maps: ArrayLike, scale: float | None = None, height: int = 256
+) -> np.ndarray:
     """Puts every frame beside its map, all maps on one scale, enlarged without smoothing.
 
     Args:
-        frames: `(T, H, W, 3)` in [0, 1].
+        frames: `(T, H, W, 3)`, uint8 or floats in [0, 1].
         maps: `(T, H, W)`.
         scale: positive number, None for the 99.75th percentile over all the maps.
         height: int, least height of the result in pixels.
@@ -22,7 +29,7 @@ def animation_frames(frames, maps, scale=None, height=256):
         uint8 `(T, h, w, 3)`.
 
     Raises:
-        ValueError: if frames and maps do not fit.
+        ValueError: if frames and maps, or values of the frames, do not fit.
     """
     frames, maps = np.asarray(frames), np.asarray(maps)
     if frames.ndim != 4 or not len(frames) or maps.shape != frames.shape[:3]:
@@ -31,14 +38,16 @@ def animation_frames(frames, maps, scale=None, height=256):
             f"Received shapes {frames.shape} and {maps.shape}."
         )
     factor = max(1, -(-height // frames.shape[1]))
-    left = np.rint(255 * np.clip(frames[..., :3], 0, 1)).astype("uint8")
+    left = image_rgb(frames)
     right = contribution_rgb(maps, shared_scale(maps) if scale is None else scale)
     left, right = (part.repeat(factor, axis=1).repeat(factor, axis=2) for part in (left, right))
     gap = np.full((*left.shape[:2], _GAP, 3), 255, "uint8")
     return np.concatenate([left, gap, right], axis=2)
 
 
-def save_gif(frames, path, seconds_per_frame=0.12):
+def save_gif(
+    frames: Iterable[np.ndarray], path: str | Path, seconds_per_frame: float = 0.12
+) -> None:
     """Writes frames `(T, h, w, 3)`, uint8, as an endless animated GIF, atomically."""
     pictures = [Image.fromarray(frame) for frame in frames]
     with replacing(path) as temporary:

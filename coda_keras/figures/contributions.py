@@ -1,43 +1,50 @@
 """Pictures of contribution maps: red speaks for the class, blue against it."""
 
 import textwrap
+from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from numpy.typing import ArrayLike
 
 from coda_keras.figures.colours import PERCENTILE, contribution_rgb, shared_scale
+from coda_keras.figures.images import image_rgb
+from coda_keras.figures.style import FONT, FRAME, colour_key, show
+from coda_keras.figures.weights import weights_rgb, weights_scale
 
 CONTRIBUTION = "contribution (logits)"
 INPUT_X_GRADIENT = "input x gradient (logits)"
+WEIGHTS = "weights"
 
 _GAP = 0.06
-_FONT = 10
 _INCHES_A_CHARACTER = 0.075
 
 
 def plot_contributions(
-    image,
-    contribution_map,
-    titles=None,
-    image_title="",
-    scale=None,
-    percentile=PERCENTILE,
-    colour_bar=True,
-    panel=2.4,
-):
+    image: ArrayLike,
+    contribution_map: ArrayLike | Sequence[ArrayLike],
+    titles: str | Sequence[str] | None = None,
+    image_title: str = "",
+    scale: float | None = None,
+    percentile: float = PERCENTILE,
+    colour_bar: bool = True,
+    panel: float = 2.4,
+    weights: ArrayLike | Sequence[ArrayLike] | None = None,
+) -> Figure:
     """Draws an image beside its contribution map or maps, all on one scale.
 
     Args:
-        image: `(H, W, 3)` in [0, 1], or `(H, W, 6)` encoded.
+        image: `(H, W, 3)` or `(H, W, 6)` encoded, uint8 or floats in [0, 1].
         contribution_map: `(h, w)`, or a sequence or array of several.
         titles: one string a map (a string for a single map), or None.
         image_title: string.
         scale, percentile: as for `contribution_rgb`, over all the maps together.
         colour_bar: bool, whether to draw the scale, in logits.
         panel: width of a picture in inches.
+        weights: rows of W_{0->L} `(h, w, 6)`, or a sequence or array of several, drawn right of
+            the maps as `weights_rgba` colours them, over white; the `percentile` of all their
+            norms is opaque. None for no such picture.
 
     Returns:
         A matplotlib `Figure`.
@@ -45,39 +52,44 @@ def plot_contributions(
     Raises:
         ValueError: if shapes, values or the number of titles do not fit.
     """
-    maps = [contribution_map] if np.ndim(contribution_map[0]) == 1 else list(contribution_map)
+    maps = _several(contribution_map, 2)
+    rows = [] if weights is None else _several(weights, 3)
     titles = _titles([titles] if isinstance(titles, str) else titles, len(maps))
     scale = shared_scale(maps, percentile) if scale is None else scale
-    pictures = [_rgb(image), *(contribution_rgb(values, scale) for values in maps)]
+    pictures = [_one_rgb(image), *(contribution_rgb(values, scale) for values in maps)]
+    if rows:
+        opaque = weights_scale(rows, percentile)
+        pictures += [weights_rgb(row, opaque) for row in rows]
     height, width = pictures[0].shape[:2]
     figure = Figure(
         figsize=(panel * len(pictures) + colour_bar, panel * height / width + 0.5),
         layout="compressed",
     )
     axes = figure.subplots(1, len(pictures), squeeze=False)[0]
-    for axis, picture, title in zip(axes, pictures, [image_title, *titles]):
-        axis.imshow(picture, interpolation="nearest")
-        axis.set(xticks=[], yticks=[])
-        axis.set_title(_wrapped(title, panel), fontsize=_FONT)
+    for axis, picture, title in zip(axes, pictures, [image_title, *titles, *[WEIGHTS] * len(rows)]):
+        show(axis, picture)
+        axis.set_title(_wrapped(title, panel), fontsize=FONT)
     if colour_bar:
-        _colour_bar(figure, list(axes), scale)
+        _scale_bar(figure, axes, scale, CONTRIBUTION)
     return figure
 
 
 def gallery(
-    images,
-    contribution_maps,
-    titles=None,
-    columns=4,
-    shared=True,
-    percentile=PERCENTILE,
-    panel=1.2,
-    quantity=CONTRIBUTION,
-):
+    images: ArrayLike | Sequence[ArrayLike],
+    contribution_maps: ArrayLike | Sequence[ArrayLike],
+    titles: Sequence[str] | None = None,
+    columns: int = 4,
+    shared: bool = True,
+    percentile: float = PERCENTILE,
+    panel: float = 1.2,
+    quantity: str = CONTRIBUTION,
+    weights: ArrayLike | Sequence[ArrayLike] | None = None,
+) -> Figure:
     """Draws images, each beside its contribution map, in a grid (Fig. 5 and A.1 of the paper).
 
     Args:
-        images: `(N, H, W, 3)` in [0, 1], or `(N, H, W, 6)` encoded; or a sequence of such images.
+        images: `(N, H, W, 3)` or `(N, H, W, 6)` encoded, uint8 or floats in [0, 1]; or a sequence
+            of such images.
         contribution_maps: `(N, h, w)`, or `(N, n, h, w)` for n maps beside each image; or a
             sequence.
         titles: N strings, or None.
@@ -86,12 +98,15 @@ def gallery(
         percentile: number in 0 to 100, at which the scale is taken.
         panel: width of a picture in inches.
         quantity: str, what the colour bar of a shared scale says the maps show.
+        weights: rows of W_{0->L} `(N, h, w, 6)`, or `(N, m, h, w, 6)` for m of them right of the
+            maps of each image; or a sequence. They are drawn as `weights_rgba` colours them, over
+            white; what is opaque is shared like the colour scale. None for no such pictures.
 
     Returns:
         A matplotlib `Figure`.
 
     Raises:
-        ValueError: if the numbers of images, maps and titles differ, or are 0.
+        ValueError: if the numbers of images, maps, weights and titles differ, or are 0.
     """
     count = len(images)
     if count == 0 or len(contribution_maps) != count:
@@ -99,45 +114,56 @@ def gallery(
             "Expected as many contribution maps as images, at least one. "
             f"Received {count} images and {len(contribution_maps)} maps."
         )
+    if weights is not None and len(weights) != count:
+        raise ValueError(
+            f"Expected weights for each of {count} images. Received {len(weights)} of them."
+        )
     titles = _titles(titles, count)
-    scale = shared_scale(contribution_maps, percentile) if shared else None
+    maps = [_several(values, 2) for values in contribution_maps]
+    rows = [[]] * count if weights is None else [_several(values, 3) for values in weights]
+    scale = shared_scale(_flat(maps), percentile) if shared else None
+    opaque = weights_scale(_flat(rows), percentile) if shared and rows[0] else None
     columns = min(columns, count)
-    rows = -(-count // columns)
-    maps = [values if np.ndim(values) == 3 else [values] for values in contribution_maps]
-    width = panel * (1 + len(maps[0]) * (1 + _GAP))
+    width = panel * (1 + (len(maps[0]) + len(rows[0])) * (1 + _GAP))
     lines = max(_wrapped(title, width).count("\n") + bool(title) for title in titles)
+    grid = (-(-count // columns), columns)
     figure = Figure(
-        figsize=((width + 0.2) * columns + shared, (panel + 0.2 + 0.2 * lines) * rows),
+        figsize=((width + 0.2) * columns + shared, (panel + 0.2 + 0.2 * lines) * grid[0]),
         layout="compressed",
     )
     figure.get_layout_engine().set(w_pad=0.08)
-    axes = figure.subplots(rows, columns, squeeze=False)
+    axes = figure.subplots(*grid, squeeze=False)
     for axis in axes.ravel():
         axis.set_axis_off()
-    for axis, image, values, title in zip(axes.ravel(), images, maps, titles):
+    for axis, image, values, of_image, title in zip(axes.ravel(), images, maps, rows, titles):
         own = shared_scale(values, percentile) if scale is None else scale
-        _draw_row(axis, [_rgb(image), *(contribution_rgb(each, own) for each in values)])
-        axis.set_title(_wrapped(title, width), fontsize=_FONT)
+        pictures = [_one_rgb(image), *(contribution_rgb(each, own) for each in values)]
+        if of_image:
+            own = weights_scale(of_image, percentile) if opaque is None else opaque
+            pictures += [weights_rgb(each, own) for each in of_image]
+        _draw_row(axis, pictures)
+        axis.set_title(_wrapped(title, width), fontsize=FONT)
     if shared:
-        _colour_bar(figure, axes, scale, quantity)
+        _scale_bar(figure, axes, scale, quantity)
     return figure
 
 
-def _rgb(image):
-    image = np.asarray(image)
-    if image.ndim != 3 or image.shape[-1] not in (3, 6):
+def _one_rgb(image):
+    picture = image_rgb(image)
+    if picture.ndim != 3:
         raise ValueError(
-            f"Expected an image (height, width, 3) or (height, width, 6). "
-            f"Received shape {image.shape}."
+            f"Expected one image (height, width, 3 or 6). Received shape {np.shape(image)}."
         )
-    image = image[..., :3].astype("float64")
-    # A little slack: interpolation and rounding leave values such as 1 + 1e-7.
-    if not np.all((image >= -1e-3) & (image <= 1 + 1e-3)):
-        raise ValueError(
-            f"Expected image values in [0, 1]. Received {image.min()} to {image.max()}; "
-            "divide 8-bit images by 255."
-        )
-    return np.rint(255 * np.clip(image, 0, 1)).astype("uint8")
+    return picture
+
+
+def _several(values, dimensions):
+    """One array of so many dimensions, or several of them, as a list."""
+    return [values] if np.ndim(values[0]) == dimensions - 1 else list(values)
+
+
+def _flat(lists):
+    return [values for of_image in lists for values in of_image]
 
 
 def _titles(titles, count):
@@ -157,14 +183,11 @@ def _draw_row(axis, pictures):
     for picture in pictures:
         width = picture.shape[1] / picture.shape[0]
         axis.imshow(picture, extent=(left, left + width, 1, 0), interpolation="nearest")
-        frame = Rectangle((left, 0), width, 1, fill=False, edgecolor="0.6", linewidth=0.6)
-        axis.add_patch(frame).set_clip_on(False)
+        axis.add_patch(Rectangle((left, 0), width, 1, fill=False, **FRAME)).set_clip_on(False)
         left += width + _GAP
     axis.set(xlim=(0, left - _GAP), ylim=(1, 0))
 
 
-def _colour_bar(figure, axes, scale, quantity=CONTRIBUTION):
-    mappable = ScalarMappable(Normalize(-scale, scale), "bwr")
-    bar = figure.colorbar(mappable, ax=axes, aspect=25, shrink=0.9, pad=0.02)
-    bar.set_label(quantity, fontsize=_FONT)
+def _scale_bar(figure, axes, scale, quantity):
+    bar = colour_key(figure, axes, scale, quantity, aspect=25, shrink=0.9)
     bar.ax.ticklabel_format(style="sci", scilimits=(-2, 3), useMathText=True)

@@ -1,15 +1,16 @@
 """Tables of maps: a row for every image, a column for every model, method or layer."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from coda_keras.figures.colours import PERCENTILE, contribution_rgb, shared_scale
-from coda_keras.figures.style import FONT, SMALL
+from coda_keras.figures.images import image_rgb
+from coda_keras.figures.style import FONT, SIGNED_COLOURS, SMALL, colour_key, show
 
 OWN_COLOURS = "jet"
 SCALES = ("map", "row", "all")
@@ -28,16 +29,23 @@ class Column:
     """
 
     title: str
-    maps: object
-    captions: object = None
+    maps: ArrayLike | Sequence[ArrayLike]
+    captions: Sequence[str] | None = None
     signed: bool = True
 
 
-def map_table(images, columns, row_titles=None, scale="map", explained="the class", panel=1.15):
+def map_table(
+    images: ArrayLike | Sequence[ArrayLike],
+    columns: Sequence[Column],
+    row_titles: Sequence[str] | None = None,
+    scale: str = "map",
+    explained: str = "the class",
+    panel: float = 1.15,
+) -> Figure:
     """Draws images and beside each a map of every column.
 
     Args:
-        images: `(N, H, W, 3)` in [0, 1], or a sequence of such images.
+        images: `(N, H, W, 3)`, uint8 or floats in [0, 1], or a sequence of such images.
         columns: sequence of `Column`.
         row_titles: N strings at the left of the rows, or None.
         scale: `"map"`, `"row"` or `"all"`: which signed maps share a colour scale, the 99.75th
@@ -49,7 +57,8 @@ def map_table(images, columns, row_titles=None, scale="map", explained="the clas
         A matplotlib `Figure`.
 
     Raises:
-        ValueError: if the numbers of images, maps, captions or titles differ, or are 0.
+        ValueError: if the numbers of images, maps, captions or titles differ, or are 0, or the
+            values of an image do not fit.
     """
     count = len(images)
     _check(count, columns, row_titles, scale)
@@ -68,14 +77,14 @@ def map_table(images, columns, row_titles=None, scale="map", explained="the clas
     axes = figure.subplots(count, 1 + len(columns), squeeze=False)
     overall = shared_scale([values for c in signed for values in c.maps]) if signed else 1.0
     for row in range(count):
-        _show(axes[row, 0], np.clip(np.asarray(images[row])[..., :3], 0, 1))
+        show(axes[row, 0], image_rgb(images[row]))
         if row_titles is not None:
             axes[row, 0].set_ylabel(row_titles[row], fontsize=FONT)
         of_row = shared_scale([c.maps[row] for c in signed]) if signed else 1.0
         for axis, column in zip(axes[row, 1:], columns):
             values = column.maps[row]
             own = {"map": None, "row": of_row, "all": overall}[scale]
-            _show(axis, contribution_rgb(values, own) if column.signed else _own_colours(values))
+            show(axis, contribution_rgb(values, own) if column.signed else _own_colours(values))
             if column.captions is not None:
                 axis.set_xlabel(column.captions[row], fontsize=SMALL, labelpad=2)
     for axis, title in zip(axes[0], ["input", *(column.title for column in columns)]):
@@ -97,12 +106,6 @@ def _check(count, columns, row_titles, scale):
         raise ValueError(f"Unknown `scale`: {scale!r}. Expected one of {SCALES}.")
 
 
-def _show(axis, picture):
-    axis.imshow(picture, interpolation="nearest")
-    axis.set(xticks=[], yticks=[])
-    axis.spines[:].set(color="0.6", linewidth=0.6)
-
-
 def _own_colours(values):
     values = np.asarray(values, "float64")
     spread = np.ptp(values)
@@ -114,22 +117,24 @@ def _colour_keys(figure, axes, columns, scale, explained):
     if any(column.signed for column in columns):
         shared = {"map": "each map", "row": "each row", "all": "all maps"}[scale]
         text = f"{explained} (full colour: {PERCENTILE}th percentile of {shared})"
-        keys.append(("bwr", text, (-1, 0, 1), ("against", "0", "for")))
+        keys.append((SIGNED_COLOURS, text, (-1, 0, 1), ("against", "0", "for")))
     own = [column.title for column in columns if not column.signed]
     if own:
         keys.append((OWN_COLOURS, ", ".join(own), (-1, 1), ("lowest", "highest")))
     width = axes.shape[1]
     for index, (name, text, ticks, labels) in enumerate(keys):
         part = slice(index * width // len(keys), (index + 1) * width // len(keys))
-        bar = figure.colorbar(
-            ScalarMappable(Normalize(-1, 1), name),
-            ax=list(axes[:, part].ravel()),
+        bar = colour_key(
+            figure,
+            list(axes[:, part].ravel()),
+            1,
+            text,
+            name,
+            SMALL,
             location="bottom",
             ticks=ticks,
             shrink=min(1.0, 2.4 / (width / len(keys))),
             aspect=22,
-            pad=0.02,
         )
         bar.ax.set_xticklabels(labels)
-        bar.ax.tick_params(labelsize=SMALL, length=2)
-        bar.set_label(text, fontsize=SMALL)
+        bar.ax.tick_params(length=2)

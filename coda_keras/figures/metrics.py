@@ -91,7 +91,8 @@ def metrics_figure(
     Raises:
         ValueError: if there is nothing to draw.
     """
-    if not rows or not all(p.entries for row in rows for p in row.panels) or not rows[0].panels:
+    panels = [each for row in rows for each in row.panels]
+    if not all(row.panels for row in rows) or not panels or not all(p.entries for p in panels):
         raise ValueError("Expected at least one row of panels with entries. Received none.")
     columns = max(len(row.panels) for row in rows)
     figure = Figure(figsize=(panel[0] * columns, panel[1] * len(rows) + 0.3), layout="constrained")
@@ -162,7 +163,7 @@ def _box(axes, position, box, colour, filled, number_below):
     axes.hlines(median, position - half, position + half, color=colour, linewidth=1.2)
     axes.plot(position, mean, "o", ms=4, color=colour, mfc=colour if filled else "white")
     axes.annotate(
-        f"{mean:.2f}".replace("0.", ".", 1) if abs(mean) < 1 else f"{mean:.3g}",
+        f"{mean:.2f}".replace("0.", ".") if abs(mean) < 1 else f"{mean:.3g}",
         (position, min(low, mean) if number_below else max(high, mean)),
         xytext=(0, -3 if number_below else 3),
         textcoords="offset points",

@@ -1,23 +1,31 @@
 """Multi-images: several images put together to one, and the map of every class in it (Fig. 7)."""
 
+from collections.abc import Sequence
+
 import numpy as np
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from numpy.typing import ArrayLike
 
 from coda_keras.figures.colours import contribution_rgb, shared_scale
 from coda_keras.figures.contributions import CONTRIBUTION
-from coda_keras.figures.style import FONT, SMALL
+from coda_keras.figures.images import image_rgb
+from coda_keras.figures.style import FONT, SMALL, colour_key, show
 
 
-def multi_image(image, maps, titles, panel=1.25, quantity=CONTRIBUTION):
+def multi_image(
+    image: ArrayLike,
+    maps: ArrayLike,
+    titles: Sequence[str],
+    panel: float = 1.25,
+    quantity: str = CONTRIBUTION,
+) -> Figure:
     """Draws a multi-image beside the maps of its classes, all on one scale.
 
     The maps are arranged as the cells of the image; in each, the cell of its class is framed.
 
     Args:
-        image: `(n*H, n*W, 3)` in [0, 1].
+        image: `(n*H, n*W, 3)`, uint8 or floats in [0, 1].
         maps: `(n*n, n*H, n*W)`, map k being that of the class in cell k, counted row by row.
         titles: n*n strings.
         panel: width of a map in inches.
@@ -27,7 +35,7 @@ def multi_image(image, maps, titles, panel=1.25, quantity=CONTRIBUTION):
         A matplotlib `Figure`.
 
     Raises:
-        ValueError: if the numbers do not fit.
+        ValueError: if the numbers, or values of the image, do not fit.
     """
     maps = np.asarray(maps)
     n = round(len(maps) ** 0.5)
@@ -41,27 +49,17 @@ def multi_image(image, maps, titles, panel=1.25, quantity=CONTRIBUTION):
     figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03)
     grid = figure.add_gridspec(n, 2 * n)
     whole = figure.add_subplot(grid[:, :n])
-    _show(whole, np.clip(np.asarray(image)[..., :3], 0, 1))
+    show(whole, image_rgb(image))
     whole.set_title("multi-image", fontsize=FONT)
     height, width = maps.shape[1] / n, maps.shape[2] / n
     all_axes = []
     for cell, (values, title) in enumerate(zip(maps, titles)):
         row, column = divmod(cell, n)
         axes = figure.add_subplot(grid[row, n + column])
-        _show(axes, contribution_rgb(values, scale))
+        show(axes, contribution_rgb(values, scale))
         corner = (column * width - 0.5, row * height - 0.5)
         axes.add_patch(Rectangle(corner, width, height, fill=False, edgecolor="black", lw=1.2))
         axes.set_title(title, fontsize=SMALL, pad=3)
         all_axes.append(axes)
-    bar = figure.colorbar(
-        ScalarMappable(Normalize(-scale, scale), "bwr"), ax=all_axes, aspect=30, pad=0.02
-    )
-    bar.set_label(quantity, fontsize=FONT)
-    bar.ax.tick_params(labelsize=SMALL)
+    colour_key(figure, all_axes, scale, quantity, aspect=30)
     return figure
-
-
-def _show(axes, picture):
-    axes.imshow(picture, interpolation="nearest")
-    axes.set(xticks=[], yticks=[])
-    axes.spines[:].set(color="0.6", linewidth=0.6)

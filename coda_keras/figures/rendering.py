@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 from PIL import Image
 
 from coda_keras.files import replacing
@@ -13,7 +14,7 @@ FORMATS = ("pdf", "png", "svg")
 _WHOLE = {"bbox_inches": "tight", "pad_inches": 0.05}
 
 
-def figure_rgb(figure, dpi=100):
+def figure_rgb(figure: Figure, dpi: float = 100) -> np.ndarray:
     """Renders a figure: uint8 `(height, width, 3)`, nothing clipped."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, **_WHOLE)
@@ -21,7 +22,7 @@ def figure_rgb(figure, dpi=100):
         return np.asarray(picture.convert("RGB"))
 
 
-def save_figure(figure, path, dpi=150):
+def save_figure(figure: Figure, path: str | Path, dpi: float = 150) -> None:
     """Writes a figure as PNG, PDF or SVG, after the suffix of `path`.
 
     The file appears complete or not at all; missing folders are made.

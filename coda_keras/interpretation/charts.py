@@ -12,7 +12,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from coda_keras import attribution, evaluation, figures
-from coda_keras.evaluation.metric import Box
+from coda_keras.evaluation.chart import Box
 from coda_keras.figures import Entry, Panel, Row
 from coda_keras.interpretation.missing import Missing
 

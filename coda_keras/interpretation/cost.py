@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from coda_keras.attribution import find
-from coda_keras.evaluation.metric import Metric, Rows, Summary
+from coda_keras.evaluation.chart import Summary
+from coda_keras.evaluation.metric import Metric, Rows
 from coda_keras.provenance import hardware
 
 

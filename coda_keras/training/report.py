@@ -68,7 +68,7 @@ def conclude(
     if data.note:
         print(f"                    {data.note}")
     if error is not None:
-        print(f"completeness error  {error:.1e} of the explained logit less its bias, at most")
+        print(f"completeness error  {error:.1e} at most, of the logit less its bias")
     if servable:
         print(f"servable            {servable}")
     print(f"model               {run / 'model.keras'}")
