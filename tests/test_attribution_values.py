@@ -151,11 +151,11 @@ def test_occlusion_shares_evaluations_between_windows_far_apart(
 ):
     images = rng.random((1, 17, 24, 3)).astype("float32")
     occlusion = attribution.Occlusion(patch_size, stride, batch_size=5, progress=False)
-    evaluated, sizes = occlusion.evaluated, []
+    run, sizes = occlusion.run_on_device, []
 
     def counted(image, masks):
         sizes.append(len(masks))
-        return evaluated(image, masks)
+        return run(image, masks)
 
     monkeypatch.setattr(occlusion, "run_on_device", counted)
     maps = occlusion(net, images, 1)
