@@ -1,13 +1,15 @@
 """The Dynamic Alignment Unit as a convolutional layer."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import ops
 
 from coda_keras import factored, patches
 from coda_keras import rescale as rescaling
-from coda_keras.dynamic_linear import PACKAGE, DynamicLinear
+from coda_keras.dynamic_linear import PACKAGE, DynamicLinear, Pullback, ReceptiveField, Tensor
 
 IMPLEMENTATIONS = {"factored": factored.respond, "patches": patches.respond}
 
@@ -99,7 +101,7 @@ class DAUConv2D(DynamicLinear):
         self.input_spec = keras.layers.InputSpec(ndim=4)
         self._alpha = rescaling.get(rescale)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Sequence[int | None]) -> None:
         if len(input_shape) != 4 or input_shape[-1] is None:
             raise ValueError(
                 "`DAUConv2D` expects inputs (batch, height, width, channels) with a known number "
@@ -141,7 +143,11 @@ class DAUConv2D(DynamicLinear):
             )
         self.built = True
 
-    def linearize(self, inputs):
+    @property
+    def receptive_field(self) -> ReceptiveField:
+        return ReceptiveField(self.kernel_size, self.strides, -((self.kernel_size - 1) // 2))
+
+    def linearize(self, inputs: Tensor) -> tuple[Tensor, Pullback]:
         response = self._respond(self.prepare(inputs))
         dtype = self.compute_dtype
         alpha = self._alpha(response.squared_norm)
@@ -153,7 +159,7 @@ class DAUConv2D(DynamicLinear):
 
         return outputs, pullback
 
-    def alignment(self, inputs):
+    def alignment(self, inputs: Tensor) -> Tensor:
         """Returns the cosine between w(p) and p for every position and unit.
 
         This is what the paper's alignment pressure drives up.
@@ -178,7 +184,7 @@ class DAUConv2D(DynamicLinear):
         )
         return ops.clip(cosine, -1.0, 1.0)
 
-    def dynamic_weights(self, inputs):
+    def dynamic_weights(self, inputs: Tensor) -> Tensor:
         """Materialises w(x) of every position: `(B, h, w, filters, k, k, C)`.
 
         Needs `filters * d` floats a position whatever the implementation; meant for looking.
@@ -194,7 +200,7 @@ class DAUConv2D(DynamicLinear):
         window = self.kernel.shape[:3]
         return ops.reshape(alpha * exact, (*ops.shape(vectors)[:-1], *window))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         pad = (self.kernel_size - 1) // 2
 
         def size(length):
@@ -204,7 +210,7 @@ class DAUConv2D(DynamicLinear):
 
         return (input_shape[0], size(input_shape[1]), size(input_shape[2]), self.filters)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "filters": self.filters,

@@ -11,10 +11,43 @@ between any two layers. They consist of forward operations only, so explanations
 differentiable and run on every Keras backend and inside a SavedModel.
 """
 
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
 import keras
 from keras import ops
 
 PACKAGE = "coda_keras"
+
+Tensor = Any
+Pullback = Callable[[Tensor], Tensor]
+
+
+class ReceptiveField(NamedTuple):
+    """Which inputs an output depends on, along either axis of an image.
+
+    Position o of the outputs sees the positions `o * stride + offset` to `o * stride + offset +
+    size - 1` of the inputs; those outside of the image are zero padding.
+    """
+
+    size: int
+    stride: int
+    offset: int
+
+    def then(self, following: "ReceptiveField") -> "ReceptiveField":
+        """That of a layer with the field `following` applied to outputs that have this one.
+
+        >>> ReceptiveField(3, 2, -1).then(ReceptiveField(5, 1, -2))
+        ReceptiveField(size=11, stride=2, offset=-5)
+        """
+        return ReceptiveField(
+            self.size + (following.size - 1) * self.stride,
+            self.stride * following.stride,
+            self.offset + following.offset * self.stride,
+        )
+
+
+POINTWISE = ReceptiveField(size=1, stride=1, offset=0)
 
 
 class DynamicLinear(keras.layers.Layer):
@@ -23,6 +56,11 @@ class DynamicLinear(keras.layers.Layer):
     Subclasses implement `linearize`; `call` follows from it. Any Keras layer with a
     `linearize` of the same form works in a `CoDANet` too. Layers must not add a bias:
     whatever is not a product with the input cannot be attributed to it.
+
+    Attributes:
+        receptive_field: the `ReceptiveField` of the outputs: nothing outside of it changes an
+            output. Methods such as occlusion then measure distant parts of an image at once.
+            None, the default, means all of the input.
 
     Example:
 
@@ -36,7 +74,11 @@ class DynamicLinear(keras.layers.Layer):
     (1, 4, 4, 2)
     """
 
-    def linearize(self, inputs):
+    @property
+    def receptive_field(self) -> ReceptiveField | None:
+        return None
+
+    def linearize(self, inputs: Tensor) -> tuple[Tensor, Pullback]:
         """Applies the layer.
 
         Args:
@@ -51,11 +93,11 @@ class DynamicLinear(keras.layers.Layer):
             "`(outputs, pullback)`."
         )
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         outputs, _ = self.linearize(inputs)
         return outputs
 
-    def prepare(self, inputs):
+    def prepare(self, inputs: Tensor) -> Tensor:
         """Builds the layer if need be and casts to its compute dtype, as `__call__` would."""
         inputs = ops.convert_to_tensor(inputs)
         if not self.built:
@@ -67,7 +109,7 @@ class DynamicLinear(keras.layers.Layer):
 class GlobalSumPooling2D(DynamicLinear):
     """Sums over all positions: `(B, H, W, C)` to `(B, C)`."""
 
-    def linearize(self, inputs):
+    def linearize(self, inputs: Tensor) -> tuple[Tensor, Pullback]:
         inputs = self.prepare(inputs)
         shape = ops.shape(inputs)
 
@@ -76,7 +118,7 @@ class GlobalSumPooling2D(DynamicLinear):
 
         return ops.sum(inputs, axis=(1, 2)), pullback
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         return (input_shape[0], input_shape[-1])
 
 
@@ -91,7 +133,7 @@ class TemperatureScaling(DynamicLinear):
         ValueError: if `temperature` is not a positive number.
     """
 
-    def __init__(self, temperature, **kwargs):
+    def __init__(self, temperature: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not temperature > 0:
             raise ValueError(
@@ -99,24 +141,39 @@ class TemperatureScaling(DynamicLinear):
             )
         self.temperature = float(temperature)
 
-    def linearize(self, inputs):
+    @property
+    def receptive_field(self) -> ReceptiveField:
+        return POINTWISE
+
+    def linearize(self, inputs: Tensor) -> tuple[Tensor, Pullback]:
         def scale(values):
             return values / self.temperature
 
         return scale(self.prepare(inputs)), scale
 
-    def compute_output_shape(self, input_shape):
-        return input_shape
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        return tuple(input_shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "temperature": self.temperature}
 
 
-def linearize(layers, inputs):
+def receptive_field(layers: Iterable[Any]) -> ReceptiveField | None:
+    """The receptive field of the outputs of `layers` in turn; None if one of them tells none."""
+    field = POINTWISE
+    for layer in layers:
+        own = getattr(layer, "receptive_field", None)
+        if own is None:
+            return None
+        field = field.then(own)
+    return field
+
+
+def linearize(layers: Iterable[Any], inputs: Tensor) -> tuple[Tensor, Pullback]:
     """Applies `layers` in turn and composes their pullbacks: `W_{l1->l2}` for a slice of layers.
 
     Args:
-        layers: sequence of layers with a `linearize` method.
+        layers: layers with a `linearize` method.
         inputs: input of the first of them.
 
     Returns:

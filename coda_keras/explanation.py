@@ -5,11 +5,12 @@ Only the protocol is used here, no layer in particular.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from keras import ops
 
+from coda_keras.class_ids import ClassIds, standardize
 from coda_keras.dynamic_linear import linearize
 from coda_keras.encoding import encode
 
@@ -30,10 +31,17 @@ def completeness_error(residual: np.ndarray, linear: np.ndarray) -> np.ndarray:
     return np.abs(residual) / np.maximum(np.abs(linear), COMPLETENESS_FLOOR)
 
 
+Fields = TypeVar("Fields", bound="_Tensors")
+
+
 class _Tensors:
-    def numpy(self):
-        """Returns the same with NumPy arrays instead of backend tensors."""
-        arrays = {f.name: ops.convert_to_numpy(getattr(self, f.name)) for f in fields(self)}
+    def numpy(self: Fields) -> Fields:
+        """Returns the same with NumPy arrays instead of backend tensors; None stays None."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        arrays = {
+            name: None if value is None else ops.convert_to_numpy(value)
+            for name, value in values.items()
+        }
         return type(self)(**arrays)
 
 
@@ -54,13 +62,13 @@ class Explanation(_Tensors):
         residual: `(B,)`, logit minus bias minus the sum of contributions: rounding only.
     """
 
-    logits: object
-    class_ids: object
-    weights: object
-    contributions: object
-    contribution_map: object
-    bias: object
-    residual: object
+    logits: Tensor
+    class_ids: Tensor
+    weights: Tensor
+    contributions: Tensor
+    contribution_map: Tensor
+    bias: Tensor
+    residual: Tensor
 
     @property
     def completeness_error(self) -> np.ndarray:
@@ -86,24 +94,26 @@ class LayerExplanation(_Tensors):
         contribution_map: `(B, H, W)`, contributions summed over the channels.
     """
 
-    activation: object
-    weights: object
-    contributions: object
-    contribution_map: object
+    activation: Tensor
+    weights: Tensor
+    contributions: Tensor
+    contribution_map: Tensor
 
 
-def explain(net, images, class_ids=None):
+def explain(net: Any, images: Tensor, class_ids: ClassIds = None) -> Explanation:
     """Explains logits of a `CoDANet`.
 
     Args:
         net: a `CoDANet`.
         images: `(B, H, W, 3)` in [0, 1], or `(B, H, W, 6)` encoded.
         class_ids: `(B,)` or `(B, n)` integers, one integer for all images, `"all"`, or None for
-            the predicted class.
+            the predicted class. Tensors may be unknown until compiled code runs.
 
     Returns:
         An `Explanation`; for every image and class
-        `logits[class] = bias + sum(contributions) + residual`.
+        `logits[class] = bias + sum(contributions) + residual`. Where compiled code meets a class
+        id out of range, the weights, contributions and residual of that id are NaN; graphs of
+        TensorFlow raise `InvalidArgumentError` unless compiled by XLA.
 
     Raises:
         ValueError: if the class ids do not fit the images or are out of range.
@@ -111,7 +121,7 @@ def explain(net, images, class_ids=None):
     encoded = encode(ops.convert_to_tensor(images))
     linear, pullback = net.linearize(encoded)
     logits = linear + net.logit_bias
-    class_ids = _class_ids(class_ids, logits)
+    class_ids, valid = standardize(class_ids, logits)
     one_hot = ops.one_hot(class_ids, logits.shape[-1], dtype=logits.dtype)
     if len(class_ids.shape) == 1:
         weights = ops.cast(pullback(one_hot), logits.dtype)
@@ -121,6 +131,8 @@ def explain(net, images, class_ids=None):
         rows = ops.map(pullback, ops.swapaxes(one_hot, 0, 1))
         weights = ops.cast(ops.swapaxes(rows, 0, 1), logits.dtype)
         inputs = ops.cast(encoded, logits.dtype)[:, None]
+    if valid is not None:
+        weights = ops.where(valid[..., None, None, None], weights, float("nan"))
     contributions = weights * inputs
     explained = ops.einsum("bc,b...c->b...", logits, one_hot)
     return Explanation(
@@ -164,7 +176,8 @@ def explain_layer(
     """
     depth = len(net.body)
     last = depth + 1 if layer == "logits" else layer
-    if isinstance(last, str) or not 0 <= from_layer < last <= depth + (layer == "logits"):
+    integers = hasattr(last, "__index__") and hasattr(from_layer, "__index__")
+    if not integers or not 0 <= from_layer < last <= depth + (layer == "logits"):
         raise ValueError(
             f"Expected 0 <= from_layer < layer <= {depth}, the number of layers, or "
             f"layer='logits'. Received: layer={layer!r}, from_layer={from_layer}."
@@ -220,40 +233,3 @@ def _one_position(layer, position, outputs):
     chosen = np.zeros((1, height, width, 1), "float32")
     chosen[0, row, column] = 1
     return ops.convert_to_tensor(chosen, outputs.dtype)
-
-
-def _class_ids(class_ids, logits):
-    """Brings every accepted form to int32 of shape `(B,)` or `(B, n)`."""
-    batch, classes = ops.shape(logits)[0], logits.shape[-1]
-    if class_ids is None:
-        return ops.cast(ops.argmax(logits, axis=-1), "int32")
-    if isinstance(class_ids, str):
-        if class_ids != "all":
-            raise ValueError(
-                f"Unknown `class_ids`: {class_ids!r}. Expected integers, 'all' or None."
-            )
-        return ops.broadcast_to(ops.arange(classes, dtype="int32")[None], (batch, classes))
-    if isinstance(class_ids, (int, list, tuple, np.ndarray, np.integer)):
-        class_ids = _checked(np.asarray(class_ids), classes)
-    class_ids = ops.cast(class_ids, "int32")
-    if len(class_ids.shape) == 0:
-        class_ids = ops.broadcast_to(class_ids, (batch,))
-    if len(class_ids.shape) not in (1, 2) or (
-        None not in (logits.shape[0], class_ids.shape[0]) and class_ids.shape[0] != logits.shape[0]
-    ):
-        raise ValueError(
-            "`class_ids` must have shape (batch,) or (batch, n), the batch that of the images. "
-            f"Received shape {tuple(class_ids.shape)} for {logits.shape[0]} images."
-        )
-    return class_ids
-
-
-def _checked(class_ids, classes):
-    if class_ids.dtype.kind not in "iu":
-        raise ValueError(f"`class_ids` must be integers. Received dtype {class_ids.dtype}.")
-    if class_ids.size and not (class_ids.min() >= 0 and class_ids.max() < classes):
-        raise ValueError(
-            f"`class_ids` must lie in 0 to {classes - 1}. "
-            f"Received values from {class_ids.min()} to {class_ids.max()}."
-        )
-    return class_ids

@@ -10,8 +10,11 @@ from coda_keras.dau import DAUConv2D
 from coda_keras.dynamic_linear import (
     PACKAGE,
     GlobalSumPooling2D,
+    ReceptiveField,
     TemperatureScaling,
+    Tensor,
     linearize,
+    receptive_field,
 )
 from coda_keras.encoding import encode
 
@@ -142,6 +145,16 @@ class CoDANet(keras.Model):
         return [*self.body, self.pooling, self.scaling]
 
     @property
+    def receptive_field(self) -> ReceptiveField | None:
+        """Which pixels a position of `evidence` sees.
+
+        None if a layer does not tell, or a subclass computes its logits in a way of its own.
+        """
+        if type(self).call is not CoDANet.call:
+            return None
+        return receptive_field([*self.body, self.scaling])
+
+    @property
     def temperature(self):
         return self.scaling.temperature
 
@@ -173,6 +186,20 @@ class CoDANet(keras.Model):
     def linearize(self, images):
         """Applies the net; `(logits - b_0, pullback)`, the pullback ending at the encoded image."""
         return linearize(self.chain, encode(ops.convert_to_tensor(images)))
+
+    def evidence(self, images: Tensor) -> Tensor:
+        """Outputs of the last layer over the temperature, which sum to the logits less b_0.
+
+        Args:
+            images: `(B, H, W, 3)` in [0, 1], or `(B, H, W, 6)` encoded.
+
+        Returns:
+            `(B, h, w, classes)`, in logits.
+        """
+        outputs = encode(ops.convert_to_tensor(images))
+        for layer in [*self.body, self.scaling]:
+            outputs = layer(outputs)
+        return outputs
 
     def explain(self, images, class_ids=None):
         """Explains logits by contribution maps. See `coda_keras.explain`."""

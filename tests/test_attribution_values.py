@@ -8,7 +8,7 @@ import pytest
 from conftest import BACKEND, EXACT_DTYPE
 from keras import ops
 
-from coda_keras import CoDANet, DAUConv2D, attribution, encode
+from coda_keras import CoDANet, DAUConv2D, DynamicLinear, ReceptiveField, attribution, encode
 from coda_keras.attribution import locality
 
 
@@ -145,29 +145,63 @@ def test_occlusion_by_brute_force(patch_size, stride, net, images):
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
 
 
+class CountedOcclusion(attribution.Occlusion):
+    evaluations = 0
+
+    def run_on_device(self, image, masks):
+        self.evaluations += len(masks)
+        return super().run_on_device(image, masks)
+
+
 @pytest.mark.parametrize("patch_size, stride", [(3, 2), (2, 1), (1, 4)])
-def test_occlusion_shares_evaluations_between_windows_far_apart(
-    patch_size, stride, net, rng, monkeypatch
-):
+def test_occlusion_shares_evaluations_between_windows_far_apart(patch_size, stride, net, rng):
     images = rng.random((1, 17, 24, 3)).astype("float32")
-    occlusion = attribution.Occlusion(patch_size, stride, batch_size=5, progress=False)
-    run, sizes = occlusion.run_on_device, []
-
-    def counted(image, masks):
-        sizes.append(len(masks))
-        return run(image, masks)
-
-    monkeypatch.setattr(occlusion, "run_on_device", counted)
+    occlusion = CountedOcclusion(patch_size, stride, batch_size=5, progress=False)
     maps = occlusion(net, images, 1)
     expected = occlusion_by_brute_force(net, images[0], 1, patch_size, stride, (0, 0, 0))
     np.testing.assert_allclose(maps[0], expected, rtol=1e-3, atol=1e-5)
-    assert sum(sizes) < len(range(0, 17, stride)) * len(range(0, 24, stride))
+    windows = len(range(0, 17, stride)) * len(range(0, 24, stride))
+    assert occlusion.evaluations < windows
+
+
+class Blur(DynamicLinear):
+    """A user's own layer: every second position of sums over 3x3 windows, nothing padded."""
+
+    receptive_field = ReceptiveField(size=3, stride=2, offset=0)
+
+    def linearize(self, inputs):
+        inputs = self.prepare(inputs)
+        channels = inputs.shape[-1]
+        kernel = ops.reshape(ops.eye(channels), (1, 1, channels, channels)) * ops.ones((3, 3, 1, 1))
+        outputs = ops.conv(inputs, kernel, 2, "valid")
+        return outputs, lambda g: ops.conv_transpose(g, kernel, 2, "valid")
+
+
+class SecretBlur(Blur):
+    """The same but that it does not tell what it sees."""
+
+    receptive_field = None
+
+
+def test_occlusion_asks_own_layers_what_they_see(rng):
+    image = rng.random((1, 21, 17, 3)).astype("float32")
+    maps, evaluations = [], []
+    for blur in (Blur(), SecretBlur()):
+        keras.utils.set_random_seed(4)
+        net = CoDANet([DAUConv2D(3, 2, 3), blur, DAUConv2D(3, 2, 3)], temperature=2.0)
+        occlusion = CountedOcclusion(3, 2, batch_size=11, progress=False)
+        maps.append(occlusion(net, image, [[0, 2]]))
+        evaluations.append(occlusion.evaluations)
+    assert evaluations[0] < 0.5 * evaluations[1]
+    np.testing.assert_allclose(maps[0], maps[1], rtol=1e-4, atol=1e-5)
+    assert np.std(maps[0]) > 0.1
 
 
 def test_receptive_field_is_what_a_position_responds_to(rng):
-    layers = [DAUConv2D(4, 3, 5, strides=2), DAUConv2D(3, 3, 3), DAUConv2D(2, 3, 3, strides=3)]
+    layers = [DAUConv2D(4, 3, 5, strides=2), Blur(), DAUConv2D(2, 3, 3, strides=3)]
     net = CoDANet(layers, temperature=1.0)
     field = locality.receptive_field(net)
+    assert field == (17, 12, -6)
     image = rng.random((1, 40, 40, 3)).astype("float32")
     before = ops.convert_to_numpy(locality.evidence(net, image))
     for pixel in (0, 17, 39):

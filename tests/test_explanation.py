@@ -1,9 +1,10 @@
+import dataclasses
 import itertools
 
 import numpy as np
 import oracle
 import pytest
-from conftest import EXACT_DTYPE, as_oracle, gradients, set_weights
+from conftest import BACKEND, EXACT_DTYPE, as_oracle, gradients, set_weights
 from keras import ops
 
 from coda_keras import CoDANet, DAUConv2D, Explanation, explain, explain_layer, linearize
@@ -112,6 +113,69 @@ def test_bad_class_ids(class_ids, message, net, images):
         net.explain(images, class_ids)
 
 
+@pytest.mark.parametrize(
+    ("class_ids", "message"),
+    [
+        ([0, 5, 1], "must lie in 0 to 4. Received values from 0 to 5"),
+        ([[0, 1], [0, -1], [3, 2]], "must lie in 0 to 4. Received values from -1 to 3"),
+        (7, "must lie in 0 to 4. Received values from 7 to 7"),
+        ([0.0, 1.0, 2.0], "must be integers. Received dtype float32"),
+    ],
+)
+def test_bad_class_ids_given_as_tensors(class_ids, message, net, images):
+    kind = "float32" if "dtype" in message else "int32"
+    with pytest.raises(ValueError, match=message):
+        net.explain(images, ops.convert_to_tensor(np.array(class_ids, kind)))
+
+
+def check_that_bad_classes_are_nan(explained_in_compiled_code, net, images, kind):
+    for class_ids in ([1, 5, 4], [-1, 0, 2], [[4, 1], [2, 1], [0, -7]]):
+        class_ids = np.array(class_ids, kind)
+        bad = (class_ids < 0) | (class_ids >= CLASSES)
+        found = explained_in_compiled_code(images, class_ids)
+        expected = net.explain(images, np.where(bad, 0, class_ids)).numpy()
+        for name in ("weights", "contributions", "contribution_map", "residual"):
+            values = ops.convert_to_numpy(found[name])
+            assert np.all(np.isnan(values[bad])), name
+            np.testing.assert_allclose(values[~bad], getattr(expected, name)[~bad], **TOLERANCE)
+
+
+@pytest.mark.tensorflow
+def test_xla_makes_bad_classes_nan(net, images):
+    import tensorflow as tf
+
+    @tf.function(jit_compile=True, autograph=False)
+    def explained(images, class_ids):
+        return vars(net.explain(images, class_ids))
+
+    check_that_bad_classes_are_nan(explained, net, images, "int64")
+    # Of 2^32 + 1 int32 would leave a 1.
+    weights = explained(images, np.array([1, 2**32 + 1, 0]))["weights"]
+    assert np.all(np.isnan(weights[1]))
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="jax.jit")
+def test_jit_makes_bad_classes_nan(net, images):
+    import jax
+
+    explained = jax.jit(lambda images, class_ids: vars(net.explain(images, class_ids)))
+    check_that_bad_classes_are_nan(explained, net, images, "int32")
+
+
+@pytest.mark.tensorflow
+def test_graphs_refuse_bad_classes(net, images):
+    import tensorflow as tf
+
+    @tf.function(reduce_retracing=True, autograph=False)
+    def explained(images, class_ids):
+        return net.explain(images, class_ids).contribution_map
+
+    explained(images, tf.constant([1, 0, 4]))
+    for class_ids in ([1, 5, 4], [-1, 0, 2]):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="must lie in 0 to 4"):
+            explained(images, tf.constant(class_ids))
+
+
 def test_encoded_images_give_the_same_explanation(net, images, expected):
     one = net.explain(images, 1).numpy()
     other = net.explain(expected[0].astype(EXACT_DTYPE), 1).numpy()
@@ -212,6 +276,46 @@ def test_layers_equal_the_oracle(start, stop, position, net, images, expected):
         np.testing.assert_allclose(found.contributions[index].sum(), activation, **TOLERANCE)
 
 
+@pytest.mark.parametrize("start", range(4))
+def test_logits_equal_the_oracle(start, net, images, expected):
+    """Contributions of layer l to class c (Fig. A.6), another class for every image."""
+    layers = [as_oracle(layer) for layer in net.body]
+    classes = [4, 0, 2]
+    found = explain_layer(net, images, "logits", classes, from_layer=start).numpy()
+    for index, (encoded, class_id) in enumerate(zip(expected[0], classes)):
+        inputs = oracle.activations(encoded, layers)[start]
+        matrix = oracle.matrix_between(encoded, layers, start, 3)
+        row = matrix.reshape(-1, CLASSES, *inputs.shape)[:, class_id].sum(axis=0) / TEMPERATURE
+        logit = oracle.logits(encoded, layers, TEMPERATURE, 0.0)[class_id]
+        np.testing.assert_allclose(found.weights[index], row, **TOLERANCE)
+        np.testing.assert_allclose(found.contributions[index], row * inputs, **TOLERANCE)
+        np.testing.assert_allclose(found.activation[index], logit, **TOLERANCE)
+        np.testing.assert_allclose(found.contribution_map[index].sum(), logit, **TOLERANCE)
+
+
+@pytest.mark.parametrize("layer", [1, 3, "logits"])
+@pytest.mark.parametrize("position", [None, (0, 1)])
+def test_a_channel_for_every_image(layer, position, net, images):
+    position = None if layer == "logits" else position
+    together = explain_layer(net, images, layer, np.array([2, 0, 1]), position).numpy()
+    for index, channel in enumerate([2, 0, 1]):
+        alone = explain_layer(net, images[index : index + 1], layer, channel, position).numpy()
+        for field in dataclasses.fields(together):
+            one, other = getattr(together, field.name)[index], getattr(alone, field.name)[0]
+            np.testing.assert_allclose(one, other, **TOLERANCE)
+
+
+def test_linearize_is_the_matrix_of_the_net(net, images, expected):
+    outputs, pullback = net.linearize(images)
+    encoded, weights = expected
+    linear = np.einsum("bcyxi,byxi->bc", weights, encoded)
+    np.testing.assert_allclose(ops.convert_to_numpy(outputs), linear, **TOLERANCE)
+    cotangent = np.random.default_rng(2).normal(size=(3, CLASSES))
+    pulled = pullback(ops.convert_to_tensor(cotangent, EXACT_DTYPE))
+    rows = np.einsum("bc,bcyxi->byxi", cotangent, weights)
+    np.testing.assert_allclose(ops.convert_to_numpy(pulled), rows, **TOLERANCE)
+
+
 def test_maps_between_layers_compose(net, images, expected):
     """W_{0->3} = W_{1->3} W_{0->1}: the row of the later map, pulled back through the first."""
     later = net.explain_layer(images, 3, 4, from_layer=1)
@@ -242,11 +346,48 @@ def test_last_layer_and_logit_explain_the_same(net, images):
         ({"layer": 1, "channel": -1}, "channel=-1"),
         ({"layer": 1, "position": (4, 0)}, r"Layer 1 has 4x3 positions.*position=\(4, 0\)"),
         ({"layer": 1, "position": (0, -1)}, r"position=\(0, -1\)"),
+        ({"layer": "logits", "from_layer": 4}, "layer='logits', from_layer=4"),
+        ({"layer": "logits", "from_layer": -1}, "from_layer=-1"),
+        ({"layer": "last"}, "or layer='logits'. Received: layer='last'"),
+        ({"layer": 1.0}, "Received: layer=1.0"),
+        ({"layer": "logits", "channel": 5}, "Layer logits has channels 0 to 4.*channel=5"),
+        ({"layer": "logits", "position": (0, 0)}, r"no positions.*position=\(0, 0\)"),
+        ({"layer": 1, "channel": [0, 4, 1]}, r"channels 0 to 3.*channel=\[0, 4, 1\]"),
+        ({"layer": 1, "channel": [0, 1]}, "a channel for each of 3 images. Received 2"),
+        ({"layer": 1, "channel": 1.0}, "must be an integer, or one for each image.*=1.0"),
+        ({"layer": 1, "channel": [[0], [1], [2]]}, "must be an integer, or one for each image"),
     ],
 )
 def test_bad_layer_arguments(arguments, message, net, images):
     with pytest.raises(ValueError, match=message):
         net.explain_layer(images, **{"channel": 0, **arguments})
+
+
+@pytest.mark.parametrize("class_ids", [[1, 0], [[1, 1, 0], [0, 2, 1]]])
+def test_completeness_error_is_relative_to_the_logit_less_its_bias(class_ids):
+    logits = np.array([[3.0, 1.5, -4.0], [0.5 + 1e-3, 8.5, 0.5]])
+    class_ids = np.array(class_ids, "int32")
+    residual = 1e-4 * (1 + np.arange(class_ids.size).reshape(class_ids.shape))
+    found = Explanation(logits, class_ids, None, None, None, np.float64(0.5), -residual)
+    expected = [
+        residual[at] / max(abs(logits[at[0], class_ids[at]] - 0.5), 0.01)
+        for at in np.ndindex(class_ids.shape)
+    ]
+    np.testing.assert_allclose(found.completeness_error.ravel(), expected, rtol=1e-12)
+
+
+def test_completeness_error_of_tensors(net, images):
+    found = net.explain(images, "all")
+    assert found.completeness_error.shape == (3, CLASSES)
+    np.testing.assert_array_equal(found.completeness_error, found.numpy().completeness_error)
+    assert 0 < found.completeness_error.max() < 1e-3
+
+
+def test_fields_that_were_not_computed_stay_none(net, images):
+    some = dataclasses.replace(net.explain(images), weights=None, bias=None).numpy()
+    assert some.weights is None
+    assert some.bias is None
+    assert isinstance(some.logits, np.ndarray)
 
 
 def test_method_and_function_are_the_same(net, images):

@@ -11,7 +11,7 @@ from conftest import BACKEND, EXACT_DTYPE, as_oracle, set_weights
 from keras import ops
 
 import coda_keras
-from coda_keras import CoDANet, DAUConv2D
+from coda_keras import PRESETS, CoDANet, DAUConv2D
 
 LOGIT_BIAS = np.log(0.1 / 0.9)
 
@@ -26,6 +26,12 @@ def _net(rng, dtype=EXACT_DTYPE, **arguments):
     net.build((None, None, None, 3))
     set_weights(net, rng)
     return net
+
+
+@pytest.fixture
+def zeros(monkeypatch):
+    """Drawing many millions of random numbers would be all that tests of large nets do."""
+    monkeypatch.setattr("coda_keras.dau._uniform", lambda _: keras.initializers.Zeros())
 
 
 def _numpy(tensor):
@@ -45,6 +51,37 @@ def test_logits_equal_the_oracle_at_any_size(size, rng):
     np.testing.assert_allclose(_numpy(net(encoded)), expected, **tolerance)
 
 
+def test_evidence_sums_to_the_logits(rng):
+    net = _net(rng)
+    images = rng.uniform(size=(2, 12, 9, 3)).astype(EXACT_DTYPE)
+    evidence = _numpy(net.evidence(images))
+    layers = [as_oracle(layer) for layer in net.body]
+    for image, found in zip(images, evidence):
+        expected = oracle.activations(oracle.encode(image), layers)[-1] / 7.0
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+    logits = evidence.sum(axis=(1, 2)) + LOGIT_BIAS
+    np.testing.assert_allclose(logits, _numpy(net(images)), rtol=1e-5)
+
+
+class _Doubled(CoDANet):
+    def call(self, images):
+        return 2 * super().call(images)
+
+
+class _Plain(keras.layers.Layer):
+    def linearize(self, inputs):
+        return inputs, lambda cotangent: cotangent
+
+
+def test_receptive_field_is_known_if_every_layer_tells(rng):
+    layers = [DAUConv2D(2, 2, 3, strides=2), DAUConv2D(2, 2, 5)]
+    assert CoDANet(layers).receptive_field == (11, 2, -5)
+    assert CoDANet([*layers, _Plain()]).receptive_field is None
+    assert CoDANet([*layers, coda_keras.DynamicLinear()]).receptive_field is None
+    assert CoDANet([*layers, coda_keras.TemperatureScaling(2.0)]).receptive_field == (11, 2, -5)
+    assert _Doubled(layers).receptive_field is None
+
+
 def test_evidence_removed_everywhere_leaves_the_bias(rng):
     net = _net(rng, logit_bias=0.25)
     np.testing.assert_array_equal(_numpy(net(np.zeros((2, 6, 6, 6), EXACT_DTYPE))), 0.25)
@@ -58,37 +95,39 @@ def test_default_bias_says_one_in_ten(rng):
 
 
 @pytest.mark.parametrize(
-    ("preset", "parameters", "image_size", "classes"),
+    ("preset", "label", "parameters", "image_size", "classes"),
     [
-        ("s_coda", 7_782_816, 32, 10),
-        ("m_coda", 27_517_536, 32, 10),
-        ("l_coda", 47_517_408, 240, 100),
-        ("xl_coda", 67_562_208, 64, 200),
+        ("s_coda", "S-CoDA", 7_782_816, 32, 10),
+        ("m_coda", "M-CoDA", 27_517_536, 32, 10),
+        ("l_coda", "L-CoDA", 47_517_408, 240, 100),
+        ("xl_coda", "XL-CoDA", 67_562_208, 64, 200),
     ],
 )
-def test_presets_have_the_paper_s_sizes(preset, parameters, image_size, classes, monkeypatch):
-    # Drawing many millions of random numbers would be all this test does.
-    monkeypatch.setattr("coda_keras.dau._uniform", lambda _: keras.initializers.Zeros())
+def test_presets_have_the_paper_s_sizes(preset, label, parameters, image_size, classes, zeros):
     net = CoDANet.from_preset(preset)
-    assert net.count_params() == parameters
+    assert net.count_params() == parameters == PRESETS[preset].parameters
+    assert PRESETS[preset].label == label
     assert net.image_size == (image_size, image_size)
     assert net.classes == classes
     assert net.name == preset
     assert net.compute_output_shape((4, image_size, image_size, 3)) == (4, classes)
 
 
+def test_every_preset_has_its_size_tested():
+    assert set(PRESETS) == {"s_coda", "m_coda", "l_coda", "xl_coda"}
+    assert [name for name, preset in PRESETS.items() if preset.note] == ["xl_coda"]
+
+
 @pytest.mark.parametrize(
     ("rank_scale", "parameters"), [(1 / 8, 1_076_984), (1 / 4, 2_034_960), (1 / 2, 3_950_912)]
 )
-def test_rank_scale(rank_scale, parameters, monkeypatch):
+def test_rank_scale(rank_scale, parameters, zeros):
     """Fig. B.2: 1.1M, 2.0M, 4.0M."""
-    monkeypatch.setattr("coda_keras.dau._uniform", lambda _: keras.initializers.Zeros())
     assert CoDANet.from_preset("s_coda", rank_scale=rank_scale).count_params() == parameters
 
 
-def test_largest_rank_scale_of_the_paper(monkeypatch):
+def test_largest_rank_scale_of_the_paper(zeros):
     """Fig. B.2: 34.6M."""
-    monkeypatch.setattr("coda_keras.dau._uniform", lambda _: keras.initializers.Zeros())
     assert round(CoDANet.from_preset("s_coda", rank_scale=4.5).count_params() / 1e5) == 346
 
 

@@ -6,6 +6,8 @@ the library asks which backend it runs on.
     compiled(function, model, strategy=None)    NumPy arrays in and out, compiled where it can be
     gradient(function, inputs)                  of the sum of the function's outputs
     extract_patches(images, size, strides)      (B, H, W, C) to (B, h, w, k*k*C), no padding
+    known_value(tensor)                         NumPy array, or None while a function is compiled
+    require(condition, message, given)          fails in compiled code, where that can be
     accelerators()                              names of the GPUs and TPUs in use
 """
 
@@ -24,3 +26,5 @@ accelerators = _backend.accelerators
 compiled = _backend.compiled
 extract_patches = _backend.extract_patches
 gradient = _backend.gradient
+known_value = _backend.known_value
+require = _backend.require

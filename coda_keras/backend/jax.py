@@ -1,13 +1,19 @@
 """Compilation, gradients and patches by JAX."""
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import keras
+import numpy as np
 from keras import ops
 
-from coda_keras.backend.arrays import refuse_strategy, to_numpy
+from coda_keras.backend.arrays import Arrays, refuse_strategy, to_numpy
 
 
-def compiled(function, model, strategy=None):
+def compiled(
+    function: Callable[..., Any], model: Any, strategy: None = None
+) -> Callable[..., Arrays]:
     """Compiles a function that calls `model` by `jax.jit`; see `coda_keras.backend`.
 
     Args:
@@ -31,16 +37,25 @@ def compiled(function, model, strategy=None):
     return lambda *arrays: to_numpy(run([variable.value for variable in variables], *arrays))
 
 
-def gradient(function, inputs):
+def gradient(function: Callable[[Any], Any], inputs: Any) -> Any:
     """Gradient of the sum of `function(inputs)`, of the structure of `inputs`."""
     return jax.grad(lambda values: ops.sum(function(values)))(inputs)
 
 
-def extract_patches(images, size, strides):
+def extract_patches(images: Any, size: int, strides: int) -> Any:
     """Patches of `size x size` pixels, ordered row, column, channel; no padding."""
     return ops.image.extract_patches(images, (size, size), (strides, strides), padding="valid")
 
 
-def accelerators():
+def known_value(tensor: Any) -> np.ndarray | None:
+    """A tensor as a NumPy array; None while a function is traced, when there are no values yet."""
+    return None if isinstance(tensor, jax.core.Tracer) else np.asarray(tensor)
+
+
+def require(condition: Any, message: str, given: Any) -> None:
+    """Does nothing: code compiled by JAX cannot raise errors."""
+
+
+def accelerators() -> list[str]:
     """Names of the GPUs and TPUs."""
     return [device.device_kind for device in jax.devices() if device.platform != "cpu"]

@@ -1,26 +1,41 @@
 """Patches by `keras.ops`, for backends without compilation and gradients."""
 
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 from keras import ops
 
-from coda_keras.backend.arrays import refuse_strategy, to_numpy
+from coda_keras.backend.arrays import Arrays, refuse_strategy, to_numpy
 
 
-def compiled(function, model, strategy=None):
+def compiled(
+    function: Callable[..., Any], model: Any, strategy: None = None
+) -> Callable[..., Arrays]:
     """Runs a function that calls `model` as it is; see `coda_keras.backend`."""
     refuse_strategy(strategy, "numpy")
     return lambda *arrays: to_numpy(function(*map(ops.convert_to_tensor, arrays)))
 
 
-def gradient(function, inputs):
+def gradient(function: Callable[[Any], Any], inputs: Any) -> Any:
     """Raises NotImplementedError."""
     raise NotImplementedError("This Keras backend has no gradients. Use tensorflow, jax or torch.")
 
 
-def extract_patches(images, size, strides):
+def extract_patches(images: Any, size: int, strides: int) -> Any:
     """Patches of `size x size` pixels, ordered row, column, channel; no padding."""
     return ops.image.extract_patches(images, (size, size), (strides, strides), padding="valid")
 
 
-def accelerators():
+def known_value(tensor: Any) -> np.ndarray | None:
+    """A tensor as a NumPy array."""
+    return np.asarray(tensor)
+
+
+def require(condition: Any, message: str, given: Any) -> None:
+    """Does nothing: nothing is compiled, all values are known."""
+
+
+def accelerators() -> list[str]:
     """None are used."""
     return []

@@ -1,11 +1,17 @@
 """Graph compilation, replicas, gradients and patches by TensorFlow."""
 
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 import tensorflow as tf
 
-from coda_keras.backend.arrays import to_numpy
+from coda_keras.backend.arrays import Arrays, to_numpy
 
 
-def compiled(function, model, strategy=None):
+def compiled(
+    function: Callable[..., Any], model: Any, strategy: tf.distribute.Strategy | None = None
+) -> Callable[..., Arrays]:
     """Compiles a function that calls `model` to a graph; see `coda_keras.backend`.
 
     Under a strategy every batch is cut into equal parts in order, one for each replica; a batch
@@ -66,7 +72,7 @@ def _replicated(function, strategy):
     return on_all
 
 
-def gradient(function, inputs):
+def gradient(function: Callable[[Any], Any], inputs: Any) -> Any:
     """Gradient of the sum of `function(inputs)`, of the structure of `inputs`."""
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(inputs)
@@ -74,14 +80,30 @@ def gradient(function, inputs):
     return tape.gradient(outputs, inputs, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
 
-def extract_patches(images, size, strides):
+def extract_patches(images: Any, size: int, strides: int) -> Any:
     """Patches of `size x size` pixels, ordered row, column, channel; no padding."""
     return tf.image.extract_patches(
         images, [1, size, size, 1], [1, strides, strides, 1], rates=[1, 1, 1, 1], padding="VALID"
     )
 
 
-def accelerators():
+def known_value(tensor: Any) -> np.ndarray | None:
+    """A tensor as a NumPy array; None in graphs, where only constants have values."""
+    return tf.get_static_value(tf.convert_to_tensor(tensor))
+
+
+def require(condition: Any, message: str, given: Any) -> None:
+    """Makes a graph raise `InvalidArgumentError` where `condition` is False; XLA leaves that out.
+
+    Args:
+        condition: scalar bool tensor.
+        message: what was expected.
+        given: tensor shown after the message.
+    """
+    tf.debugging.Assert(condition, [message, given])
+
+
+def accelerators() -> list[str]:
     """Names of the GPUs."""
     gpus = tf.config.list_physical_devices("GPU")
     details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]

@@ -1,12 +1,18 @@
 """Gradients and patches by torch, which runs functions as they are."""
 
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 import torch
 from keras import ops
 
-from coda_keras.backend.arrays import refuse_strategy, to_numpy
+from coda_keras.backend.arrays import Arrays, refuse_strategy, to_numpy
 
 
-def compiled(function, model, strategy=None):
+def compiled(
+    function: Callable[..., Any], model: Any, strategy: None = None
+) -> Callable[..., Arrays]:
     """Wraps a function that calls `model`, tracking no gradients; see `coda_keras.backend`.
 
     Args:
@@ -22,7 +28,7 @@ def compiled(function, model, strategy=None):
     return lambda *arrays: to_numpy(run(*map(ops.convert_to_tensor, arrays)))
 
 
-def gradient(function, inputs):
+def gradient(function: Callable[[Any], Any], inputs: Any) -> Any:
     """Gradient of the sum of `function(inputs)`, of the structure of `inputs`."""
     single = not isinstance(inputs, (list, tuple))
     with torch.enable_grad():
@@ -34,11 +40,20 @@ def gradient(function, inputs):
     return found[0] if single else list(found)
 
 
-def extract_patches(images, size, strides):
+def extract_patches(images: Any, size: int, strides: int) -> Any:
     """Patches of `size x size` pixels, ordered row, column, channel; no padding."""
     return ops.image.extract_patches(images, (size, size), (strides, strides), padding="valid")
 
 
-def accelerators():
+def known_value(tensor: Any) -> np.ndarray | None:
+    """A tensor as a NumPy array; None while a function is compiled, when there are no values."""
+    return None if torch.compiler.is_compiling() else ops.convert_to_numpy(tensor)
+
+
+def require(condition: Any, message: str, given: Any) -> None:
+    """Does nothing: code compiled by torch is not checked."""
+
+
+def accelerators() -> list[str]:
     """Names of the GPUs."""
     return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
