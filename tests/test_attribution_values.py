@@ -345,11 +345,11 @@ def test_gradcam_of_a_codanet_is_its_last_layer(net, images):
 def gradcam_plus_plus_by_derivatives(activations, head, class_id):
     """The paper's weights from the first three derivatives of Y = exp(S), S linear in A.
 
-    The derivatives are those of the polynomial through Y at five values of every activation.
+    The derivatives are those of the polynomial through Y at seven values of every activation.
     """
     height, width, channels = activations.shape
     weights = np.zeros(channels)
-    nodes = np.arange(-2, 3) / 10
+    nodes = np.arange(-3, 4) / 50
     for k in range(channels):
         for i, j in itertools.product(range(height), range(width)):
             scores = []
@@ -357,7 +357,7 @@ def gradcam_plus_plus_by_derivatives(activations, head, class_id):
                 moved = activations.copy()
                 moved[i, j, k] += node
                 scores.append(np.exp(head(moved)[class_id]))
-            value = np.polynomial.Polynomial.fit(nodes, scores, 4).convert()
+            value = np.polynomial.Polynomial.fit(nodes, scores, 6).convert()
             first, second, third = (value.deriv(order)(0) for order in (1, 2, 3))
             divisor = 2 * second + activations[..., k].sum() * third
             weights[k] += second / divisor * max(first, 0)
@@ -384,7 +384,7 @@ def test_gradcam_plus_plus_by_the_derivatives_of_the_exponential(rng, images):
             # The library leaves out the factor Y.
             expected = gradcam_plus_plus_by_derivatives(values, head, class_id)
             expected = expected / np.exp(head(values)[class_id])
-            np.testing.assert_allclose(found, expected, rtol=1e-2, atol=1e-4)
+            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_gradcam_plus_plus_is_finite_where_the_paper_divides_by_zero():
