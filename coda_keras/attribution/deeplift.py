@@ -17,7 +17,8 @@ class DeepLIFT(InputXGradient):
     On other models `shap`'s DeepExplainer computes it (the extra `interpret`; Keras on
     TensorFlow), in a process of its own because its failures leave TensorFlow's gradients
     broken. Starting that process takes seconds: give it many images at once. Maps of ReLU nets
-    sum to `logit_c(x) - logit_c(0)`.
+    sum to `logit_c(x) - logit_c(0)`. There is no progress bar, and a model sees two images at once
+    even with `batch_size=1`: the image and the baseline.
 
     Args:
         **kwargs: `batch_size`, `progress` of `Attribution`.
@@ -46,4 +47,4 @@ class DeepLIFT(InputXGradient):
             return super().on_host(images, class_ids)
         from coda_keras.tf.deeplift import rescale_rule
 
-        return rescale_rule(self._explained, images, class_ids)
+        return rescale_rule(self._explained, images, class_ids, self.batch_size)
