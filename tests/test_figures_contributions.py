@@ -212,7 +212,7 @@ def test_gallery_shows_several_weights_an_image():
 
 
 def test_gallery_needs_weights_for_each_image():
-    with pytest.raises(ValueError, match="2 images.*3 of them"):
+    with pytest.raises(ValueError, match=r"2 images.*3 of them"):
         figures.gallery(np.zeros((2, 3, 3, 3)), np.ones((2, 3, 3)), weights=np.ones((3, 3, 3, 6)))
 
 
