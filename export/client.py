@@ -1,5 +1,7 @@
 """Sends images to a served net, prints the classes and saves the contribution maps as PNG.
 
+Each picture shows the image, its contribution map and the weights of the class as colours.
+
     python export/client.py --server localhost:8500 --model coda cat.png ship.jpg
 
 docs/serving.md shows the same in twenty lines.
@@ -8,7 +10,9 @@ docs/serving.md shows the same in twenty lines.
 import io
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -34,7 +38,7 @@ class Client:
         OSError: if the server cannot be reached or refuses; with its sentence.
     """
 
-    def __init__(self, server, model, version=None, timeout=30.0):
+    def __init__(self, server: str, model: str, version: int | None = None, timeout: float = 30.0):
         import grpc
         from tensorflow_serving.apis import prediction_service_pb2_grpc
 
@@ -50,7 +54,7 @@ class Client:
     def __exit__(self, *_):
         self._channel.close()
 
-    def signatures(self):
+    def signatures(self) -> dict[str, Any]:
         """Returns `{name: SignatureDef}`: what the model answers, with shapes."""
         from tensorflow_serving.apis import get_model_metadata_pb2
 
@@ -60,7 +64,9 @@ class Client:
         response.metadata["signature_def"].Unpack(signatures)
         return dict(signatures.signature_def)
 
-    def predict(self, signature, inputs, outputs=()):
+    def predict(
+        self, signature: str, inputs: Mapping[str, np.ndarray], outputs: Sequence[str] = ()
+    ) -> dict[str, np.ndarray]:
         """Runs a signature.
 
         Args:
@@ -95,7 +101,9 @@ class Client:
             ) from error
 
 
-def open_image(path, height, width, resize):
+def open_image(
+    path: str | Path, height: int, width: int, resize: bool
+) -> tuple[Image.Image, bytes]:
     """Reads an image file as the model wants it.
 
     Args:
@@ -132,7 +140,9 @@ def open_image(path, height, width, resize):
     return image, buffer.getvalue()
 
 
-def class_labels(client, signatures, classes, path=None):
+def class_labels(
+    client: Client, signatures: Mapping[str, Any], classes: int, path: str | Path | None = None
+) -> list[str]:
     """Returns the names of the classes: from a file, from the servable, or their numbers."""
     if path is not None:
         labels = Path(path).read_text().splitlines()
@@ -145,28 +155,48 @@ def class_labels(client, signatures, classes, path=None):
     return [label.decode() for label in answer["labels"]]
 
 
-def ask(client, image, encoded, class_id=None):
-    """Returns `(outputs, class id)`: the predicted class explained, or a given one."""
+def ask(
+    client: Client,
+    image: Image.Image,
+    encoded: bytes,
+    class_id: int | None = None,
+    weights: bool = True,
+) -> tuple[dict[str, np.ndarray], int]:
+    """Asks for an explanation.
+
+    Args:
+        client: a connection.
+        image, encoded: as `open_image` returns them.
+        class_id: the class to explain; None for the predicted one.
+        weights: bool, whether to ask for the weights too.
+
+    Returns:
+        `(outputs, class id)`: `logits`, `contribution_map`, and `weights` if asked for.
+    """
+    outputs, missing = {}, ["logits", "contribution_map"]
     if class_id is None:
         outputs = client.predict("serving_bytes", {"image_bytes": np.array([encoded], object)})
-        return outputs, int(outputs["class_ids"][0])
-    images = np.asarray(image, "float32")[None] / 255
-    inputs = {"images": images, "class_ids": np.array([class_id], "int32")}
-    outputs = client.predict("explain", inputs, ["logits", "contribution_map"])
+        class_id, missing = int(outputs["class_ids"][0]), []
+    missing += ["weights"] * weights
+    if missing:
+        images = np.asarray(image, "float32")[None] / 255
+        inputs = {"images": images, "class_ids": np.array([class_id], "int32")}
+        outputs |= client.predict("explain", inputs, missing)
     return outputs, class_id
 
 
-def save_map(path, image, outputs, title):
-    """Saves the image beside its contribution map."""
+def save_map(path: Path, image: Image.Image, outputs: dict[str, np.ndarray], title: str) -> None:
+    """Saves the image beside its contribution map, and the weights where there are any."""
     from coda_keras import figures
 
+    weights = outputs["weights"][0] if "weights" in outputs else None
     figure = figures.plot_contributions(
-        np.asarray(image, "float32") / 255, outputs["contribution_map"][0], title
+        np.asarray(image), outputs["contribution_map"][0], title, weights=weights
     )
     figures.save_figure(figure, path)
 
 
-def main():
+def main() -> None:
     arguments = _parse()
     for file in arguments.images:
         if not Path(file).is_file():
@@ -174,13 +204,15 @@ def main():
     with Client(arguments.server, arguments.model, arguments.version, arguments.timeout) as client:
         signatures = client.signatures()
         _, height, width, _ = _shape(signatures["serving_default"].inputs["images"])
+        # Servables packaged by earlier versions tell no weights.
+        weights = "weights" in signatures["explain"].outputs
         classes = _shape(signatures["serving_default"].outputs["logits"])[1]
         labels = class_labels(client, signatures, classes, arguments.labels)
         class_id = _class_id(arguments, labels)
         taken = set()
         for file in arguments.images:
             image, encoded = open_image(file, height, width, arguments.resize)
-            outputs, explained = ask(client, image, encoded, class_id)
+            outputs, explained = ask(client, image, encoded, class_id, weights)
             logits = outputs["logits"][0]
             path = _free_name(Path(arguments.out), Path(file).stem, taken)
             name = labels[explained]

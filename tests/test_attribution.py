@@ -6,10 +6,12 @@ import pytest
 from keras import ops
 
 from coda_keras import CoDANet, DAUConv2D, attribution, encode
+from coda_keras.attribution.interception import intercepted
 
 SIZE = (8, 10)
 CLASSES = 4
 FAST = {
+    "smooth_gradient": {"samples": 3},
     "integrated_gradients": {"steps": 3},
     "occlusion": {"patch_size": 3, "stride": 3},
     "rise": {"num_masks": 7, "grid_size": 3},
@@ -50,7 +52,7 @@ CASES = [
     # Contributions are of a CoDANet only; DeepLIFT on others has a process of its own to start.
     if kind == "coda"
     or (kind == "functional" and name not in ("contributions", "deeplift"))
-    or name in ("input_x_gradient", "gradcam", "rise")
+    or name in ("input_x_gradient", "gradcam", "gradcam_plus_plus", "rise")
 ]
 
 
@@ -147,11 +149,15 @@ def test_unknown_names_list_the_known_ones():
     [
         ("gradient", {"batch_size": 0}, "batch_size=0"),
         ("integrated_gradients", {"steps": 1.5}, "steps=1.5"),
+        ("smooth_gradient", {"samples": 0}, "samples=0"),
+        ("smooth_gradient", {"noise": -0.1}, "noise=-0.1"),
+        ("smooth_gradient", {"noise": float("nan")}, "noise=nan"),
         ("occlusion", {"patch_size": 0}, "patch_size=0"),
         ("occlusion", {"stride": True}, "stride=True"),
         ("occlusion", {"fill": "white"}, "'white'.*black.*no_evidence"),
         ("rise", {"keep_probability": 0}, "keep_probability=0"),
         ("gradcam", {"interpolation": "cubic"}, "'cubic'.*nearest"),
+        ("gradcam_plus_plus", {"interpolation": "cubic"}, "'cubic'.*nearest"),
     ],
 )
 def test_arguments_are_checked(name, kwargs, message):
@@ -175,29 +181,76 @@ def test_compiled_functions_see_new_weights_and_models(name, images):
     np.testing.assert_array_equal(explain(other, images, 0), method(name)(other, images, 0))
 
 
-@pytest.mark.parametrize("name", ["integrated_gradients", "occlusion", "rise", "lime"])
-def test_the_model_never_sees_more_images_than_the_batch_size(name, models, images, monkeypatch):
+# How many images the model sees for three images of two classes each.
+SHOWN = {
+    "gradient": 6,
+    "input_x_gradient": 6,
+    "smooth_gradient": 3 * 6,
+    "integrated_gradients": 3 * 6,
+    # Once forward, once from the layer on.
+    "gradcam": 2 * 6,
+    "gradcam_plus_plus": 2 * 6,
+    "occlusion": 3 * (3 * 4 + 1),
+    "rise": 3 * 7,
+    "lime": 3 * 9,
+}
+
+
+def shown(explain, layer, model, images):
+    """Numbers of images that reach a layer while 3 images of 2 classes are explained, eagerly."""
+    # Models are looked at once before.
+    explain(model, images[:1], 0)
+    explain._function = lambda *arrays: ops.convert_to_numpy(
+        explain.on_device(model, *map(ops.convert_to_tensor, arrays))
+    )
+    sizes = []
+    with intercepted(layer, lambda outputs: sizes.append(len(outputs)) or outputs):
+        explain(model, images, np.zeros((3, 2), int))
+    return sizes
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_the_model_never_sees_more_images_than_the_batch_size(name, images):
     if name == "lime":
         pytest.importorskip("lime")
-    explain = method(name, batch_size=2)
-    sizes = []
-    evaluated = explain.run_on_device
-
-    def counted(*arrays):
-        sizes.append(len(arrays[1] if name in ("occlusion", "rise") else arrays[0]))
-        return evaluated(*arrays)
-
-    monkeypatch.setattr(explain, "run_on_device", counted)
-    explain(models["functional"], images, np.zeros((3, 2), int))
+    model = functional()
+    sizes = shown(method(name, batch_size=2), model.layers[1], model, images)
     assert max(sizes) == 2
-    expected = {
-        "integrated_gradients": 3 * 6,
-        # One more to see how many positions there are.
-        "occlusion": 3 * (3 * 4 + 1) + 1,
-        "rise": 3 * 7,
-        "lime": 3 * 9,
-    }
-    assert sum(sizes) == expected[name]
+    # Occlusion looks once more, to see how many positions there are.
+    assert sum(sizes) == SHOWN[name] + (name == "occlusion")
+
+
+def test_contributions_explain_no_more_images_at_once_than_the_batch_size(
+    models, images, monkeypatch
+):
+    contributions, sizes = method("contributions", batch_size=2), []
+    run = contributions.run_on_device
+
+    def counted(shown, class_ids):
+        sizes.append(len(shown))
+        return run(shown, class_ids)
+
+    monkeypatch.setattr(contributions, "run_on_device", counted)
+    contributions(models["coda"], images, np.zeros((3, 2), int))
+    assert sizes == [2, 1]
+
+
+def test_interceptions_nest_and_leave_the_layer_as_it_was():
+    layer = keras.layers.Dense(1, kernel_initializer="ones")
+    ones = np.ones((1, 2), "float32")
+
+    def output():
+        return float(ops.convert_to_numpy(layer(ones))[0, 0])
+
+    with intercepted(layer, lambda outputs: outputs + 1):
+        with intercepted(layer, lambda outputs: 10 * outputs):
+            assert output() == 30
+        assert output() == 3
+        with pytest.raises(RuntimeError), intercepted(layer, lambda outputs: 10 * outputs):
+            raise RuntimeError
+        assert output() == 3
+    assert output() == 2
+    assert "call" not in vars(layer)
 
 
 def test_labels(models):

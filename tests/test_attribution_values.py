@@ -77,6 +77,58 @@ def test_input_x_gradient_in_closed_form(factors, images):
     np.testing.assert_allclose(maps, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("batch_size", [1, 3, 32])
+def test_smooth_gradient_is_the_mean_over_its_noisy_copies(batch_size, factors, images):
+    images = images * np.float32([[[[0.5]]], [[[1]]]]) - 0.2
+    draws = np.stack(list(attribution.SmoothGradient(7, seed=4).normals(5, 4))).astype("float64")
+    assert draws.shape == (7, 5, 4, 3)
+    arguments = {"samples": 7, "noise": 0.3, "seed": 4, "batch_size": batch_size}
+    maps = explain("smooth_gradient", Closed(factors), images, [[0, 2], [2, 0]], **arguments)
+    for image, waves in zip(images.astype("float64"), maps[[0, 1], [0, 1]]):
+        deviation = 0.3 * (image.max() - image.min())
+        expected = np.zeros((5, 4))
+        for draw in draws:
+            expected += (factors * np.cos(factors * (image + deviation * draw))).sum(-1) / 7
+        np.testing.assert_allclose(waves, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(maps[0, 1], factors.sum(-1), rtol=1e-5)
+    other = explain("smooth_gradient", Closed(factors), images, 0, samples=7, noise=0.3, seed=5)
+    assert np.abs(other[0] - maps[0, 0]).max() > 0.01
+
+
+def test_smooth_gradient_against_its_expectation(factors, images):
+    """The mean of cos(a (x + s n)) over standard normal n is cos(a x) exp(-(a s)^2 / 2)."""
+    count, batch = 2000, {"batch_size": 2}
+    deviation = 0.4 * np.ptp(images.astype("float64"), axis=(1, 2, 3), keepdims=True)
+    damped = np.exp(-((factors * deviation) ** 2) / 2)
+    expected = (factors * np.cos(factors * images) * damped).sum(-1)
+    twice = (1 + np.cos(2 * factors * images) * damped**4) / 2
+    variance = (factors**2 * (twice - (np.cos(factors * images) * damped) ** 2)).sum(-1)
+    maps = explain("smooth_gradient", Closed(factors), images, 0, samples=count, noise=0.4, **batch)
+    assert (np.abs(maps - expected) / np.sqrt(variance / count)).max() < 5
+    # A gradient that is linear in x is its own mean.
+    total = (factors * images).sum((1, 2, 3))[:, None, None]
+    maps = explain("smooth_gradient", Closed(factors), images, 1, samples=count, noise=0.4, **batch)
+    error = 2 * deviation[..., 0] * np.linalg.norm(factors) / np.sqrt(count)
+    assert (np.abs(maps - 2 * factors.sum(-1) * total) / error / np.abs(factors.sum(-1))).max() < 5
+
+
+def test_smooth_gradient_without_noise_is_the_gradient(net, images):
+    maps = explain("smooth_gradient", net, images, 1, samples=2, noise=0)
+    np.testing.assert_allclose(maps, explain("gradient", net, images, 1), rtol=1e-5, atol=1e-7)
+
+
+def test_smooth_gradient_of_a_codanet_adds_noise_to_rgb(net, images):
+    smooth = attribution.SmoothGradient(3, progress=False)
+    deviation = 0.15 * np.ptp(images, axis=(1, 2, 3), keepdims=True)
+    gradients = [
+        explain("gradient", net, images + deviation * draw, 1) for draw in smooth.normals(5, 4)
+    ]
+    maps = smooth(net, images, 1)
+    np.testing.assert_allclose(maps, np.mean(gradients, axis=0), rtol=1e-4, atol=1e-6)
+    encoded = ops.convert_to_numpy(encode(images))
+    np.testing.assert_allclose(smooth(net, encoded, 1), maps, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.skipif(EXACT_DTYPE != "float64", reason="differences need float64")
 @pytest.mark.parametrize("name", ["gradient", "input_x_gradient", "deeplift"])
 def test_gradients_are_numeric_differences_in_six_channels(name, net, images):
@@ -324,6 +376,70 @@ def test_gradcam_of_a_codanet_is_its_last_layer(net, images):
     np.testing.assert_allclose(maps[:, 1::2, 1::2], scores, rtol=1e-4, atol=1e-7)
 
 
+def gradcam_plus_plus_by_derivatives(activations, head, class_id):
+    """The paper's weights from the first three derivatives of Y = exp(S), S linear in A.
+
+    The derivatives are those of the polynomial through Y at seven values of every activation.
+    """
+    height, width, channels = activations.shape
+    weights = np.zeros(channels)
+    nodes = np.arange(-3, 4) / 50
+    for k in range(channels):
+        for i, j in itertools.product(range(height), range(width)):
+            scores = []
+            for node in nodes:
+                moved = activations.copy()
+                moved[i, j, k] += node
+                scores.append(np.exp(head(moved)[class_id]))
+            value = np.polynomial.Polynomial.fit(nodes, scores, 6).convert()
+            first, second, third = (value.deriv(order)(0) for order in (1, 2, 3))
+            divisor = 2 * second + activations[..., k].sum() * third
+            weights[k] += second / divisor * max(first, 0)
+    return np.maximum(activations @ weights, 0)
+
+
+def test_gradcam_plus_plus_by_the_derivatives_of_the_exponential(rng, images):
+    kernel, weights, bias = rng.normal(size=(3, 4)), rng.normal(size=(12, 4, 2)), rng.normal(size=2)
+    inputs = keras.Input((4, 3, 3))
+    outputs = keras.layers.Conv2D(4, 1, activation="relu", use_bias=False)(inputs)
+    outputs = keras.layers.Dense(2)(keras.layers.Flatten()(outputs))
+    model = keras.Model(inputs, outputs)
+    model.set_weights([kernel[None, None], weights.reshape(48, 2), bias])
+    images = images[:, :4, :3]
+    maps = explain("gradcam_plus_plus", model, images, [[0, 1], [1, 0]])
+    assert (maps.reshape(4, -1).max(1) > 0).all()
+
+    def head(activations):
+        return np.einsum("pk,pkc->c", activations.reshape(12, 4), weights) + bias
+
+    activations = np.maximum(images.astype("float64") @ kernel, 0)
+    for values, of_image, class_ids in zip(activations, maps, [[0, 1], [1, 0]]):
+        for found, class_id in zip(of_image, class_ids):
+            # The library leaves out the factor Y.
+            expected = gradcam_plus_plus_by_derivatives(values, head, class_id)
+            expected = expected / np.exp(head(values)[class_id])
+            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_gradcam_plus_plus_is_finite_where_the_paper_divides_by_zero():
+    explained = attribution.GradCAMPlusPlus()
+    gradients = ops.convert_to_tensor(np.float32([[[[1, 0]], [[0.5, 0]]]]))
+    # The first channel sums to -2: with the gradient 1 the divisor is 0.
+    activations = ops.convert_to_tensor(np.float32([[[[-3, 1]], [[1, 2]]]]))
+    found = ops.convert_to_numpy(explained.channel_weights(activations, gradients))
+    np.testing.assert_allclose(found, [[[[1 + 0.5 / (2 - 1), 0]]]])
+
+
+def test_gradcam_plus_plus_of_a_codanet_is_gradcam_scaled(net, images):
+    evidence = logits(net, images)[:, 2] - net.logit_bias
+    assert (evidence > -2).all()
+    scale = 5 // 2 + 1, 4 // 2
+    factor = scale[0] * scale[1] / (2 + evidence)
+    expected = factor[:, None, None] * explain("gradcam", net, images, 2)
+    maps = explain("gradcam_plus_plus", net, images, 2)
+    np.testing.assert_allclose(maps, expected, rtol=1e-4, atol=1e-7)
+
+
 def test_gradcam_needs_an_unambiguous_activation(images):
     dense = keras.Sequential([keras.Input((5, 4, 3)), keras.layers.Flatten()])
     with pytest.raises(ValueError, match="No layer with 4D output"):
@@ -411,3 +527,30 @@ def test_deeplift_of_unknown_operations_leaves_gradients_intact(factors, images)
     with pytest.raises(ValueError, match="shap could not explain Closed"):
         explain("deeplift", model, images, 0)
     np.testing.assert_array_equal(explain("gradient", model, images, 0), before)
+
+
+class AtMost(keras.Model):
+    """A linear net that fails if it is shown more than two images at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.classify = keras.layers.Dense(2)
+
+    def call(self, images, training=False):
+        import tensorflow as tf
+
+        few = tf.debugging.assert_less_equal(tf.shape(images)[0], 2)
+        with tf.control_dependencies([few] if few is not None else []):
+            images = tf.identity(images)
+        return self.classify(tf.reshape(images, (-1, 60)))
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="shap explains TensorFlow graphs")
+def test_deeplift_shows_the_model_no_more_than_the_batch_size(images):
+    pytest.importorskip("shap")
+    model = AtMost()
+    images = np.concatenate([images, images[:1]])
+    maps = explain("deeplift", model, images, 0, batch_size=2)
+    kernel = model.classify.get_weights()[0].T.reshape(2, 5, 4, 3)
+    expected = (images * kernel[0]).sum(-1)
+    np.testing.assert_allclose(maps, expected, rtol=1e-4, atol=1e-6)

@@ -102,6 +102,7 @@ def test_signatures_have_the_batch_first_everywhere(servable):
             "logits": prediction["logits"],
             "contribution_map": prediction["contribution_map"],
             "contributions": ("float32", [-1, HEIGHT, WIDTH, 6]),
+            "weights": ("float32", [-1, HEIGHT, WIDTH, 6]),
             "bias": ("float32", [-1]),
             "residual": ("float32", [-1]),
         },
@@ -137,6 +138,8 @@ def test_explain_equals_the_oracle_and_adds_up(servable, net, pictures):
         np.testing.assert_allclose(
             found["contribution_map"], contributions.sum(-1), rtol=1e-4, atol=1e-6
         )
+        weights = found["weights"] * oracle.encode(picture / 255)
+        np.testing.assert_allclose(weights, contributions, rtol=1e-4, atol=1e-6)
         assert found["bias"] == np.float32(net.logit_bias)
         total = found["bias"] + found["contributions"].sum() + found["residual"]
         np.testing.assert_allclose(total, logits[class_id], rtol=1e-5, atol=1e-6)

@@ -45,6 +45,15 @@ def test_a_table_has_a_row_for_each_image_and_a_column_for_each_method(images, r
     assert texts >= {"input", "Ours", "RISE", "cat", "dog", "frog", "a", "b", "c"}
 
 
+def test_the_keys_of_a_narrow_table_do_not_overlap(images, rng):
+    maps = rng.normal(size=(3, 6, 8))
+    columns = [Column("Ours", maps), Column("RISE", maps, signed=False)]
+    figure = figures.map_table(images, columns)
+    figure.draw_without_rendering()
+    signed, own = (axes.xaxis.label.get_window_extent() for axes in figure.axes[-2:])
+    assert signed.x1 <= own.x0
+
+
 @pytest.mark.parametrize("scale", ["map", "row", "all"])
 def test_maps_share_the_scale_asked_for(scale, images, rng):
     first, second = rng.normal(size=(3, 6, 8)), 5 * rng.normal(size=(3, 6, 8))

@@ -169,6 +169,53 @@ def test_gallery_of_several_maps_an_image():
         np.testing.assert_array_equal(drawn[4 * index + 1 : 4 * index + 4], expected[index])
 
 
+def over_white(rgba):
+    return np.rint(255 * (rgba[..., 3:] * rgba[..., :3] + 1 - rgba[..., 3:]))
+
+
+def test_plot_shows_weights_right_of_the_maps_over_white():
+    random = np.random.default_rng(8)
+    image, maps = random.uniform(size=(5, 8, 3)), random.normal(size=(2, 5, 8))
+    weights = random.normal(size=(2, 5, 8, 6)) * np.array([1, 4])[:, None, None, None]
+    drawn = pictures(figures.plot_contributions(image, maps, ["a", "b"], weights=weights))
+    assert len(drawn) == 5
+    np.testing.assert_array_equal(drawn[1:3], figures.contribution_rgb(maps))
+    np.testing.assert_array_equal(drawn[3:], over_white(figures.weights_rgba(weights)))
+
+    figure = figures.plot_contributions(image, maps[0], "a", weights=weights[1])
+    assert [axis.get_title() for axis in figure.axes[:3]] == ["", "a", "weights"]
+    expected = over_white(figures.weights_rgba(weights[1]))
+    np.testing.assert_array_equal(pictures(figure)[2], expected)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_gallery_shows_weights_right_of_the_maps(shared):
+    random = np.random.default_rng(9)
+    images, maps = random.uniform(size=(3, 4, 4, 3)), random.normal(size=(3, 2, 4, 4))
+    weights = random.normal(size=(3, 4, 4, 6)) * np.arange(1, 4)[:, None, None, None]
+    drawn = pictures(figures.gallery(images, maps, weights=weights, shared=shared))
+    assert len(drawn) == 3 * 4
+    together = figures.weights_rgba(weights)
+    for index in range(3):
+        rgba = together[index] if shared else figures.weights_rgba(weights[index])
+        np.testing.assert_array_equal(drawn[4 * index + 3], over_white(rgba))
+        expected = figures.contribution_rgb(maps if shared else maps[index])
+        expected = expected[index] if shared else expected
+        np.testing.assert_array_equal(drawn[4 * index + 1 : 4 * index + 3], expected)
+
+
+def test_gallery_shows_several_weights_an_image():
+    weights = np.random.default_rng(10).normal(size=(2, 3, 4, 4, 6))
+    drawn = pictures(figures.gallery(np.zeros((2, 4, 4, 3)), np.ones((2, 4, 4)), weights=weights))
+    expected = over_white(figures.weights_rgba(weights))
+    np.testing.assert_array_equal([drawn[2:5], drawn[7:10]], expected)
+
+
+def test_gallery_needs_weights_for_each_image():
+    with pytest.raises(ValueError, match=r"2 images.*3 of them"):
+        figures.gallery(np.zeros((2, 3, 3, 3)), np.ones((2, 3, 3)), weights=np.ones((3, 3, 3, 6)))
+
+
 def test_figure_rgb_shows_the_colours():
     figure = figures.gallery(np.zeros((1, 2, 2, 3)), np.full((1, 2, 2), 3.0), ["title"])
     pixels = figures.figure_rgb(figure, dpi=50)

@@ -9,8 +9,9 @@ import keras
 import numpy as np
 import pytest
 
-from coda_keras import attribution
+from coda_keras import attribution, evaluation
 from coda_keras.evaluation import grid_localisation
+from coda_keras.interpretation import FIGURES
 
 pytestmark = pytest.mark.tensorflow
 ROOT = Path(__file__).resolve().parents[1]
@@ -61,14 +62,14 @@ def test_everything_at_once(command, nets, quarters, tmp_path):
         "--baseline",
         nets["baseline"],
     ]
-    flags += ["--methods", METHODS, "--output", tmp_path / "out"]
+    flags += ["--methods", METHODS, "--metrics", "all", "--output", tmp_path / "out"]
     code, out, err = command(*flags, "--logdir", tmp_path / "board")
     assert code == 0, err
     found = results(tmp_path / "out")
     assert found["figures_skipped"] == {}
     for name in found["figures"]:
         assert (tmp_path / "out" / name).stat().st_size > 500
-    assert len(found["figures"]) == 2 * 15 + 1
+    assert len(found["figures"]) == 2 * len(FIGURES) + 1
     assert not list((tmp_path / "out").rglob(".*"))
 
     main, other, baseline = found["models"]
@@ -78,6 +79,7 @@ def test_everything_at_once(command, nets, quarters, tmp_path):
     rise = main["methods"]["rise"]
     assert (rise["localisation"]["images"], rise["pixel_removal"]["least"]["images"]) == (1, 2)
     for numbers in main["methods"].values():
+        assert numbers.keys() >= {*evaluation.METRICS, "cost", "label"}
         assert numbers["cost"]["forward_passes"] > 0
         assert len(numbers["sanity"]["rank_correlation"]["signed"]) == 2
     table = (tmp_path / "out/results.md").read_text()

@@ -94,6 +94,27 @@ def test_the_batch_size_bounds_every_call_for_logits(net, quarters, tmp_path, mo
     assert max(sizes) == 5
 
 
+def test_metrics_of_a_study_share_the_maps(net, quarters, tmp_path, monkeypatch):
+    made = study(net, quarters, tmp_path, methods=["gradient"])
+    method, images = made.main.method("gradient"), []
+    compute = method.on_host
+    monkeypatch.setattr(
+        method, "on_host", lambda *args: images.extend(args[0]) or compute(*args), raising=True
+    )
+    for name in ("pixel_removal", "sparseness", "completeness"):
+        made.measure(made.main, name, "gradient")
+    assert len(images) == QUICK["images"]
+    # The sanity check changes the weights: its maps are its own.
+    made.measure(made.main, "sanity", "gradient")
+    assert len(images) == QUICK["images"] + 2 * 3
+
+    alone = evaluation.get("sparseness")(
+        net, made.main.images[:4], made.main.labels[:4], attribution.get("gradient")
+    )
+    found = made.numbers[net.name]["gradient"]["sparseness"]["mean"]
+    assert found == pytest.approx(alone["mean"], abs=1e-6)
+
+
 def test_dear_methods_get_fewer_images():
     settings = Settings(images=50, few_images=3, items={"localisation": 9})
     removal, grids, sanity = (

@@ -348,10 +348,41 @@ def test_client_maps_are_the_servers(server, files, nets):
         outputs, best = client.ask(connection, image, encoded)
         chosen, _ = client.ask(connection, image, encoded, class_id=1)
     values = np.asarray(image, "float32")[None] / 255
-    expected = nets["tiny", 2].explain(values, np.array([best])).numpy().contribution_map
-    np.testing.assert_allclose(outputs["contribution_map"], expected, rtol=1e-4, atol=1e-5)
-    expected = nets["tiny", 2].explain(values, np.array([1])).numpy().contribution_map
-    np.testing.assert_allclose(chosen["contribution_map"], expected, rtol=1e-4, atol=1e-5)
+    for found, class_id in ((outputs, best), (chosen, 1)):
+        expected = nets["tiny", 2].explain(values, np.array([class_id])).numpy()
+        for name in ("logits", "contribution_map", "weights"):
+            np.testing.assert_allclose(
+                found[name], getattr(expected, name), rtol=1e-4, atol=1e-5, err_msg=name
+            )
+
+
+def test_client_asks_for_no_more_than_it_should(server, files):
+    image, encoded = client.open_image(files / "a.png", HEIGHT, WIDTH, resize=False)
+    with client.Client(server.address, "tiny") as connection:
+        predicted, _ = client.ask(connection, image, encoded, weights=False)
+        chosen, _ = client.ask(connection, image, encoded, class_id=1, weights=False)
+    assert "weights" not in predicted
+    assert set(chosen) == {"logits", "contribution_map"}
+
+
+@pytest.mark.parametrize("chosen", [[], ["--class-id", 1]])
+def test_client_draws_weights_where_servables_tell_them(run_client, files, monkeypatch, chosen):
+    widths = {}
+    signatures = client.Client.signatures
+
+    def before(connection):
+        found = signatures(connection)
+        del found["explain"].outputs["weights"]
+        return found
+
+    for age in ("now", "before"):
+        if age == "before":
+            monkeypatch.setattr(client.Client, "signatures", before)
+        run_client(files / "a.png", *chosen)
+        with Image.open(files / "maps" / "a.png") as picture:
+            widths[age] = picture.width
+    # An image, its map and the weights, or without.
+    assert widths["now"] > 1.3 * widths["before"]
 
 
 def test_client_resizes_only_if_asked(run_client, files, capsys):

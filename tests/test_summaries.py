@@ -14,6 +14,7 @@ from coda_keras import (
     encode,
     figures,
 )
+from coda_keras.explanation import Explanation
 
 pytestmark = pytest.mark.tensorflow
 
@@ -156,7 +157,8 @@ def test_maps_are_those_of_true_and_predicted_class(run):
         for one, other, logits in zip(labels, predicted.class_ids, true.logits)
     ]
     maps = np.stack([true.contribution_map, predicted.contribution_map], axis=1)
-    expected = figures.figure_rgb(figures.gallery(images, maps, titles, columns=2))
+    gallery = figures.gallery(images, maps, titles, columns=2, weights=true.weights)
+    expected = figures.figure_rgb(gallery)
     # Rounding may move a colour by one step.
     assert np.abs(pictures[-1] - expected).mean() < 0.5
 
@@ -164,6 +166,28 @@ def test_maps_are_those_of_true_and_predicted_class(run):
 def test_completeness_is_rounding(run):
     residual = Events(run[0] / "explanations").values("completeness_residual")
     assert (residual < 1e-5).all()
+
+
+def test_completeness_is_that_of_the_worst_image(tmp_path, monkeypatch):
+    """The image whose logit is small is not forgiven for the large logits of others."""
+    from coda_keras.tf.summaries import ExplanationBoard
+
+    logits = np.array([[8, -1, 0], [4, -2.5, 0], [0, 0, 0]], "float32")
+    labels, residual = [0, 1, 2], np.array([0.2, -0.3, 0.004], "float32")
+    net = make_net()
+
+    def explain(images, class_ids=None):
+        maps = np.zeros((3, 6, 5, 6), "float32")
+        ids = np.array(labels, "int32")
+        return Explanation(logits, ids, maps, maps, maps[..., 0], np.float32(-2), residual)
+
+    monkeypatch.setattr(net, "explain", explain)
+    board = ExplanationBoard(tmp_path, make_data()[0][:3], labels, NAMES)
+    board.set_model(net)
+    board.on_epoch_end(0)
+    # |residual| / max(|logit + 2|, 0.01): 0.02, 0.6, 0.002
+    value = Events(tmp_path / "explanations").values("completeness_residual")
+    np.testing.assert_allclose(value, [0.6], rtol=1e-6)
 
 
 def reference_cosines(layer, inputs):

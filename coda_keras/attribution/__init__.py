@@ -15,6 +15,7 @@ from coda_keras.attribution.base import Attribution as Attribution
 from coda_keras.attribution.contributions import Contributions as Contributions
 from coda_keras.attribution.deeplift import DeepLIFT as DeepLIFT
 from coda_keras.attribution.gradcam import GradCAM as GradCAM
+from coda_keras.attribution.gradcam_plus_plus import GradCAMPlusPlus as GradCAMPlusPlus
 from coda_keras.attribution.gradient import Gradient as Gradient
 from coda_keras.attribution.input_x_gradient import InputXGradient as InputXGradient
 from coda_keras.attribution.integrated_gradients import IntegratedGradients as IntegratedGradients
@@ -25,6 +26,7 @@ from coda_keras.attribution.registry import STUDIED as STUDIED
 from coda_keras.attribution.registry import Method as Method
 from coda_keras.attribution.registry import find as find
 from coda_keras.attribution.rise import RISE as RISE
+from coda_keras.attribution.smooth_gradient import SmoothGradient as SmoothGradient
 
 
 def get(name: str, **kwargs: Any) -> Attribution:

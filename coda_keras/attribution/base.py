@@ -1,6 +1,8 @@
 """The contract that every attribution method keeps."""
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -9,28 +11,34 @@ from tqdm import tqdm
 from coda_keras.backend import compiled
 from coda_keras.encoding import encode
 
+Tensor = Any
+
 
 class Attribution:
     """An attribution method: `method(model, images, class_ids)` gives signed maps.
 
-    A subclass consists of two parts: `on_device`, the computation with the model, which is
-    compiled once per model, and `on_host`, which runs it over batches on the host. A method
-    object keeps the compiled function of the model it was last called with, so use one object
-    for many calls.
+    A subclass has two parts: `on_device`, tensors to tensors, is the computation with the model
+    and is compiled once per model; `on_host`, NumPy to NumPy, cuts the work into batches, for
+    which it calls `run_on_device`, the compiled `on_device`. `prepare` sees a model before its
+    first use. A method object keeps the compiled function of the model it was last called with,
+    so use one object for many calls.
 
     Args:
         batch_size: positive int, how many images the model sees at once; bounds the memory.
         progress: whether to show a progress bar; None shows it on a terminal only.
+
+    Raises:
+        ValueError: if `batch_size` is no positive integer.
     """
 
-    label = None
+    label: str = ""
 
-    def __init__(self, *, batch_size=32, progress=None):
+    def __init__(self, *, batch_size: int = 32, progress: bool | None = None):
         self.batch_size = positive_int("batch_size", batch_size)
         self.progress = progress
         self._model = None
 
-    def __call__(self, model, images, class_ids):
+    def __call__(self, model: Any, images: Any, class_ids: Any) -> np.ndarray:
         """Explains the logits of classes.
 
         Args:
@@ -61,7 +69,7 @@ class Attribution:
             maps[...] = self.on_host(images, rows)
         return maps if class_ids.ndim == 2 else maps[:, 0]
 
-    def prepare(self, model, images):
+    def prepare(self, model: Any, images: np.ndarray) -> None:
         """Looks at a model before its first use; raises ValueError if the method cannot take it.
 
         Args:
@@ -69,12 +77,21 @@ class Attribution:
             images: `(B, H, W, C)` float32 NumPy array.
         """
 
-    def on_device(self, model, *args):
-        """The part that is compiled: backend tensors in and out."""
+    def on_device(self, model: Any, *tensors: Tensor) -> Tensor:
+        """Computes with the model; the part that is compiled.
+
+        Args:
+            model: the model.
+            *tensors: what `on_host` passes to `run_on_device`, with at most `batch_size` images
+                or masks.
+
+        Returns:
+            A tensor, or a dict of tensors.
+        """
         raise NotImplementedError(f"{type(self).__name__} must implement `on_device`.")
 
-    def on_host(self, images, class_ids):
-        """The part on the host.
+    def on_host(self, images: np.ndarray, class_ids: np.ndarray) -> np.ndarray:
+        """Makes the maps batch by batch, by calls of `run_on_device`.
 
         Args:
             images: `(B, H, W, C)` float32 NumPy array, C = 6 for a `CoDANet`, else 3.
@@ -85,15 +102,15 @@ class Attribution:
         """
         raise NotImplementedError(f"{type(self).__name__} must implement `on_host`.")
 
-    def describe(self, model):
+    def describe(self, model: Any) -> str:
         """Returns the label of the method in tables and figures about `model`."""
         return self.label
 
-    def run_on_device(self, *arrays):
-        """Runs the compiled part on NumPy arrays."""
+    def run_on_device(self, *arrays: np.ndarray) -> Any:
+        """Runs `on_device`, compiled, with the model of the call: NumPy arrays in and out."""
         return self._function(*arrays)
 
-    def bar(self, total):
+    def bar(self, total: int) -> tqdm:
         """Returns a progress bar over `total` evaluations of the model."""
         disable = None if self.progress is None else not self.progress
         return tqdm(total=total, desc=self.label, unit="img", leave=False, disable=disable)
@@ -133,9 +150,12 @@ class Attribution:
 
 
 class PairwiseAttribution(Attribution):
-    """A method whose `on_device(model, images, class_ids)` makes `(b, H, W)`, a class an image."""
+    """A method that explains pairs of an image and a class, each on its own.
 
-    def on_host(self, images, class_ids):
+    Its `on_device(model, images, class_ids)` takes `(b, H, W, C)` and `(b,)` and makes `(b, H, W)`.
+    """
+
+    def on_host(self, images: np.ndarray, class_ids: np.ndarray) -> np.ndarray:
         batch, classes = class_ids.shape
         pairs = class_ids.reshape(-1)
         maps = []
@@ -146,24 +166,33 @@ class PairwiseAttribution(Attribution):
                 bar.update(len(chosen))
         return np.concatenate(maps).reshape(batch, classes, *images.shape[1:3])
 
-    def pair_maps(self, images, class_ids):
-        """Maps of a batch of images with one class each, NumPy in and out."""
+    def pair_maps(self, images: np.ndarray, class_ids: np.ndarray) -> np.ndarray:
+        """Maps of one batch, by one call of `run_on_device` or several.
+
+        Args:
+            images: `(b, H, W, C)` float32, b at most `batch_size`.
+            class_ids: `(b,)` int32, the class of every image.
+
+        Returns:
+            `(b, H, W)`.
+        """
         return self.run_on_device(images, class_ids)
 
 
-def is_inherent(model):
+def is_inherent(model: Any) -> bool:
     """Whether the model explains itself, and so sees images in the six-channel encoding."""
     return callable(getattr(model, "explain", None))
 
 
-def class_logits(model, images, class_ids):
+def class_logits(model: Callable[..., Tensor], images: Tensor, class_ids: Tensor) -> Tensor:
     """Logits of one class for every image, `(B,)`, as tensors."""
     logits = model(images, training=False)
     one_hot = ops.one_hot(class_ids, logits.shape[-1], dtype=logits.dtype)
     return ops.sum(logits * one_hot, axis=-1)
 
 
-def positive_int(name, value):
+def positive_int(name: str, value: Any) -> int:
+    """Returns `value` as an int; raises ValueError, naming the argument, unless it is one >= 1."""
     if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
         raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}.")
     return int(value)

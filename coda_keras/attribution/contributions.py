@@ -1,8 +1,12 @@
 """The model's own contributions."""
 
+from typing import Any
+
 import numpy as np
 
 from coda_keras.attribution.base import Attribution, is_inherent
+
+Tensor = Any
 
 
 class Contributions(Attribution):
@@ -20,17 +24,17 @@ class Contributions(Attribution):
 
     label = "Ours"
 
-    def prepare(self, model, images):
+    def prepare(self, model: Any, images: np.ndarray) -> None:
         if not is_inherent(model):
             raise ValueError(
                 f"{type(model).__name__} has no contributions of its own: it has no `explain`. "
                 'Expected a CoDANet; for other models "input_x_gradient" is the counterpart.'
             )
 
-    def on_device(self, model, images, class_ids):
+    def on_device(self, model: Any, images: Tensor, class_ids: Tensor) -> Tensor:
         return model.explain(images, class_ids).contribution_map
 
-    def on_host(self, images, class_ids):
+    def on_host(self, images: np.ndarray, class_ids: np.ndarray) -> np.ndarray:
         maps = []
         with self.bar(len(images)) as bar:
             for start in range(0, len(images), self.batch_size):

@@ -1,6 +1,9 @@
 """DeepLIFT with the rescale rule (Shrikumar, Greenside, Kundaje, 2017)."""
 
+from typing import Any
+
 import keras
+import numpy as np
 
 from coda_keras.attribution.base import is_inherent
 from coda_keras.attribution.input_x_gradient import InputXGradient
@@ -14,7 +17,8 @@ class DeepLIFT(InputXGradient):
     On other models `shap`'s DeepExplainer computes it (the extra `interpret`; Keras on
     TensorFlow), in a process of its own because its failures leave TensorFlow's gradients
     broken. Starting that process takes seconds: give it many images at once. Maps of ReLU nets
-    sum to `logit_c(x) - logit_c(0)`.
+    sum to `logit_c(x) - logit_c(0)`. There is no progress bar, and a model sees two images at once
+    even with `batch_size=1`: the image and the baseline.
 
     Args:
         **kwargs: `batch_size`, `progress` of `Attribution`.
@@ -26,10 +30,10 @@ class DeepLIFT(InputXGradient):
 
     label = "DeepLIFT"
 
-    def describe(self, model):
+    def describe(self, model: Any) -> str:
         return f"{self.label} (= {InputXGradient.label})" if is_inherent(model) else self.label
 
-    def prepare(self, model, images):
+    def prepare(self, model: Any, images: np.ndarray) -> None:
         self._inherent = is_inherent(model)
         self._explained = model
         if not self._inherent and keras.backend.backend() != "tensorflow":
@@ -38,9 +42,9 @@ class DeepLIFT(InputXGradient):
                 f"The backend is {keras.backend.backend()!r}."
             )
 
-    def on_host(self, images, class_ids):
+    def on_host(self, images: np.ndarray, class_ids: np.ndarray) -> np.ndarray:
         if self._inherent:
             return super().on_host(images, class_ids)
         from coda_keras.tf.deeplift import rescale_rule
 
-        return rescale_rule(self._explained, images, class_ids)
+        return rescale_rule(self._explained, images, class_ids, self.batch_size)

@@ -1,11 +1,16 @@
 """GradCAM (Selvaraju et al., 2017)."""
 
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
+from typing import Any
 
+import numpy as np
 from keras import ops
 
 from coda_keras.attribution.base import PairwiseAttribution, class_logits
+from coda_keras.attribution.interception import intercepted
 from coda_keras.backend import gradient
+
+Tensor = Any
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
 
@@ -14,6 +19,8 @@ class GradCAM(PairwiseAttribution):
     """`relu(sum over k of a_k A_k)`, enlarged to the size of the image.
 
     A are the activations of a layer, a_k the mean over all positions of `d logit_c / d A_k`.
+    The image goes through the model twice: once to see A, once with A in the place of what the
+    layer returns.
 
     Args:
         layer: name of a layer with 4D output, or None for the last activation before the
@@ -22,12 +29,13 @@ class GradCAM(PairwiseAttribution):
         **kwargs: `batch_size`, `progress` of `Attribution`.
 
     Raises:
-        ValueError: on a call, if the model has no such layer.
+        ValueError: if there is no such `interpolation`; on a call, if the model has no such layer,
+            or calls it several times.
     """
 
     label = "GradCAM"
 
-    def __init__(self, layer=None, interpolation="nearest", **kwargs):
+    def __init__(self, layer: str | None = None, interpolation: str = "nearest", **kwargs: Any):
         super().__init__(**kwargs)
         if interpolation not in INTERPOLATIONS:
             raise ValueError(
@@ -36,26 +44,34 @@ class GradCAM(PairwiseAttribution):
         self.layer = layer
         self.interpolation = interpolation
 
-    def prepare(self, model, images):
+    def prepare(self, model: Any, images: np.ndarray) -> None:
         self._target = _find(model, images[:1], self.layer)
 
-    def on_device(self, model, images, class_ids):
+    def on_device(self, model: Any, images: Tensor, class_ids: Tensor) -> Tensor:
         seen = []
-        with _intercepted(self._target, lambda outputs: seen.append(outputs) or outputs):
+        with intercepted(self._target, lambda outputs: seen.append(outputs) or outputs):
             model(images, training=False)
         (activations,) = seen
 
         def rest(values):
             # What leads up to the replaced output is dead code, dropped by compilation.
-            with _intercepted(self._target, lambda outputs: values):
+            with intercepted(self._target, lambda outputs: values):
                 return class_logits(model, images, class_ids)
 
-        gradients = gradient(rest, activations)
-        weights = ops.mean(gradients, axis=(1, 2), keepdims=True)
+        weights = self.channel_weights(activations, gradient(rest, activations))
         maps = ops.relu(ops.sum(weights * activations, axis=-1, keepdims=True))
         return ops.cast(maps, "float32")
 
-    def pair_maps(self, images, class_ids):
+    def channel_weights(self, activations: Tensor, gradients: Tensor) -> Tensor:
+        """Weights a_k of the channels, `(B, 1, 1, K)`.
+
+        Args:
+            activations: A, `(B, h, w, K)`.
+            gradients: `d logit_c / d A`, `(B, h, w, K)`.
+        """
+        return ops.mean(gradients, axis=(1, 2), keepdims=True)
+
+    def pair_maps(self, images: np.ndarray, class_ids: np.ndarray) -> np.ndarray:
         # Not compiled: resizing needs the size as numbers, which a graph for any size lacks.
         resized = ops.image.resize(
             self.run_on_device(images, class_ids),
@@ -73,7 +89,7 @@ def _find(model, images, name):
     with ExitStack() as stack:
         for layer in layers:
             stack.enter_context(
-                _intercepted(
+                intercepted(
                     layer, lambda outputs, layer=layer: made.append((layer, outputs)) or outputs
                 )
             )
@@ -97,14 +113,3 @@ def _find(model, images, name):
             f"Layer {target.name!r} is called several times. Choose a layer called once."
         )
     return target
-
-
-@contextmanager
-def _intercepted(layer, change):
-    """While it lasts, `layer` returns `change(outputs)`; works for any kind of Keras model."""
-    original = layer.call
-    layer.call = lambda *args, **kwargs: change(original(*args, **kwargs))
-    try:
-        yield
-    finally:
-        del layer.call

@@ -1,9 +1,13 @@
 """Gradient of a logit (Simonyan et al., 2014)."""
 
+from typing import Any
+
 from keras import ops
 
 from coda_keras.attribution.base import PairwiseAttribution, class_logits
 from coda_keras.backend import gradient
+
+Tensor = Any
 
 
 class Gradient(PairwiseAttribution):
@@ -18,6 +22,6 @@ class Gradient(PairwiseAttribution):
 
     label = "Grad"
 
-    def on_device(self, model, images, class_ids):
+    def on_device(self, model: Any, images: Tensor, class_ids: Tensor) -> Tensor:
         gradients = gradient(lambda x: class_logits(model, x, class_ids), images)
         return ops.sum(gradients, axis=-1)

@@ -1,9 +1,13 @@
 """Input times gradient (Shrikumar et al., 2017)."""
 
+from typing import Any
+
 from keras import ops
 
 from coda_keras.attribution.base import PairwiseAttribution, class_logits
 from coda_keras.backend import gradient
+
+Tensor = Any
 
 
 class InputXGradient(PairwiseAttribution):
@@ -17,6 +21,6 @@ class InputXGradient(PairwiseAttribution):
 
     label = "IxG"
 
-    def on_device(self, model, images, class_ids):
+    def on_device(self, model: Any, images: Tensor, class_ids: Tensor) -> Tensor:
         gradients = gradient(lambda x: class_logits(model, x, class_ids), images)
         return ops.sum(images * gradients, axis=-1)

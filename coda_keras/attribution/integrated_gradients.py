@@ -1,5 +1,7 @@
 """Integrated gradients (Sundararajan, Taly, Yan, 2017)."""
 
+from typing import Any
+
 import numpy as np
 
 from coda_keras.attribution.base import positive_int
@@ -16,15 +18,18 @@ class IntegratedGradients(InputXGradient):
     Args:
         steps: positive int, the number of quadrature nodes.
         **kwargs: `batch_size`, `progress` of `Attribution`.
+
+    Raises:
+        ValueError: if `steps` is no positive integer.
     """
 
     label = "IntGrad"
 
-    def __init__(self, steps=20, **kwargs):
+    def __init__(self, steps: int = 20, **kwargs: Any):
         super().__init__(**kwargs)
         self.steps = positive_int("steps", steps)
 
-    def pair_maps(self, images, class_ids):
+    def pair_maps(self, images: np.ndarray, class_ids: np.ndarray) -> np.ndarray:
         nodes, weights = np.polynomial.legendre.leggauss(self.steps)
         nodes, weights = (nodes + 1) / 2, weights / 2
         # Input times gradient at `a x` is `a` times what is integrated.

@@ -1,10 +1,15 @@
 """LIME (Ribeiro, Singh, Guestrin, 2016), through the package `lime`."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
 from coda_keras.attribution.base import Attribution, positive_int
+
+Tensor = Any
 
 
 class LIME(Attribution):
@@ -35,14 +40,14 @@ class LIME(Attribution):
 
     def __init__(
         self,
-        num_samples=256,
-        num_features=3,
-        kernel_size=4,
-        max_dist=200,
-        ratio=0.2,
-        activation="sigmoid",
-        seed=0,
-        **kwargs,
+        num_samples: int = 256,
+        num_features: int = 3,
+        kernel_size: float = 4,
+        max_dist: float = 200,
+        ratio: float = 0.2,
+        activation: str | Callable[[Tensor], Tensor] = "sigmoid",
+        seed: int = 0,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.num_samples = positive_int("num_samples", num_samples)
@@ -59,10 +64,10 @@ class LIME(Attribution):
             "quickshift", kernel_size=kernel_size, max_dist=max_dist, ratio=ratio
         )
 
-    def on_device(self, model, images):
+    def on_device(self, model: Any, images: Tensor) -> Tensor:
         return self.activation(ops.cast(model(images, training=False), "float32"))
 
-    def on_host(self, images, class_ids):
+    def on_host(self, images: np.ndarray, class_ids: np.ndarray) -> np.ndarray:
         rgb = images[..., :3]
         if images.shape[-1] == 6 and not np.allclose(images[..., 3:], 1 - rgb, atol=1e-5):
             raise ValueError(

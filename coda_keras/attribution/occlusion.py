@@ -1,11 +1,15 @@
 """Occlusion (Zeiler and Fergus, 2014), as the authors compute it."""
 
+from typing import Any
+
 import numpy as np
 from keras import ops
 
 from coda_keras.attribution.base import positive_int
 from coda_keras.attribution.locality import evidence, period, receptive_field, sees
 from coda_keras.attribution.masking import MaskingAttribution
+
+Tensor = Any
 
 
 class Occlusion(MaskingAttribution):
@@ -27,25 +31,28 @@ class Occlusion(MaskingAttribution):
             left.
         stride: positive int; the paper has 2 on CIFAR-10 and 4 on TinyImagenet.
         **kwargs: `fill` of `MaskingAttribution`, `batch_size`, `progress` of `Attribution`.
+
+    Raises:
+        ValueError: if `patch_size` or `stride` is no positive integer.
     """
 
-    def __init__(self, patch_size=9, stride=2, **kwargs):
+    def __init__(self, patch_size: int = 9, stride: int = 2, **kwargs: Any):
         super().__init__(**kwargs)
         self.patch_size = positive_int("patch_size", patch_size)
         self.stride = positive_int("stride", stride)
 
     @property
-    def label(self):
+    def label(self) -> str:
         return f"Occ{self.patch_size}"
 
-    def prepare(self, model, images):
+    def prepare(self, model: Any, images: np.ndarray) -> None:
         super().prepare(model, images)
         self._field = receptive_field(model)
 
-    def on_device(self, model, image, masks):
+    def on_device(self, model: Any, image: Tensor, masks: Tensor) -> Tensor:
         return ops.cast(evidence(model, self.masked(image, masks)), "float32")
 
-    def on_host(self, images, class_ids):
+    def on_host(self, images: np.ndarray, class_ids: np.ndarray) -> np.ndarray:
         height, width = images.shape[1:3]
         intact = np.ones((1, height, width), "float32")
         positions = self.run_on_device(images[0], intact).shape[1:3]

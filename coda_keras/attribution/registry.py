@@ -10,12 +10,14 @@ from coda_keras.attribution.base import Attribution
 from coda_keras.attribution.contributions import Contributions
 from coda_keras.attribution.deeplift import DeepLIFT
 from coda_keras.attribution.gradcam import GradCAM
+from coda_keras.attribution.gradcam_plus_plus import GradCAMPlusPlus
 from coda_keras.attribution.gradient import Gradient
 from coda_keras.attribution.input_x_gradient import InputXGradient
 from coda_keras.attribution.integrated_gradients import IntegratedGradients
 from coda_keras.attribution.lime import LIME
 from coda_keras.attribution.occlusion import Occlusion
 from coda_keras.attribution.rise import RISE
+from coda_keras.attribution.smooth_gradient import SmoothGradient
 
 # How dear a map is, in evaluations of the model: a few for a batch of images, hundreds that fill
 # batches from a single image, or so many random variants that a study affords few images.
@@ -89,6 +91,7 @@ ROWS = (
         strong=True,
     ),
     Method("gradient", Gradient, "Grad", "#9467bd", published="Grad"),
+    Method("smooth_gradient", SmoothGradient, "SmoothGrad", "#c5b0d5", cost="sampling"),
     Method("input_x_gradient", InputXGradient, "IxG", "#17becf", published="IxG"),
     Method("integrated_gradients", IntegratedGradients, "IntGrad", "#1f77b4", published="IntGrad"),
     Method(
@@ -101,6 +104,7 @@ ROWS = (
         same_on_coda="input_x_gradient",
     ),
     Method("gradcam", GradCAM, "GradCAM", "#2ca02c", published="GCam", strong=True),
+    Method("gradcam_plus_plus", GradCAMPlusPlus, "GradCAM++", "#98df8a"),
     Method(
         "occlusion",
         Occlusion,

@@ -1,11 +1,16 @@
 """RISE (Petsiuk, Das, Saenko, 2018)."""
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
 from coda_keras.attribution.base import positive_int
 from coda_keras.attribution.masking import MaskingAttribution
+
+Tensor = Any
 
 
 class RISE(MaskingAttribution):
@@ -25,18 +30,21 @@ class RISE(MaskingAttribution):
             the authors, `"softmax"`, or `"linear"` for the logits themselves.
         seed: int, of the masks.
         **kwargs: `fill` of `MaskingAttribution`, `batch_size`, `progress` of `Attribution`.
+
+    Raises:
+        ValueError: if a number is out of its range.
     """
 
     label = "RISE"
 
     def __init__(
         self,
-        num_masks=6000,
-        grid_size=6,
-        keep_probability=0.1,
-        activation="sigmoid",
-        seed=0,
-        **kwargs,
+        num_masks: int = 6000,
+        grid_size: int = 6,
+        keep_probability: float = 0.1,
+        activation: str | Callable[[Tensor], Tensor] = "sigmoid",
+        seed: int = 0,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.num_masks = positive_int("num_masks", num_masks)
@@ -50,11 +58,11 @@ class RISE(MaskingAttribution):
         self.activation = keras.activations.get(activation)
         self.seed = seed
 
-    def on_device(self, model, image, masks):
+    def on_device(self, model: Any, image: Tensor, masks: Tensor) -> Tensor:
         logits = model(self.masked(image, masks), training=False)
         return self.activation(ops.cast(logits, "float32"))
 
-    def on_host(self, images, class_ids):
+    def on_host(self, images: np.ndarray, class_ids: np.ndarray) -> np.ndarray:
         maps = np.zeros((*class_ids.shape, *images.shape[1:3]))
         with self.bar(len(images) * self.num_masks) as bar:
             for masks in self.masks(*images.shape[1:3]):
@@ -64,7 +72,7 @@ class RISE(MaskingAttribution):
                     bar.update(len(masks))
         return maps / (self.num_masks * self.keep_probability)
 
-    def masks(self, height, width):
+    def masks(self, height: int, width: int) -> Iterator[np.ndarray]:
         """Yields the masks in batches `(m, height, width)`; the same for every `batch_size`."""
         random = np.random.default_rng(self.seed)
         size = self.grid_size

@@ -35,6 +35,9 @@ class Subject(Protocol):
     def method(self, name: str, images_a_call: int = 1) -> Attribute:
         """Returns an attribution method, compiled for images of `images_a_call` times the size."""
 
+    def remembered(self, name: str) -> Attribute:
+        """Returns the same, computing every map once, for the model as it is."""
+
     def grids(self, count: int, n: int, seed: int, activation: str) -> Grids:
         """Returns multi-images of n x n of its images."""
 
@@ -141,7 +144,12 @@ class ImageMetric(Metric):
 
     Example: every image metric can be asked without a study,
     `get("sparseness")(model, images, class_ids, attribution.get("gradient"))`.
+
+    Attributes:
+        changes_model: bool, whether it measures maps of other weights than the model's own.
     """
+
+    changes_model: ClassVar[bool] = False
 
     def __call__(self, model: Any, images: Any, class_ids: Any, attribute: Attribute) -> Summary:
         """Measures all images and returns the summary.
@@ -170,7 +178,8 @@ class ImageMetric(Metric):
 
     def rows(self, subject: Subject, method: str, start: int, stop: int) -> Rows:
         images, labels = subject.images[start:stop], subject.labels[start:stop]
-        return self.measure(subject.model, images, labels, subject.method(method))
+        attribute = (subject.method if self.changes_model else subject.remembered)(method)
+        return self.measure(subject.model, images, labels, attribute)
 
     def measure(
         self, model: Any, images: np.ndarray, class_ids: np.ndarray, attribute: Attribute

@@ -176,6 +176,7 @@ class CascadingRandomisation(ImageMetric):
     """
 
     name = "sanity"
+    changes_model = True
     most_items = 16
     # The maps of every step are needed: a slice is all that the dear methods get.
     items_per_slice = 4

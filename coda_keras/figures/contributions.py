@@ -1,6 +1,5 @@
 """Pictures of contribution maps: red speaks for the class, blue against it."""
 
-import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from coda_keras.figures.colours import PERCENTILE, contribution_rgb, shared_scale
 from coda_keras.figures.images import image_rgb
-from coda_keras.figures.style import FONT, FRAME, colour_key, show
+from coda_keras.figures.style import FONT, FRAME, colour_key, show, wrapped
 from coda_keras.figures.weights import weights_rgb, weights_scale
 
 CONTRIBUTION = "contribution (logits)"
@@ -18,7 +17,6 @@ INPUT_X_GRADIENT = "input x gradient (logits)"
 WEIGHTS = "weights"
 
 _GAP = 0.06
-_INCHES_A_CHARACTER = 0.075
 
 
 def plot_contributions(
@@ -68,7 +66,7 @@ def plot_contributions(
     axes = figure.subplots(1, len(pictures), squeeze=False)[0]
     for axis, picture, title in zip(axes, pictures, [image_title, *titles, *[WEIGHTS] * len(rows)]):
         show(axis, picture)
-        axis.set_title(_wrapped(title, panel), fontsize=FONT)
+        axis.set_title(wrapped(title, panel), fontsize=FONT)
     if colour_bar:
         _scale_bar(figure, axes, scale, CONTRIBUTION)
     return figure
@@ -125,7 +123,7 @@ def gallery(
     opaque = weights_scale(_flat(rows), percentile) if shared and rows[0] else None
     columns = min(columns, count)
     width = panel * (1 + (len(maps[0]) + len(rows[0])) * (1 + _GAP))
-    lines = max(_wrapped(title, width).count("\n") + bool(title) for title in titles)
+    lines = max(wrapped(title, width).count("\n") + bool(title) for title in titles)
     grid = (-(-count // columns), columns)
     figure = Figure(
         figsize=((width + 0.2) * columns + shared, (panel + 0.2 + 0.2 * lines) * grid[0]),
@@ -142,7 +140,7 @@ def gallery(
             own = weights_scale(of_image, percentile) if opaque is None else opaque
             pictures += [weights_rgb(each, own) for each in of_image]
         _draw_row(axis, pictures)
-        axis.set_title(_wrapped(title, width), fontsize=FONT)
+        axis.set_title(wrapped(title, width), fontsize=FONT)
     if shared:
         _scale_bar(figure, axes, scale, quantity)
     return figure
@@ -171,11 +169,6 @@ def _titles(titles, count):
     if len(titles) != count:
         raise ValueError(f"Expected {count} titles. Received {len(titles)}.")
     return titles
-
-
-def _wrapped(title, inches):
-    width = max(8, int(inches / _INCHES_A_CHARACTER))
-    return "\n".join(textwrap.fill(line, width) for line in title.split("\n"))
 
 
 def _draw_row(axis, pictures):

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from coda_keras.figures.colours import PERCENTILE, contribution_rgb, shared_scale
 from coda_keras.figures.images import image_rgb
-from coda_keras.figures.style import FONT, SIGNED_COLOURS, SMALL, colour_key, show
+from coda_keras.figures.style import FONT, SIGNED_COLOURS, SMALL, colour_key, show, wrapped
 
 OWN_COLOURS = "jet"
 SCALES = ("map", "row", "all")
@@ -89,7 +89,7 @@ def map_table(
                 axis.set_xlabel(column.captions[row], fontsize=SMALL, labelpad=2)
     for axis, title in zip(axes[0], ["input", *(column.title for column in columns)]):
         axis.set_title(title, fontsize=FONT, pad=4)
-    _colour_keys(figure, axes, columns, scale, explained)
+    _colour_keys(figure, axes, columns, scale, explained, panel)
     return figure
 
 
@@ -112,7 +112,7 @@ def _own_colours(values):
     return colormaps[OWN_COLOURS]((values - values.min()) / (spread if spread else 1))[..., :3]
 
 
-def _colour_keys(figure, axes, columns, scale, explained):
+def _colour_keys(figure, axes, columns, scale, explained, panel):
     keys = []
     if any(column.signed for column in columns):
         shared = {"map": "each map", "row": "each row", "all": "all maps"}[scale]
@@ -128,7 +128,7 @@ def _colour_keys(figure, axes, columns, scale, explained):
             figure,
             list(axes[:, part].ravel()),
             1,
-            text,
+            wrapped(text, max(2.0, panel * width / len(keys))),
             name,
             SMALL,
             location="bottom",

@@ -1,5 +1,6 @@
 """What all figures share: sizes of text, frames, pictures and the bar that explains colours."""
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ FRAME = {"edgecolor": "0.6", "linewidth": 0.6}
 # From blue over white to red, the colours of `contribution_rgb`.
 SIGNED_COLOURS = "bwr"
 
+_INCHES_A_CHARACTER = 0.075
+
 
 def light_frame(axes: Axes) -> None:
     """Takes away what a plot of curves does not need."""
@@ -31,6 +34,12 @@ def show(axes: Axes, picture: np.ndarray) -> None:
     axes.imshow(picture, interpolation="nearest")
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set(**FRAME)
+
+
+def wrapped(text: str, inches: float) -> str:
+    """Breaks lines of text of size `FONT` that are wider than so many inches."""
+    width = max(8, int(inches / _INCHES_A_CHARACTER))
+    return "\n".join(textwrap.fill(line, width) for line in text.split("\n"))
 
 
 def colour_key(

@@ -127,6 +127,17 @@ def sanity_maps(study: Any) -> Figure:
     return map_table(image, columns, [subject.label(name) for name in names], panel=0.9)
 
 
+def weights(study: Any) -> Figure:
+    """The weights themselves, rows of W_{0->L}, as colours, beside the contribution maps."""
+    subject = _net(study)
+    chosen = _confident(subject, per_class=1)
+    images, labels = subject.images[chosen], subject.labels[chosen]
+    explained = subject.model.explain(images, labels).numpy()
+    captions = subject.captions(chosen)
+    maps = explained.contribution_map
+    return gallery(images, maps, captions, columns=2, panel=1.2, weights=explained.weights)
+
+
 FIGURES = {
     "4": temperatures,
     "5": most_confident,
@@ -138,6 +149,7 @@ FIGURES = {
     "a7": layers_of_baseline,
     "layers": channels,
     "sanity_maps": sanity_maps,
+    "weights": weights,
 }
 
 

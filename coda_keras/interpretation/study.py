@@ -121,13 +121,14 @@ class Study:
                 subject.method(name)
         for subject in self.models:
             self.numbers[subject.name] = {name: {} for name in subject.names}
-            for name in self.settings.metrics:
-                for method in subject.names:
+            # A method at a time: most metrics want the same maps.
+            for method in subject.names:
+                for name in self.settings.metrics:
                     summary = self.measure(subject, name, method)
                     short = self.metric(subject, name).in_short(summary)
                     report(f"{subject.name}: {name}, {subject.label(method)}: {short}")
-            for method in subject.names if self.settings.metrics else ():
-                self.measure(subject, Cost.name, method)
+                if self.settings.metrics:
+                    self.measure(subject, Cost.name, method)
 
     def measure(self, subject: Subject, metric: str, method: str) -> dict[str, Any]:
         """Returns the summary of a metric for a method, and keeps it in `numbers`."""

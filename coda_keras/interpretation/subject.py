@@ -14,7 +14,9 @@ from coda_keras import attribution, backend
 from coda_keras.attribution.base import Attribution, is_inherent
 from coda_keras.baselines.resnet import with_image_size
 from coda_keras.evaluation import Grids, make_grids, most_confident, probabilities
+from coda_keras.evaluation.metric import Attribute
 from coda_keras.interpretation.cache import code_digest, collect, digest
+from coda_keras.interpretation.loading import load, weight_bytes
 from coda_keras.interpretation.settings import Settings
 
 LOGITS_PER_SLICE = 1000
@@ -66,10 +68,11 @@ class Subject:
         self.names, self.left_out = self._applicable(methods)
         self._folder = folder / name
         self._made = {}
+        self._remembered = None, {}
         layers = self.model._flatten_layers()
         # Everything that any number about this model depends on.
         self.identity = {
-            "model": digest(self.path.read_bytes() if self.path else _weights(self.model)),
+            "model": digest(self.path.read_bytes() if self.path else weight_bytes(self.model)),
             "images": digest(data.test_images.tobytes() + data.test_labels.tobytes()),
             "activation": self.activation,
             "backend": f"{backend.NAME}, keras {keras.__version__}",
@@ -135,6 +138,27 @@ class Subject:
             arguments = self.method_arguments(key[0])
             self._made[key] = attribution.get(key[0], batch_size=batch_size, **arguments)
         return self._made[key]
+
+    def remembered(self, name: str) -> Attribute:
+        """The method for images, computing the map of an image and class once.
+
+        Most metrics ask for the same maps. Those of one method are kept at a time. Not for a model
+        whose weights change.
+        """
+        source = self.source(name)
+        if self._remembered[0] != source:
+            self._remembered = source, {}
+        kept = self._remembered[1]
+
+        def attribute(model, images, class_ids):
+            keys = [(image.tobytes(), int(label)) for image, label in zip(images, class_ids)]
+            new = [i for i, key in enumerate(keys) if key not in kept]
+            if new:
+                maps = self.method(source)(model, images[new], class_ids[new])
+                kept.update(zip([keys[i] for i in new], maps))
+            return np.stack([kept[key] for key in keys])
+
+        return attribute
 
     def method_arguments(self, name: str) -> dict[str, Any]:
         """What the maps of a method depend on besides model and images."""
@@ -226,24 +250,3 @@ class Subject:
         size = self.settings.batch_size
         batches = [slice(i, min(i + size, stop)) for i in range(start, stop, size)]
         return {"logits": np.concatenate([self.predict(self.images[batch]) for batch in batches])}
-
-
-def load(path: Path) -> keras.Model:
-    """Loads a model.
-
-    Raises:
-        ValueError: if the file is missing or no model, with a sentence.
-    """
-    if not path.is_file():
-        raise ValueError(
-            f"There is no model {path}. Expected a .keras file as the recipes save it."
-        )
-    try:
-        return keras.models.load_model(path, compile=False)
-    except Exception as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(f"{path} cannot be loaded as a Keras model: {reason[0]}") from error
-
-
-def _weights(model):
-    return b"".join(np.ascontiguousarray(weight).tobytes() for weight in model.get_weights())

@@ -15,13 +15,15 @@ import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 
-def rescale_rule(model, images, class_ids):
+def rescale_rule(model, images, class_ids, batch_size):
     """Maps by the rescale rule with baseline zero.
 
     Args:
         model: Keras model `(B, H, W, C) -> (B, classes)` logits.
         images: `(B, H, W, C)` float32 NumPy array.
         class_ids: `(B, n)` integer NumPy array.
+        batch_size: int, how many images the model sees at once, at least 2: shap explains an
+            image together with the baseline.
 
     Returns:
         `(B, n, H, W)`, summed over the channels.
@@ -35,7 +37,7 @@ def rescale_rule(model, images, class_ids):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "graph.pb").write_bytes(_frozen(model, images.shape[1:]))
-        np.savez(folder / "task.npz", images=images, class_ids=class_ids)
+        np.savez(folder / "task.npz", images=images, class_ids=class_ids, batch_size=batch_size)
         finished = subprocess.run(
             [sys.executable, "-m", "coda_keras.tf.deeplift", name],
             stdin=subprocess.DEVNULL,
@@ -69,6 +71,7 @@ def _explain(folder):
 
     task = np.load(folder / "task.npz")
     images, class_ids = task["images"], task["class_ids"]
+    batch_size = int(task["batch_size"])
     graph_def = tf.compat.v1.GraphDef.FromString((folder / "graph.pb").read_bytes())
     maps = np.empty((*class_ids.shape, *images.shape[1:3]), "float32")
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
@@ -80,8 +83,11 @@ def _explain(folder):
             output = logits[:, class_id : class_id + 1]
             explainer = shap.DeepExplainer((inputs, output), baseline, session=session)
             index, position = np.nonzero(class_ids == class_id)
-            values = explainer.shap_values(images[index])
-            maps[index, position] = values[..., 0].sum(-1)
+            # shap explains one by one, but checks the sums of all that it is given at once.
+            for start in range(0, len(index), batch_size):
+                chosen = slice(start, start + batch_size)
+                values = explainer.shap_values(images[index[chosen]])
+                maps[index[chosen], position[chosen]] = values[..., 0].sum(-1)
     np.save(folder / "maps.npy", maps)
 
 

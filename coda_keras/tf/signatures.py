@@ -15,23 +15,30 @@ signature          inputs                      outputs
                    PNG or JPEG of H x W pixels
 `classify`         `images`                    `logits`, `probabilities`
 `explain`          `images`,                   `logits`, `contribution_map (B, H, W)`,
-                   `class_ids (B,)`            `contributions (B, H, W, 6)`, `bias (B,)`,
+                   `class_ids (B,)`            `contributions (B, H, W, 6)`,
+                                               `weights (B, H, W, 6)`, `bias (B,)`,
                                                `residual (B,)`
 `labels`           `class_ids (B,)`            `labels (B,)`, the names of the classes; only in
                                                servables made with labels
 =================  ==========================  ==================================================
 
 Numbers are float32, class ids int32, images RGB in [0, 1], probabilities sigmoids of the logits
-(one-vs-all). For every image `logits[class] = bias + sum(contributions) + residual`.
+(one-vs-all). For every image `logits[class] = bias + sum(contributions) + residual`, and
+`contributions = weights * encode(images)`.
 """
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import keras
 import tensorflow as tf
 
 from coda_keras.net import CoDANet
 
+Signature = tuple[Callable[..., dict[str, tf.Tensor]], list[tf.TensorSpec]]
 
-def float32_copy(net, image_size=None):
+
+def float32_copy(net: CoDANet, image_size: int | tuple[int, int] | None = None) -> CoDANet:
     """Rebuilds a net with every layer in float32 and copies its weights.
 
     Explanations are exact in float32 only: in bfloat16 the residual is about 4e-3 of the logit.
@@ -69,7 +76,7 @@ def float32_copy(net, image_size=None):
     return copy
 
 
-def signatures(net, labels=None):
+def signatures(net: CoDANet, labels: Sequence[str] | None = None) -> dict[str, Signature]:
     """Returns the signatures of a net: name to `(function, list of tf.TensorSpec)`.
 
     Args:
@@ -109,6 +116,7 @@ def signatures(net, labels=None):
             "logits": explanation.logits,
             "contribution_map": explanation.contribution_map,
             "contributions": explanation.contributions,
+            "weights": explanation.weights,
             "bias": tf.fill(tf.shape(class_ids), explanation.bias),
             "residual": explanation.residual,
         }
@@ -127,7 +135,7 @@ def signatures(net, labels=None):
     return made
 
 
-def save(net, path, labels=None):
+def save(net: CoDANet, path: str | Path, labels: Sequence[str] | None = None) -> None:
     """Writes a net with its signatures as a SavedModel; every weight is stored once.
 
     Args:

@@ -13,22 +13,34 @@ that is trained again TensorBoard shows the newer values.
 """
 
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
+from scipy.special import expit
 from tensorboard.plugins.hparams import api as hp
 from tensorboard.plugins.hparams import api_pb2
 from tensorboard.plugins.hparams.summary import session_end_pb
 
 from coda_keras import figures
 from coda_keras.encoding import encode
+from coda_keras.explanation import Explanation
 
 METRIC = "epoch_accuracy"
 
 
-def tensorboard_callbacks(log_dir, images, labels, class_names, images_per_epoch, arguments):
+def tensorboard_callbacks(
+    log_dir: str | Path,
+    images: ArrayLike | None,
+    labels: ArrayLike | None,
+    class_names: Sequence[str],
+    images_per_epoch: int,
+    arguments: Mapping[str, Any],
+) -> list[keras.callbacks.Callback]:
     """Returns the callbacks that fill the TensorBoard folder of a run.
 
     Give them to `fit` before `keras.callbacks.BackupAndRestore`: an interruption between the
@@ -49,21 +61,21 @@ def tensorboard_callbacks(log_dir, images, labels, class_names, images_per_epoch
 class _Board(keras.callbacks.Callback):
     """Writes summaries below `log_dir`; event files appear with their first summary."""
 
-    def __init__(self, log_dir):
+    def __init__(self, log_dir: str | Path):
         super().__init__()
         self.log_dir = Path(log_dir)
         self._writers = {}
 
-    def writer(self, name):
+    def writer(self, name: str) -> tf.summary.SummaryWriter:
         if name not in self._writers:
             self._writers[name] = tf.summary.create_file_writer(str(self.log_dir / name))
         return self._writers[name]
 
-    def flush(self):
+    def flush(self) -> None:
         for writer in self._writers.values():
             writer.flush()
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict | None = None) -> None:
         for writer in self._writers.values():
             writer.close()
         self._writers = {}
@@ -79,12 +91,12 @@ class TrainingBoard(_Board):
         arguments: dict of the run's arguments, shown under HPARAMS.
     """
 
-    def __init__(self, log_dir, images_per_epoch, arguments):
+    def __init__(self, log_dir: str | Path, images_per_epoch: int, arguments: Mapping[str, Any]):
         super().__init__(log_dir)
         self.images_per_epoch = images_per_epoch
         self.arguments = {name: _shown(value) for name, value in arguments.items()}
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict | None = None) -> None:
         if any(self.log_dir.glob("events.out.tfevents.*")):
             return
         with self.writer(".").as_default(step=0):
@@ -99,14 +111,14 @@ class TrainingBoard(_Board):
             tf.summary.graph(self._graph())
         self.flush()
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._begin = time.perf_counter()
         self._end = None
 
-    def on_test_begin(self, logs=None):
+    def on_test_begin(self, logs: dict | None = None) -> None:
         self._end = time.perf_counter()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         seconds = (self._end or time.perf_counter()) - self._begin
         series = {"train": {}, "validation": {}}
         for name, value in (logs or {}).items():
@@ -121,7 +133,7 @@ class TrainingBoard(_Board):
                     tf.summary.scalar(f"epoch_{name}", value)
         self.flush()
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict | None = None) -> None:
         with self.writer(".").as_default(step=0):
             ended = session_end_pb(api_pb2.STATUS_SUCCESS)
             tf.summary.experimental.write_raw_pb(ended.SerializeToString())
@@ -142,8 +154,9 @@ class ExplanationBoard(_Board):
     """How the net explains a fixed set of images, after every epoch.
 
     Writes `contribution_maps` (every image beside the maps of its true and its predicted class,
-    on one scale), `completeness_residual` (largest residual relative to the largest logit less
-    b_0), and for every layer the cosine between w(x) and the patch, which training drives up:
+    on one scale, and the weights of its true class as `figures.weights_rgba` colours them),
+    `completeness_residual` (the largest `Explanation.completeness_error` of the true classes), and
+    for every layer the cosine between w(x) and the patch, which training drives up:
     `alignment/<layer>` as histogram over images, positions and units, `mean_alignment/<layer>`.
 
     Args:
@@ -157,7 +170,14 @@ class ExplanationBoard(_Board):
         ValueError: if images, labels and class names do not fit.
     """
 
-    def __init__(self, log_dir, images, labels, class_names, columns=2):
+    def __init__(
+        self,
+        log_dir: str | Path,
+        images: ArrayLike,
+        labels: ArrayLike,
+        class_names: Sequence[str],
+        columns: int = 2,
+    ):
         super().__init__(log_dir)
         self.images = np.asarray(images)
         self.labels = np.asarray(labels)
@@ -174,7 +194,7 @@ class ExplanationBoard(_Board):
                 f"Received {self.labels}."
             )
 
-    def set_model(self, model):
+    def set_model(self, model: keras.Model) -> None:
         super().set_model(model)
 
         @tf.function(autograph=False)
@@ -189,12 +209,13 @@ class ExplanationBoard(_Board):
 
         self._explain = explain
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         true, predicted, alignments = self._explain(self.images, self.labels)
+        true, predicted = (Explanation(**fields).numpy() for fields in (true, predicted))
         with self.writer("explanations").as_default(step=epoch):
-            figure = self._gallery(_numpy(true), _numpy(predicted))
+            figure = self._gallery(true, predicted)
             tf.summary.image("contribution_maps", figures.figure_rgb(figure)[None])
-            tf.summary.scalar("completeness_residual", _residual(_numpy(true)))
+            tf.summary.scalar("completeness_residual", true.completeness_error.max())
             for name, cosines in alignments.items():
                 tf.summary.histogram(f"alignment/{name}", cosines)
                 tf.summary.scalar(f"mean_alignment/{name}", tf.reduce_mean(cosines))
@@ -202,24 +223,16 @@ class ExplanationBoard(_Board):
 
     def _gallery(self, true, predicted):
         rows = np.arange(len(self.labels))
-        guesses = predicted["class_ids"]
-        chance = 1 / (1 + np.exp(-true["logits"].astype("float64")))
+        chance = expit(true.logits.astype("float64"))
         titles = [
             f"true {self.class_names[label]} {chance[row, label]:.2f}, "
             f"predicted {self.class_names[guess]} {chance[row, guess]:.2f}"
-            for row, label, guess in zip(rows, self.labels, guesses)
+            for row, label, guess in zip(rows, self.labels, predicted.class_ids)
         ]
-        maps = np.stack([true["contribution_map"], predicted["contribution_map"]], axis=1)
-        return figures.gallery(self.images, maps, titles, columns=self.columns)
-
-
-def _numpy(tensors):
-    return {name: tensor.numpy() for name, tensor in tensors.items()}
-
-
-def _residual(explanation):
-    largest = np.abs(explanation["logits"] - explanation["bias"]).max()
-    return np.abs(explanation["residual"]).max() / max(largest, np.finfo("float32").tiny)
+        maps = np.stack([true.contribution_map, predicted.contribution_map], axis=1)
+        return figures.gallery(
+            self.images, maps, titles, columns=self.columns, weights=true.weights
+        )
 
 
 def _shown(value):

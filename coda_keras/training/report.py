@@ -18,6 +18,9 @@ from coda_keras.files import write_json
 from coda_keras.net import CoDANet
 from coda_keras.tf.data import ImageData, test_batches
 
+# Images explained at once for the gallery.
+GALLERY_BATCH = 32
+
 
 def conclude(
     args: argparse.Namespace,
@@ -110,11 +113,26 @@ def draw_gallery(
         chosen = np.arange(min(len(logits), 8))
     labels = np.argmax(logits[chosen], axis=-1)
     images = data.test_images[chosen].astype("float32") / 255.0
-    method, quantity = own_method(net)
-    maps = attribution.maps(net, images, labels, method)
+    maps, weights, quantity = _own_maps(net, images, labels)
     confidence = probabilities(logits[chosen])[np.arange(len(chosen)), labels]
     titles = [f"{data.class_names[label]}, {p:.2f}" for label, p in zip(labels, confidence)]
-    return gallery(images, maps, titles, quantity=quantity)
+    columns = 4 if weights is None else 3
+    return gallery(images, maps, titles, columns, quantity=quantity, weights=weights)
+
+
+def _own_maps(net, images, labels):
+    """A net's own maps, the weights of a `CoDANet`, and the quantity that the maps show."""
+    method, quantity = own_method(net)
+    if not isinstance(net, CoDANet):
+        return attribution.maps(net, images, labels, method), None, quantity
+    batches = [
+        (images[start : start + GALLERY_BATCH], labels[start : start + GALLERY_BATCH])
+        for start in range(0, len(images), GALLERY_BATCH)
+    ]
+    fields = ("contribution_map", "weights")
+    found = list(explain_dataset(net, batches, "labels", fields, progress=False))
+    maps, weights = (np.concatenate([getattr(each, name) for each in found]) for name in fields)
+    return maps, weights, quantity
 
 
 def save_examples(folder: Path, data: ImageData) -> None:
