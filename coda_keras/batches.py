@@ -1,6 +1,8 @@
 """Explanations of any number of images, a batch at a time."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import fields as dataclass_fields
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -12,7 +14,14 @@ from coda_keras.explanation import Explanation, explain
 FIELDS = tuple(field.name for field in dataclass_fields(Explanation))
 
 
-def explain_dataset(net, dataset, class_ids=None, fields=FIELDS, strategy=None, progress=True):
+def explain_dataset(
+    net: Any,
+    dataset: Iterable[Any],
+    class_ids: int | str | None = None,
+    fields: Iterable[str] = FIELDS,
+    strategy: Any | None = None,
+    progress: bool = True,
+) -> Iterator[Explanation]:
     """Explains the batches of a data set in turn, in the memory of one batch.
 
     The step is compiled where the backend can: `tf.function` on TensorFlow, `jax.jit` on JAX.

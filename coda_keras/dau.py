@@ -11,6 +11,9 @@ from coda_keras import factored, patches
 from coda_keras import rescale as rescaling
 from coda_keras.dynamic_linear import PACKAGE, DynamicLinear, Pullback, ReceptiveField, Tensor
 
+Initializer = keras.initializers.Initializer | str | dict[str, Any] | None
+Regularizer = keras.regularizers.Regularizer | str | dict[str, Any] | None
+
 IMPLEMENTATIONS = {"factored": factored.respond, "patches": patches.respond}
 
 
@@ -59,21 +62,21 @@ class DAUConv2D(DynamicLinear):
 
     def __init__(
         self,
-        filters,
-        rank,
-        kernel_size,
-        strides=1,
-        rescale="squash",
-        implementation="factored",
-        use_bias=True,
-        projection_initializer=None,
-        kernel_initializer=None,
-        bias_initializer=None,
-        projection_regularizer=None,
-        kernel_regularizer=None,
-        bias_regularizer=None,
-        **kwargs,
-    ):
+        filters: int,
+        rank: int,
+        kernel_size: int,
+        strides: int = 1,
+        rescale: str = "squash",
+        implementation: str = "factored",
+        use_bias: bool = True,
+        projection_initializer: Initializer = None,
+        kernel_initializer: Initializer = None,
+        bias_initializer: Initializer = None,
+        projection_regularizer: Regularizer = None,
+        kernel_regularizer: Regularizer = None,
+        bias_regularizer: Regularizer = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.filters = _positive_int("filters", filters)
         self.rank = _positive_int("rank", rank)

@@ -1,10 +1,14 @@
 """The colour encoding of the paper: every channel next to its complement."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
+Tensor = Any
 
-def encode(images):
+
+def encode(images: Tensor) -> Tensor:
     """Encodes RGB as `[r, g, b, 1-r, 1-g, 1-b]`; six-channel input passes unchanged.
 
     In this encoding black and white carry the same weight, and "no evidence" (all six

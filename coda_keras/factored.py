@@ -10,9 +10,11 @@ so a position costs `f (r + 1)` floats instead of `f d`.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from keras import ops
+
+Tensor = Any
 
 
 class Response(NamedTuple):
@@ -24,12 +26,19 @@ class Response(NamedTuple):
         transpose: maps `(B, h, w, f)` weights g to `sum_j g_j u_j`, folded to `(B, H, W, C)`.
     """
 
-    dot: object
-    squared_norm: object
-    transpose: Callable
+    dot: Tensor
+    squared_norm: Tensor
+    transpose: Callable[[Tensor], Tensor]
 
 
-def respond(inputs, projection, kernel, bias, strides, norm_dtype):
+def respond(
+    inputs: Tensor,
+    projection: Tensor,
+    kernel: Tensor,
+    bias: Tensor | None,
+    strides: int,
+    norm_dtype: str,
+) -> Response:
     """Computes `u . p`, `||u||^2` and the transpose of `p -> u . p` for every position.
 
     Args:
@@ -75,13 +84,15 @@ def respond(inputs, projection, kernel, bias, strides, norm_dtype):
     return Response(dot, squared_norm, transpose)
 
 
-def zero_pad(inputs, kernel_size):
+def zero_pad(inputs: Tensor, kernel_size: int) -> Tensor:
     """Adds `(kernel_size - 1) // 2` zeros on each side of `(B, H, W, C)`."""
     pad = (kernel_size - 1) // 2
     return ops.pad(inputs, ((0, 0), (pad, pad), (pad, pad), (0, 0))) if pad else inputs
 
 
-def fold(values, kernel, strides, height, width):
+def fold(
+    values: Tensor, kernel: Tensor, strides: int, height: int | Tensor, width: int | Tensor
+) -> Tensor:
     """Transposes a convolution whose input `(height, width)` was zero-padded on each side.
 
     Args:

@@ -1,12 +1,14 @@
 """One-vs-all classification: a binary cross-entropy for every class."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
-from coda_keras.dynamic_linear import PACKAGE
+from coda_keras.dynamic_linear import PACKAGE, Tensor
 
 
-def one_hot_labels(labels, logits):
+def one_hot_labels(labels: Tensor, logits: Tensor) -> Tensor:
     """Returns `labels`, integers `(B,)` / `(B, 1)` or one-hot `(B, classes)`, as one-hot.
 
     Raises:
@@ -36,10 +38,15 @@ class OneVsAllCrossentropy(keras.losses.Loss):
     0.6931471824645996
     """
 
-    def __init__(self, reduction="sum_over_batch_size", name="one_vs_all_crossentropy", **kwargs):
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "one_vs_all_crossentropy",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(reduction=reduction, name=name, **kwargs)
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         targets = one_hot_labels(y_true, y_pred)
         return ops.mean(ops.softplus(y_pred) - targets * y_pred, axis=-1)
 
@@ -48,10 +55,10 @@ class OneVsAllCrossentropy(keras.losses.Loss):
 class OneVsAllAccuracy(keras.metrics.MeanMetricWrapper):
     """Fraction of images whose largest logit is the labelled class; labels as for the loss."""
 
-    def __init__(self, name="accuracy", dtype=None):
+    def __init__(self, name: str = "accuracy", dtype: Any | None = None) -> None:
         super().__init__(fn=_hits, name=name, dtype=dtype)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"name": self.name, "dtype": self.dtype}
 
 

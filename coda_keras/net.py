@@ -1,15 +1,19 @@
 """Convolutional Dynamic Alignment Networks."""
 
 import math
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import keras
 from keras import ops
 
 from coda_keras import explanation, presets
+from coda_keras.class_ids import ClassIds
 from coda_keras.dau import DAUConv2D
 from coda_keras.dynamic_linear import (
     PACKAGE,
     GlobalSumPooling2D,
+    Pullback,
     ReceptiveField,
     TemperatureScaling,
     Tensor,
@@ -56,8 +60,13 @@ class CoDANet(keras.Model):
     """
 
     def __init__(
-        self, layers, temperature=1000.0, logit_bias=LOGIT_BIAS, image_size=None, **kwargs
-    ):
+        self,
+        layers: Iterable[Any],
+        temperature: float = 1000.0,
+        logit_bias: float = LOGIT_BIAS,
+        image_size: int | tuple[int, int] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         layers = list(layers)
         if not layers:
@@ -82,16 +91,16 @@ class CoDANet(keras.Model):
     @classmethod
     def from_preset(
         cls,
-        preset,
-        classes=None,
-        rescale="squash",
-        temperature=1000.0,
-        rank_scale=1.0,
-        image_size=None,
-        implementation="factored",
-        logit_bias=LOGIT_BIAS,
-        **kwargs,
-    ):
+        preset: str,
+        classes: int | None = None,
+        rescale: str = "squash",
+        temperature: float = 1000.0,
+        rank_scale: float = 1.0,
+        image_size: int | tuple[int, int] | None = None,
+        implementation: str = "factored",
+        logit_bias: float = LOGIT_BIAS,
+        **kwargs: Any,
+    ) -> "CoDANet":
         """Builds a network of the paper.
 
         Args:
@@ -140,7 +149,7 @@ class CoDANet(keras.Model):
         )
 
     @property
-    def chain(self):
+    def chain(self) -> list[Any]:
         """The dynamic linear layers from the encoded image to the logits less b_0."""
         return [*self.body, self.pooling, self.scaling]
 
@@ -155,15 +164,15 @@ class CoDANet(keras.Model):
         return receptive_field([*self.body, self.scaling])
 
     @property
-    def temperature(self):
+    def temperature(self) -> float:
         return self.scaling.temperature
 
     @property
-    def classes(self):
+    def classes(self) -> int:
         """Number of classes, known once the net is built."""
         return self._classes
 
-    def build(self, input_shape):
+    def build(self, input_shape: Sequence[int | None]) -> None:
         shape = (*input_shape[:-1], 6)
         for layer in self.chain:
             if not layer.built:
@@ -174,16 +183,16 @@ class CoDANet(keras.Model):
         self._classes = shape[-1]
         self.built = True
 
-    def call(self, images):
+    def call(self, images: Tensor) -> Tensor:
         outputs = encode(images)
         for layer in self.chain:
             outputs = layer(outputs)
         return outputs + self.logit_bias
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         return (input_shape[0], self._classes)
 
-    def linearize(self, images):
+    def linearize(self, images: Tensor) -> tuple[Tensor, Pullback]:
         """Applies the net; `(logits - b_0, pullback)`, the pullback ending at the encoded image."""
         return linearize(self.chain, encode(ops.convert_to_tensor(images)))
 
@@ -201,15 +210,22 @@ class CoDANet(keras.Model):
             outputs = layer(outputs)
         return outputs
 
-    def explain(self, images, class_ids=None):
+    def explain(self, images: Tensor, class_ids: ClassIds = None) -> explanation.Explanation:
         """Explains logits by contribution maps. See `coda_keras.explain`."""
         return explanation.explain(self, images, class_ids)
 
-    def explain_layer(self, images, layer, channel, position=None, from_layer=0):
+    def explain_layer(
+        self,
+        images: Tensor,
+        layer: int | str,
+        channel: int | Sequence[int],
+        position: tuple[int, int] | None = None,
+        from_layer: int = 0,
+    ) -> explanation.LayerExplanation:
         """Explains an activation inside, or a logit. See `coda_keras.explain_layer`."""
         return explanation.explain_layer(self, images, layer, channel, position, from_layer)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "name": self.name,
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
@@ -221,7 +237,9 @@ class CoDANet(keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
+    ) -> "CoDANet":
         config = dict(config)
         config["layers"] = [
             keras.saving.deserialize_keras_object(layer, custom_objects=custom_objects)

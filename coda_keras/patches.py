@@ -7,10 +7,10 @@ materialised for every position.
 from keras import ops
 
 from coda_keras import backend
-from coda_keras.factored import Response, fold, zero_pad
+from coda_keras.factored import Response, Tensor, fold, zero_pad
 
 
-def extract_patches(inputs, kernel_size, strides):
+def extract_patches(inputs: Tensor, kernel_size: int, strides: int) -> Tensor:
     """Unfolds `(B, H, W, C)` into `(B, h, w, k*k*C)`, patches ordered row, column, channel.
 
     `(k - 1) // 2` zeros are added on each side first.
@@ -18,7 +18,9 @@ def extract_patches(inputs, kernel_size, strides):
     return backend.extract_patches(zero_pad(inputs, kernel_size), kernel_size, strides)
 
 
-def dynamic_vectors(patches, projection, kernel, bias):
+def dynamic_vectors(
+    patches: Tensor, projection: Tensor, kernel: Tensor, bias: Tensor | None
+) -> Tensor:
     """Returns `u = A (B p) + b` for every position, `(B, h, w, f, d)`, before rescaling."""
     depth = patches.shape[-1]
     filters, rank = kernel.shape[-2:]
@@ -29,7 +31,14 @@ def dynamic_vectors(patches, projection, kernel, bias):
     return vectors
 
 
-def respond(inputs, projection, kernel, bias, strides, norm_dtype):
+def respond(
+    inputs: Tensor,
+    projection: Tensor,
+    kernel: Tensor,
+    bias: Tensor | None,
+    strides: int,
+    norm_dtype: str,
+) -> Response:
     """Computes `u . p`, `||u||^2` and the transpose of `p -> u . p` for every position.
 
     Arguments and result as in `factored.respond`.

@@ -5,21 +5,26 @@ Both have the form `g(u) = alpha(||u||) u` with `||g(u)|| <= 1`. Only the factor
 needs the rescaled vectors themselves.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 from keras import ops
+
+Tensor = Any
 
 # Squared norms up to this value count as zero: `sqrt` and `rsqrt` have an infinite slope
 # at 0, and alpha times the (equally vanishing) dot product would not be finite.
 _ZERO = 1e-20
 
 
-def l2(squared_norm):
+def l2(squared_norm: Tensor) -> Tensor:
     """`alpha = 1 / ||u||`, and 0 for a vanishing vector (L2, eq. 2)."""
     is_zero = squared_norm <= _ZERO
     alpha = ops.rsqrt(ops.where(is_zero, 1.0, squared_norm))
     return ops.where(is_zero, 0.0, alpha)
 
 
-def squash(squared_norm):
+def squash(squared_norm: Tensor) -> Tensor:
     """`alpha = ||u|| / (1 + ||u||^2)`, and 0 for a vanishing vector (SQ, eq. 3)."""
     is_zero = squared_norm <= _ZERO
     safe = ops.where(is_zero, 1.0, squared_norm)
@@ -29,7 +34,7 @@ def squash(squared_norm):
 RESCALES = {"l2": l2, "squash": squash}
 
 
-def get(name):
+def get(name: str) -> Callable[[Tensor], Tensor]:
     """Returns the rescaling factor function called `name`: `"l2"` or `"squash"`."""
     if name not in RESCALES:
         raise ValueError(f"Unknown `rescale`: {name!r}. Expected one of {sorted(RESCALES)}.")

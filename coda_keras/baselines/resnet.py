@@ -1,9 +1,12 @@
 """The residual networks for CIFAR-10 (He, Zhang, Ren, Sun, CVPR 2016, Section 4.2)."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import layers, ops
 
-from coda_keras.dynamic_linear import PACKAGE
+from coda_keras.dynamic_linear import PACKAGE, Tensor
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -15,25 +18,27 @@ class PaddedShortcut(keras.layers.Layer):
         strides: int.
     """
 
-    def __init__(self, filters, strides, **kwargs):
+    def __init__(self, filters: int, strides: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.filters = filters
         self.strides = strides
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         missing = self.filters - inputs.shape[-1]
         sampled = inputs[:, :: self.strides, :: self.strides]
         return ops.pad(sampled, ((0, 0), (0, 0), (0, 0), (0, missing)))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         sizes = (None if n is None else -(-n // self.strides) for n in input_shape[1:3])
         return (input_shape[0], *sizes, self.filters)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "filters": self.filters, "strides": self.strides}
 
 
-def resnet56(classes=10, depth=56, image_size=32):
+def resnet56(
+    classes: int = 10, depth: int = 56, image_size: int | tuple[int, int] | None = 32
+) -> keras.Model:
     """Builds the ResNet of the CIFAR-10 experiments: 6n + 2 layers, 0.85M parameters for n = 9.
 
     Three stages of n residual blocks with 16, 32 and 64 filters, global average pooling and a
@@ -78,7 +83,7 @@ def resnet56(classes=10, depth=56, image_size=32):
     return keras.Model(inputs, outputs, name=f"resnet{depth}")
 
 
-def with_image_size(model, image_size):
+def with_image_size(model: keras.Model, image_size: int | tuple[int, int] | None) -> keras.Model:
     """Returns a functional model of the same layers, weights shared, for another image size.
 
     Args:
