@@ -5,8 +5,6 @@ from pathlib import Path
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
-from coda_keras.files import write_text
-
 DEPLOY = Path(__file__).parent / "deploy"
 # Where the compose file mounts the folder.
 MOUNT = "/models"
@@ -52,6 +50,9 @@ def models_config(root, mount):
 
 def write_server_files(root):
     """Writes `models.config` anew, and the other files of `deploy/` where they are missing."""
+    # Here, because it starts TensorFlow, for which a mistake in a command need not wait.
+    from coda_keras.files import write_text
+
     root = Path(root)
     header = "# Written by export/package.py whenever it adds a servable.\n"
     write_text(root / "models.config", header + models_config(root, MOUNT))

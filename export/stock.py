@@ -12,7 +12,6 @@ from pathlib import Path
 
 import grpc
 
-from coda_keras.files import write_text
 from export import folder
 
 GRACE_SECONDS = 5
@@ -70,6 +69,8 @@ async def _serve(binary, arguments):
 
 
 def _write_config(path, models):
+    from coda_keras.files import write_text
+
     write_text(path, folder.models_config(models, Path(models).resolve()))
 
 
