@@ -69,9 +69,7 @@ async def _serve(binary, arguments):
 
 
 def _write_config(path, models):
-    from coda_keras.files import write_text
-
-    write_text(path, folder.models_config(models, Path(models).resolve()))
+    folder.write(path, folder.models_config(models, Path(models).resolve()))
 
 
 def _start(binary, socket, config, poll):
