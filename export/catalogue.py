@@ -68,8 +68,10 @@ class Catalogue:
         try:
             servable = Servable(path)
             servable.warm_up()
-        except ValueError as error:
-            reason = " ".join(str(error).split())
+        except Exception as error:  # One bad version must not keep the others from being served.
+            # A ValueError names the folder itself.
+            said = error if isinstance(error, ValueError) else f"{path} does not load: {error!r}"
+            reason = " ".join(str(said).split())
             if self._failed.get(key) != reason:
                 print(f"not served: {reason}", file=sys.stderr, flush=True)
             with self._lock:

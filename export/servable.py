@@ -89,25 +89,33 @@ class Servable:
             The number of requests.
 
         Raises:
-            ValueError: if one of them fails.
+            ValueError: if they cannot be read, or one of them fails.
         """
-        from tensorflow_serving.apis import prediction_log_pb2
-
-        path = self.path / WARM_UP
-        if not path.is_file():
-            return 0
-        count = 0
-        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
-            log = prediction_log_pb2.PredictionLog.FromString(record)
-            request = log.predict_log.request
+        requests = self._warm_up_requests()
+        for request in requests:
             try:
                 self.predict(request.model_spec.signature_name, request.inputs)
             except tf.errors.OpError as error:
                 raise ValueError(
                     f"A warm-up request of {self.path} fails: {error.message}"
                 ) from error
-            count += 1
-        return count
+        return len(requests)
+
+    def _warm_up_requests(self):
+        from google.protobuf.message import DecodeError
+        from tensorflow_serving.apis import prediction_log_pb2
+
+        path = self.path / WARM_UP
+        if not path.is_file():
+            return []
+        try:
+            logs = [
+                prediction_log_pb2.PredictionLog.FromString(record)
+                for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
+            ]
+        except (tf.errors.OpError, DecodeError) as error:
+            raise ValueError(f"The warm-up requests in {path} cannot be read: {error}") from error
+        return [log.predict_log.request for log in logs]
 
     def _signature(self, name):
         name = name or DEFAULT_SIGNATURE
