@@ -14,10 +14,11 @@ class Catalogue:
 
     Args:
         root: folder of servables, `<root>/<model>/<integer version>/`.
+        max_batch_size: images a request may hold; None for a number that their size suggests.
     """
 
-    def __init__(self, root):
-        self.root = root
+    def __init__(self, root, max_batch_size=None):
+        self.root, self.max_batch_size = root, max_batch_size
         self._loaded = {}
         self._failed = {}
         self._lock = threading.Lock()
@@ -66,7 +67,7 @@ class Catalogue:
 
     def _load(self, key, path):
         try:
-            servable = Servable(path)
+            servable = Servable(path, max_batch_size=self.max_batch_size)
             servable.warm_up()
         except Exception as error:  # One bad version must not keep the others from being served.
             # A ValueError names the folder itself.

@@ -16,19 +16,25 @@ from tensorflow_serving.apis import (
 )
 from tensorflow_serving.apis.status_pb2 import StatusProto
 
-from export.servable import DEFAULT_SIGNATURE, MAX_MESSAGE_BYTES
+from export.servable import DEFAULT_SIGNATURE
+from export.tensors import invalid
 
+# Of one request, by default: a batch of `tensors.MAX_PIXELS` takes 12 MiB.
+MAX_MESSAGE_BYTES = 64 * 2**20
+# The largest protobuf message. How much comes back follows from what was accepted.
+_MAX_ANSWER_BYTES = 2**31 - 1
 CODES = {code.value[0]: code for code in grpc.StatusCode}
 State = get_model_status_pb2.ModelVersionStatus.State
 
 
-def bind(catalogue, address, threads):
+def bind(catalogue, address, threads, max_message_bytes=MAX_MESSAGE_BYTES):
     """Makes a server that listens and answers once it is started.
 
     Args:
         catalogue: a `Catalogue`.
         address: `host:port`; port 0 takes a free one.
         threads: number of requests that run at once.
+        max_message_bytes: the largest request; a larger one is RESOURCE_EXHAUSTED.
 
     Returns:
         `(server, port)`; `server.start()` begins to answer.
@@ -39,8 +45,8 @@ def bind(catalogue, address, threads):
     server = grpc.server(
         futures.ThreadPoolExecutor(threads, thread_name_prefix="request"),
         options=[
-            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-            ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+            ("grpc.max_receive_message_length", max_message_bytes),
+            ("grpc.max_send_message_length", _MAX_ANSWER_BYTES),
             # A second server on the same port must fail, not take half of the requests.
             ("grpc.so_reuseport", 0),
         ],
@@ -81,7 +87,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         with _Errors(context):
             version, servable = _find(self.catalogue, request.model_spec)
             if list(request.metadata_field) != ["signature_def"]:
-                raise _invalid(
+                raise invalid(
                     "Expected the metadata_field signature_def. "
                     f"Received: {', '.join(request.metadata_field) or 'none'}."
                 )
@@ -143,9 +149,9 @@ class _Errors:
 def _wanted(spec):
     """Returns `(name, version or None)` of a `ModelSpec`."""
     if not spec.name:
-        raise _invalid("The request's model_spec has no name.")
+        raise invalid("The request's model_spec has no name.")
     if spec.WhichOneof("version_choice") == "version_label":
-        raise _invalid(
+        raise invalid(
             f"Unrecognized version label: {spec.version_label!r}. This server knows numbers only."
         )
     return spec.name, spec.version.value if spec.HasField("version") else None
@@ -158,7 +164,3 @@ def _find(catalogue, spec):
 def _describe(spec, name, version):
     spec.name = name
     spec.version.value = version
-
-
-def _invalid(message):
-    return tf.errors.InvalidArgumentError(None, None, message)

@@ -7,17 +7,14 @@ were asked for and may be called from several threads.
 import contextlib
 from pathlib import Path
 
-import numpy as np
 import tensorflow as tf
 
+from export import tensors
 from export.cli import sentence
 
 WARM_UP = "assets.extra/tf_serving_warmup_requests"
 LABELS = "assets.extra/labels.txt"
 DEFAULT_SIGNATURE = "serving_default"
-# The largest protobuf message, and what the stock server accepts.
-MAX_MESSAGE_BYTES = 2**31 - 1
-
 _INIT_OP = "__saved_model_init_op"
 
 
@@ -27,6 +24,8 @@ class Servable:
     Args:
         path: folder with `saved_model.pb` and `variables/`.
         on_cpu: bool, whether to leave GPUs alone.
+        max_batch_size: images a request may hold; None for a number that their size suggests,
+            `tensors.max_batch_size`.
 
     Attributes:
         signatures: dict of signature name to `SignatureDef`.
@@ -35,8 +34,8 @@ class Servable:
         ValueError: if the folder is incomplete or does not load.
     """
 
-    def __init__(self, path, on_cpu=False):
-        self.path = Path(path)
+    def __init__(self, path, on_cpu=False, max_batch_size=None):
+        self.path, self.max_batch_size = Path(path), max_batch_size
         for part in ("saved_model.pb", "variables/variables.index"):
             if not (self.path / part).is_file():
                 raise ValueError(f"{self.path} is no complete SavedModel: it has no {part}.")
@@ -130,8 +129,9 @@ class Servable:
 
     def _feeds(self, signature, inputs):
         _check_names("inputs", inputs, signature.inputs, all_needed=True)
+        most = tensors.max_batch_size(signature, self.max_batch_size)
         return {
-            expected.name: _array(name, inputs[name], expected)
+            expected.name: tensors.array(name, inputs[name], expected, most)
             for name, expected in signature.inputs.items()
         }
 
@@ -148,30 +148,6 @@ def _quiet():
         logger.setLevel(level)
 
 
-def _array(name, tensor, expected):
-    """Decodes a `TensorProto` that has the dtype and shape of the signature's input."""
-    dtype = tf.dtypes.as_dtype(expected.dtype)
-    if tensor.dtype != expected.dtype:
-        raise _invalid(f"Input {name} must be {dtype.name}. Received {_dtype_name(tensor.dtype)}.")
-    shape = [dim.size for dim in tensor.tensor_shape.dim]
-    wanted = [dim.size for dim in expected.tensor_shape.dim]
-    if (
-        tensor.tensor_shape.unknown_rank
-        or len(shape) != len(wanted)
-        or any(size < 0 or fixed not in (-1, size) for size, fixed in zip(shape, wanted))
-    ):
-        raise _invalid(
-            f"Input {name} must have shape {_text(wanted)}. Received shape {_text(shape)}."
-        )
-    # A proto may stand for many values by one: do not let a small message ask for all memory.
-    if np.prod(shape, dtype="float64") * dtype.size > MAX_MESSAGE_BYTES:
-        raise _invalid(f"Input {name} of shape {_text(shape)} is too large.")
-    try:
-        return tf.make_ndarray(tensor)
-    except (ValueError, TypeError) as error:
-        raise _invalid(f"Input {name} does not hold what its shape says: {error}") from error
-
-
 def _check_names(kind, names, expected, all_needed):
     unknown = sorted(set(names) - set(expected))
     missing = sorted(set(expected) - set(names)) if all_needed else []
@@ -181,19 +157,4 @@ def _check_names(kind, names, expected, all_needed):
             parts.append(f"unknown: {', '.join(unknown)}")
         if missing:
             parts.append(f"missing: {', '.join(missing)}")
-        raise _invalid(f"Wrong {kind}: {'; '.join(parts)}.")
-
-
-def _dtype_name(number):
-    try:
-        return tf.dtypes.as_dtype(number).name
-    except TypeError:
-        return f"the unknown dtype {number}"
-
-
-def _invalid(message):
-    return tf.errors.InvalidArgumentError(None, None, message)
-
-
-def _text(shape):
-    return f"({', '.join('?' if size == -1 else str(size) for size in shape)})"
+        raise tensors.invalid(f"Wrong {kind}: {'; '.join(parts)}.")

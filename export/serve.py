@@ -32,11 +32,30 @@ def main():
     parser.add_argument(
         "--poll", type=float, default=2, help="seconds between looks for new versions (%(default)s)"
     )
+    parser.add_argument(
+        "--max-batch-size",
+        type=int,
+        help="images a request may hold; by default as many as have 2^20 pixels (embedded server)",
+    )
+    parser.add_argument(
+        "--max-message-mib",
+        type=int,
+        default=64,
+        help="size of a request in MiB, at most 2047 (%(default)s; embedded server)",
+    )
     arguments = parser.parse_args()
     if not 0 <= arguments.port <= 65535:
         raise ValueError(f"--port must be from 0 to 65535. Received: {arguments.port}.")
     if arguments.threads < 1 or not arguments.poll > 0:
         raise ValueError("--threads and --poll must be positive.")
+    if arguments.max_batch_size is not None and arguments.max_batch_size < 1:
+        raise ValueError(
+            f"--max-batch-size must be positive. Received: {arguments.max_batch_size}."
+        )
+    if not 1 <= arguments.max_message_mib <= 2047:
+        raise ValueError(
+            f"--max-message-mib must be from 1 to 2047. Received: {arguments.max_message_mib}."
+        )
     if not folder.models(arguments.models):
         raise ValueError(
             f"There is no servable in {arguments.models}. Expected <model>/<integer version>/ in "
@@ -61,9 +80,11 @@ def serve_embedded(arguments):
     from export import embedded
     from export.catalogue import Catalogue
 
-    catalogue = Catalogue(arguments.models)
+    catalogue = Catalogue(arguments.models, arguments.max_batch_size)
     host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
-    server, port = embedded.bind(catalogue, f"{host}:{arguments.port}", arguments.threads)
+    server, port = embedded.bind(
+        catalogue, f"{host}:{arguments.port}", arguments.threads, arguments.max_message_mib * 2**20
+    )
     catalogue.refresh()
     if not len(catalogue):
         raise ValueError(f"No servable in {arguments.models} could be loaded; see above.")

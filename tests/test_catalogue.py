@@ -87,7 +87,7 @@ def test_a_version_with_a_broken_warm_up_file_leaves_the_others_be(root, spoil, 
 
 
 def test_whatever_loading_raises_is_a_reason(root, monkeypatch):
-    def raising(path):
+    def raising(path, **_):
         if path.parent.name == "one":
             raise RuntimeError("no such luck")
         return loading(path)

@@ -203,6 +203,25 @@ def test_messages_may_be_larger_than_four_mebibytes(predict, images):
     np.testing.assert_allclose(found[-2:], found[:2], rtol=1e-3, atol=1e-5)
 
 
+def test_a_message_too_large_is_refused(predict, images):
+    many = np.tile(images, (64 * 2**20 // images.nbytes + 1, 1, 1, 1))
+    code, details = refusal(predict, {"images": many})
+    assert (code, "larger than max" in details) == (CODE.RESOURCE_EXHAUSTED, True)
+    assert arrays(predict({"images": images}))["logits"].shape == (2, CLASSES)
+
+
+def test_a_small_message_for_a_large_array_is_refused(channel, predict, images):
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "tiny"
+    proto = request.inputs["images"]
+    proto.CopyFrom(tf.make_tensor_proto(np.float32(0.5), shape=(10_000, HEIGHT, WIDTH, 3)))
+    assert request.ByteSize() < 100
+    stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+    code, details = refusal(stub.Predict, request, timeout=60)
+    assert (code, "holds 1 values" in details) == (CODE.INVALID_ARGUMENT, True)
+    assert arrays(predict({"images": images}))["logits"].shape == (2, CLASSES)
+
+
 def test_concurrent_requests_get_their_own_answers(predict, nets, rng):
     batches = rng.random((24, 1, HEIGHT, WIDTH, 3), "float32")
 
