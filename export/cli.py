@@ -1,9 +1,14 @@
 """What the commands share: errors as one line and exit code 2, and sentences out of error texts."""
 
 import argparse
+import math
 import re
 import sys
 from pathlib import Path
+
+# TensorFlow Serving's API counts in int64.
+MAX_VERSION = 2**63 - 1
+_MAX_SECONDS = 7 * 24 * 3600
 
 
 class Parser(argparse.ArgumentParser):
@@ -11,6 +16,33 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message):
         self.exit(2, f"{self.prog}: error: {message} (--help lists the options)\n")
+
+
+def integer(low, high):
+    """Returns a type for `add_argument`: whole numbers from `low` to `high`."""
+
+    def parse(text):
+        # `int` would take 007, 1_000 and other scripts' digits.
+        if not re.fullmatch(r"0|-?[1-9][0-9]{0,30}", text) or not low <= int(text) <= high:
+            raise argparse.ArgumentTypeError(
+                f"expected a whole number from {low} to {high}, received {text!r}"
+            )
+        return int(text)
+
+    return parse
+
+
+def seconds(text):
+    """A type for `add_argument`: more than 0 s, at most a week."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value <= _MAX_SECONDS:
+        raise argparse.ArgumentTypeError(
+            f"expected seconds, more than 0 and at most {_MAX_SECONDS}, received {text!r}"
+        )
+    return value
 
 
 def run(main):

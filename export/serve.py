@@ -26,36 +26,35 @@ def main():
     parser.add_argument("--models", required=True, help="folder of servables")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument(
-        "--port", type=int, default=8500, help="TCP port (%(default)s); 0 takes a free one"
+        "--port",
+        type=cli.integer(0, 65535),
+        default=8500,
+        help="TCP port (%(default)s); 0 takes a free one",
     )
-    parser.add_argument("--threads", type=int, default=8, help="requests at once (%(default)s)")
     parser.add_argument(
-        "--poll", type=float, default=2, help="seconds between looks for new versions (%(default)s)"
+        "--threads",
+        type=cli.integer(1, 1000),
+        default=8,
+        help="requests at once (%(default)s)",
+    )
+    parser.add_argument(
+        "--poll",
+        type=cli.seconds,
+        default=2,
+        help="seconds between looks for new versions (%(default)s)",
     )
     parser.add_argument(
         "--max-batch-size",
-        type=int,
+        type=cli.integer(1, 2**31 - 1),
         help="images a request may hold; by default as many as have 2^20 pixels (embedded server)",
     )
     parser.add_argument(
         "--max-message-mib",
-        type=int,
+        type=cli.integer(1, 2047),
         default=64,
-        help="size of a request in MiB, at most 2047 (%(default)s; embedded server)",
+        help="size of a request in MiB (%(default)s; embedded server)",
     )
     arguments = parser.parse_args()
-    if not 0 <= arguments.port <= 65535:
-        raise ValueError(f"--port must be from 0 to 65535. Received: {arguments.port}.")
-    if arguments.threads < 1 or not arguments.poll > 0:
-        raise ValueError("--threads and --poll must be positive.")
-    if arguments.max_batch_size is not None and arguments.max_batch_size < 1:
-        raise ValueError(
-            f"--max-batch-size must be positive. Received: {arguments.max_batch_size}."
-        )
-    if not 1 <= arguments.max_message_mib <= 2047:
-        raise ValueError(
-            f"--max-message-mib must be from 1 to 2047. Received: {arguments.max_message_mib}."
-        )
     if not folder.models(arguments.models):
         raise ValueError(
             f"There is no servable in {arguments.models}. Expected <model>/<integer version>/ in "

@@ -329,6 +329,7 @@ def files(tmp_path, rng):
 def run_client(server, files, monkeypatch):
     def run(*arguments, model="tiny"):
         common = ["--server", server.address, "--model", model, "--out", files / "maps"]
+        common += [] if "--out" in arguments else ["--overwrite"]
         monkeypatch.setattr(sys, "argv", ["client.py", *map(str, [*common, *arguments])])
         cli.run(client.main)
 
@@ -414,6 +415,27 @@ def test_client_resizes_only_if_asked(run_client, files, capsys):
     assert "40x30 pixels" in error
     assert "7x8" in error
     assert "--resize" in error
+
+
+def test_client_writes_over_no_image(run_client, files, capsys):
+    before = (files / "a.png").read_bytes()
+    for overwrite in ([], ["--overwrite"]):
+        with pytest.raises(SystemExit):
+            run_client("--out", files, *overwrite, files / "a.png")
+        assert "one of the images" in capsys.readouterr().err
+    assert (files / "a.png").read_bytes() == before
+    run_client("--out", files / "new", files / "a.png")
+    with pytest.raises(SystemExit):
+        run_client("--out", files / "new", files / "a.png")
+    assert "--overwrite" in capsys.readouterr().err
+
+
+def test_client_knows_a_model_that_is_none_of_ours(run_client, files, monkeypatch, capsys):
+    monkeypatch.setattr(client.Client, "signatures", lambda _: {})
+    with pytest.raises(SystemExit) as end:
+        run_client(files / "a.png")
+    assert end.value.code == 2
+    assert "no signature serving_default" in capsys.readouterr().err
 
 
 def test_client_without_labels_or_with_its_own(run_client, files, capsys):
