@@ -19,7 +19,7 @@ from tensorflow_serving.apis.status_pb2 import StatusProto
 from export.servable import DEFAULT_SIGNATURE
 from export.tensors import invalid
 
-# Of one request, by default: a batch of `tensors.MAX_PIXELS` takes 12 MiB.
+# Of one request, by default: a batch of `folder.MAX_PIXELS` takes 12 MiB.
 MAX_MESSAGE_BYTES = 64 * 2**20
 # The largest protobuf message. How much comes back follows from what was accepted.
 _MAX_ANSWER_BYTES = 2**31 - 1

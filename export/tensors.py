@@ -5,8 +5,8 @@ import math
 import numpy as np
 import tensorflow as tf
 
-# Of all images of a request: some GB for a net that keeps a few hundred numbers for a pixel.
-MAX_PIXELS = 2**20
+from export.folder import MAX_PIXELS
+
 # Where a proto keeps values that are not packed into bytes.
 _FIELDS = {
     "float32": "float_val",

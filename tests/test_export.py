@@ -1,9 +1,14 @@
 """Servables: signatures against the NumPy oracle, refusals, publishing."""
 
+import errno
 import json
+import os
 import re
+import resource
 import subprocess
 import sys
+import time
+from concurrent import futures
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -512,7 +517,13 @@ def test_arguments_that_do_not_fit(net, tmp_path):
     for arguments, sentence in [
         ({"name": "a/b"}, "model name"),
         ({"name": ".hidden"}, "model name"),
+        ({"name": "models.config"}, "model name"),
+        ({"name": "Compose.yaml"}, "model name"),
+        ({"name": "007"}, "model name"),
         ({"version": 0}, "positive integer"),
+        ({"version": 2**63}, "at most 9223372036854775807"),
+        ({"labels": ["cat", "", "ship"]}, "class 1 is empty"),
+        ({"labels": ["cat", "dog", " "]}, "class 2 is empty"),
         ({"labels": ["cat", "dog"]}, "Expected 3 different labels"),
         ({"labels": ["cat", "dog", "cat"]}, "of them 2 different"),
         ({"model": tmp_path / "none.keras"}, "no model file"),
@@ -557,6 +568,115 @@ def test_files_for_the_stock_server(tmp_path):
         assert (tmp_path / name).is_file()
 
 
+def served(root):
+    config = text_format.Parse(
+        (root / "models.config").read_text(), model_server_config_pb2.ModelServerConfig()
+    )
+    return [model.name for model in config.model_config_list.config]
+
+
+def test_a_version_appears_when_all_else_is_written(net, tmp_path, monkeypatch):
+    package(net, tmp_path, "one")
+    write, seen = folder.write, []
+
+    def watched(path, text):
+        seen.append((path.name, (tmp_path / "two" / "1").exists()))
+        write(path, text)
+
+    monkeypatch.setattr(folder, "write", watched)
+    package(net, tmp_path, "two")
+    assert ("models.config", False) in seen
+    assert not any(published for _, published in seen)
+    assert served(tmp_path) == ["one", "two"]
+
+
+def test_without_its_server_files_nothing_is_published(net, tmp_path, monkeypatch):
+    def full(path, text):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(folder, "write", full)
+    with pytest.raises(OSError, match="No space left"):
+        package(net, tmp_path, "tiny")
+    assert not (tmp_path / "tiny").exists()
+
+
+def test_a_model_that_was_not_published_is_not_listed(net, tmp_path, monkeypatch):
+    def failing(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    package(net, tmp_path, "one")
+    monkeypatch.setattr(packaging, "_publish", failing)
+    with pytest.raises(OSError, match="Input/output"):
+        package(net, tmp_path, "two")
+    assert served(tmp_path) == ["one"]
+
+
+def test_packagings_at_once_list_each_other(tmp_path):
+    # Each lists what it finds and publishes then: between the two nobody else may look.
+    def publish(name):
+        temporary = tmp_path / name / ".tmp-x"
+        temporary.mkdir(parents=True)
+        packaging._publish_listed(temporary, tmp_path / name, None)
+
+    names = [f"model-{number:02}" for number in range(40)]
+    with futures.ThreadPoolExecutor(8) as pool:
+        list(pool.map(publish, names))
+    assert served(tmp_path) == names
+    assert not list(tmp_path.glob(".tmp-*"))
+
+
+@pytest.mark.parametrize("limit", [100, 3000])
+def test_a_full_disk_is_one_line(limit, net, tmp_path, monkeypatch, capsys):
+    net.save(tmp_path / "model.keras")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        with pytest.raises(SystemExit) as end:
+            run(
+                monkeypatch,
+                *("--model", tmp_path / "model.keras", "--out", tmp_path / "out"),
+                *("--name", "tiny"),
+            )
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    error = capsys.readouterr().err
+    assert (end.value.code, error.count("\n")) == (2, 1), error
+    assert not (tmp_path / "out" / "tiny").exists()
+
+
+def test_leftovers_of_killed_packagings_are_removed(net, tmp_path):
+    new, old = tmp_path / "tiny" / ".tmp-new", tmp_path / "tiny" / ".tmp-old"
+    config = tmp_path / ".tmp-models.config"
+    for path in (new, old):
+        path.mkdir(parents=True)
+        (path / "saved_model.pb").write_text("half")
+    config.write_text("half")
+    for path in (old, config):
+        os.utime(path, (0, time.time() - 2 * packaging.LEFTOVER_SECONDS))
+    package(net, tmp_path, "tiny")
+    assert new.exists()
+    assert not old.exists()
+    assert not config.exists()
+
+
+def test_versions_beyond_the_api_are_not_versions(net, tmp_path):
+    last = 2**63 - 1
+    for version in (last, last + 1, 10**20):
+        (tmp_path / "tiny" / str(version)).mkdir(parents=True)
+    assert list(folder.versions(tmp_path / "tiny")) == [last]
+    with pytest.raises(ValueError, match="no free version"):
+        package(net, tmp_path, "tiny")
+
+
+def test_a_servable_says_how_it_is_batched(path, tmp_path):
+    text = (path / "batching_params.pbtxt").read_text()
+    assert "max_batch_size { value: 32 }" in text
+    assert re.findall(r"allowed_batch_sizes: (\d+)", text) == ["1", "2", "4", "8", "16", "32"]
+    assert "num_batch_threads" not in text
+    for size, largest in (((1024, 100), 8), ((2000, 3000), 1)):
+        assert f"max_batch_size {{ value: {largest} }}" in folder.batching_params(*size)
+
+
 def test_labels_lie_beside_the_model(path):
     assert (path / LABELS).read_text().split() == NAMES
 
@@ -576,6 +696,8 @@ def test_command(net, tmp_path, monkeypatch, capsys):
     assert Servable(written).warm_up() == 5
     for arguments in (
         [*common, "--version", 3],
+        [*common, "--version", "007"],
+        [*common, "--version", 10**20],
         [*common, "--labels", tmp_path / "none.txt"],
         [*common, "--bogus"],
         common[2:],
