@@ -1,13 +1,16 @@
 """Servables: signatures against the NumPy oracle, refusals, publishing."""
 
 import errno
+import io
 import json
 import os
 import re
 import resource
+import struct
 import subprocess
 import sys
 import time
+import zlib
 from concurrent import futures
 from pathlib import Path
 
@@ -20,6 +23,7 @@ import pytest
 import tensorflow as tf
 from conftest import as_oracle, set_weights
 from google.protobuf import text_format
+from PIL import Image
 from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
@@ -164,11 +168,34 @@ def test_jpeg_and_grey_and_transparent_images_are_decoded(servable, pictures):
     grey = pictures[0, :, :, :1]
     transparent = np.concatenate([pictures[0], grey], axis=-1)
     jpeg = tf.io.encode_jpeg(pictures[1], quality=100).numpy()
-    found = ask(servable, "serving_bytes", image_bytes=[*encoded(grey, transparent), jpeg])
-    decoded = tf.io.decode_jpeg(jpeg).numpy()
-    as_images = np.stack([np.repeat(grey, 3, -1), pictures[0], decoded])
+    progressive = saved(pictures[1], "JPEG", progressive=True)
+    files = [*encoded(grey, transparent), jpeg, progressive]
+    found = ask(servable, "serving_bytes", image_bytes=files)
+    decoded = [tf.io.decode_jpeg(file).numpy() for file in (jpeg, progressive)]
+    as_images = np.stack([np.repeat(grey, 3, -1), pictures[0], *decoded])
     direct = ask(servable, "serving_default", images=np.float32(as_images) / 255)
     np.testing.assert_allclose(found["logits"], direct["logits"], rtol=1e-5, atol=1e-6)
+
+
+def saved(picture, kind, **options):
+    """An image file, as Pillow writes it."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def png_header(width, height):
+    """The first bytes of a PNG file."""
+    chunk = b"IHDR" + struct.pack(">II", width, height) + b"\x08\x02\0\0\0"
+    return b"\x89PNG\r\n\x1a\n\0\0\0\x0d" + chunk + struct.pack(">I", zlib.crc32(chunk))
+
+
+def jpeg_header(width, height, progressive=False):
+    """A JPEG file up to its scan."""
+    data = saved(np.zeros((8, 8, 3), "uint8"), "JPEG", progressive=progressive)
+    frame = data.index(b"\xff\xc2" if progressive else b"\xff\xc0") + 5
+    data = data[:frame] + struct.pack(">HH", height, width) + data[frame + 4 :]
+    return data[: data.index(b"\xff\xda") + 14]
 
 
 def refusals():
@@ -188,7 +215,22 @@ def refusals():
     yield "explain", {"images": image, "class_ids": ids[:0]}, "1 images and 0 class ids"
     yield "labels", {"class_ids": ids + 3}, "from 0 to 2. Received [3]"
     yield "serving_bytes", {"image_bytes": [b"no image"]}, "Unknown image file format"
-    yield "serving_bytes", {"image_bytes": [b""]}, "Input is empty"
+    yield "serving_bytes", {"image_bytes": [b""]}, "Unknown image file format"
+    for kind in ("GIF", "BMP", "WEBP", "TIFF"):
+        yield "serving_bytes", {"image_bytes": [saved(picture, kind)]}, "Expected PNG or JPEG"
+    # Nothing of these but the header is there: what is said of their size is read, not decoded.
+    yield "serving_bytes", {"image_bytes": [png_header(23000, 23000)]}, "Received 23000x23000"
+    yield "serving_bytes", {"image_bytes": [png_header(2**32 - 1, 7)]}, "Received 7x4294967295"
+    yield "serving_bytes", {"image_bytes": [jpeg_header(65000, 64000)]}, "Received 64000x65000"
+    yield "serving_bytes", {"image_bytes": [jpeg_header(65000, 9, True)]}, "Received 9x65000"
+    yield "serving_bytes", {"image_bytes": [png, jpeg_header(8, 7)]}, "Received 7x8"
+    # The header of a file that breaks off, or of none.
+    for length in (8, 16, 20, 23):
+        yield "serving_bytes", {"image_bytes": [png[:length]]}, "Expected PNG or JPEG"
+    yield "serving_bytes", {"image_bytes": [png.replace(b"IHDR", b"IDAT")]}, "Expected PNG or JPEG"
+    yield "serving_bytes", {"image_bytes": [b"\xff\xd8\xff"]}, "Invalid JPEG data"
+    yield "serving_bytes", {"image_bytes": [b"\xff\xd8\xff\xe0" + bytes(99)]}, "Invalid JPEG data"
+    yield "serving_bytes", {"image_bytes": [jpeg_header(WIDTH, HEIGHT)[:-40]]}, "JPEG"
     yield "serving_bytes", {"image_bytes": [png, png[: len(png) // 2]]}, "Invalid PNG"
     yield "serving_bytes", {"image_bytes": [png, other_size]}, "8x7 pixels"
     yield "serving_bytes", {"image_bytes": [transposed]}, "Received 7x8"

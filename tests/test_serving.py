@@ -176,7 +176,7 @@ def test_refusals_have_the_stock_servers_codes(predict, images):
         ((good, "explain"), CODE.INVALID_ARGUMENT, "missing: class_ids"),
         ((good, "", ["maps"]), CODE.INVALID_ARGUMENT, "unknown: maps"),
         ((good, "regress"), CODE.FAILED_PRECONDITION, '"regress" not found'),
-        (({"image_bytes": [b"x"]}, "serving_bytes"), CODE.INVALID_ARGUMENT, "image file format"),
+        (({"image_bytes": [b"x"]}, "serving_bytes"), CODE.INVALID_ARGUMENT, "PNG or JPEG"),
     ]:
         found, details = refusal(predict, *arguments)
         assert (found, sentence in details) == (code, True), details
