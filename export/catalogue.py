@@ -21,17 +21,26 @@ class Catalogue:
         self.root, self.max_batch_size = root, max_batch_size
         self._loaded = {}
         self._failed = {}
+        self._unreadable = set()
         self._lock = threading.Lock()
 
     def refresh(self):
-        """Loads what is new, forgets what is gone. A version that fails leaves the others be."""
+        """Loads what is new, forgets what is gone. A version that fails leaves the others be.
+
+        Raises:
+            OSError: if the folder cannot be looked into; what is loaded stays.
+        """
+        models, unreadable = folder.look(self.root)
+        self._report(unreadable)
         found = {
             (name, version): path
-            for name, versions in folder.models(self.root).items()
+            for name, versions in models.items()
             for version, path in versions.items()
         }
         with self._lock:
-            self._loaded = {key: self._loaded[key] for key in self._loaded if key in found}
+            # Nobody knows whether what cannot be looked into is gone.
+            stay = [key for key in self._loaded if key in found or key[0] in unreadable]
+            self._loaded = {key: self._loaded[key] for key in stay}
             self._failed = {key: self._failed[key] for key in self._failed if key in found}
             missing = sorted(found.keys() - self._loaded.keys())
         for key in missing:
@@ -64,6 +73,12 @@ class Catalogue:
     def __len__(self):
         with self._lock:
             return len(self._loaded)
+
+    def _report(self, unreadable):
+        """Says which folders cannot be looked into, each once until it can be."""
+        for name in unreadable.keys() - self._unreadable:
+            print(f"cannot look for versions: {unreadable[name]}", file=sys.stderr, flush=True)
+        self._unreadable = set(unreadable)
 
     def _load(self, key, path):
         try:

@@ -35,13 +35,31 @@ def versions(base):
     }
 
 
+def look(root):
+    """Looks for models.
+
+    Returns:
+        `(models, unreadable)`: `{model name: {version: path}}` of all that have a version, and
+        `{folder name: OSError}` of folders that cannot be looked into.
+
+    Raises:
+        OSError: if `root` itself cannot be looked into, as when it is away.
+    """
+    found, unreadable = {}, {}
+    for path in sorted(Path(root).iterdir()):
+        try:
+            of_model = versions(path)
+        except OSError as error:
+            unreadable[path.name] = error
+            continue
+        if of_model:
+            found[path.name] = of_model
+    return found, unreadable
+
+
 def models(root):
-    """Returns `{model name: {version: path}}` of all models that have a version."""
-    root = Path(root)
-    if not root.is_dir():
-        return {}
-    found = {path.name: versions(path) for path in sorted(root.iterdir()) if path.is_dir()}
-    return {name: of_model for name, of_model in found.items() if of_model}
+    """Returns `{model name: {version: path}}` of all models that have a version, as `look`."""
+    return look(root)[0]
 
 
 def models_config(root, mount, coming=()):

@@ -55,7 +55,7 @@ def main():
         help="size of a request in MiB (%(default)s; embedded server)",
     )
     arguments = parser.parse_args()
-    if not folder.models(arguments.models):
+    if not Path(arguments.models).is_dir() or not folder.models(arguments.models):
         raise ValueError(
             f"There is no servable in {arguments.models}. Expected <model>/<integer version>/ in "
             "it, as export/package.py writes."

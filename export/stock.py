@@ -5,6 +5,7 @@ connections to the address asked for are passed on to it.
 """
 
 import asyncio
+import contextlib
 import math
 import signal
 import tempfile
@@ -62,7 +63,9 @@ async def _serve(binary, arguments):
                 print(f"serving {arguments.models} on {arguments.host}:{port}", flush=True)
             while not stop.is_set():
                 await _wait(stop, process, arguments.poll)
-                _write_config(config, arguments.models)
+                # While the folder is away, the models it had stay listed.
+                with contextlib.suppress(OSError):
+                    _write_config(config, arguments.models)
         finally:
             front.close()
             await _end(process)

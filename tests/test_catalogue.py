@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 
 from coda_keras import CoDANet, DAUConv2D
+from export import folder
 from export.catalogue import Catalogue
 from export.package import package
 from export.servable import WARM_UP
@@ -100,3 +101,47 @@ def test_whatever_loading_raises_is_a_reason(root, monkeypatch):
     catalogue.refresh()
     assert "no such luck" in catalogue.states("one")[1]
     assert answers(catalogue, "two") == 1
+
+
+def test_what_is_loaded_stays_while_the_folder_is_away(root):
+    catalogue = Catalogue(root)
+    catalogue.refresh()
+    away = root.rename(root.with_name("away"))
+    for _ in range(2):
+        with pytest.raises(OSError, match="servables"):
+            catalogue.refresh()
+        assert answers(catalogue, "one") == answers(catalogue, "two") == 1
+    # Nor is a stock server told that there are no models.
+    with pytest.raises(OSError, match="servables"):
+        folder.models_config(root, "/models")
+    # A folder that is there and lacks a model no longer serves it.
+    shutil.rmtree(away / "two")
+    away.rename(root)
+    catalogue.refresh()
+    assert answers(catalogue, "one") == 1
+    assert catalogue.states("two") == {}
+
+
+def test_an_unreadable_model_folder_is_one_bad_folder(root, monkeypatch, capsys):
+    catalogue = Catalogue(root)
+    catalogue.refresh()
+    looking = Path.iterdir
+
+    def iterdir(path):
+        if path == root / "one":
+            raise PermissionError(13, "Permission denied", str(path))
+        return looking(path)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    shutil.copytree(root / "two" / "1", root / "two" / "2")
+    for _ in range(2):
+        catalogue.refresh()
+    assert answers(catalogue, "one") == 1
+    assert answers(catalogue, "two") == 2
+    # Said once, not at every look.
+    assert capsys.readouterr().err.count("Permission denied") == 1
+    assert list(folder.models(root)) == ["two"]
+    monkeypatch.undo()
+    shutil.rmtree(root / "one")
+    catalogue.refresh()
+    assert catalogue.states("one") == {}
