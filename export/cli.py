@@ -3,6 +3,7 @@
 import argparse
 import math
 import re
+import signal
 import sys
 from pathlib import Path
 
@@ -43,6 +44,12 @@ def seconds(text):
             f"expected seconds, more than 0 and at most {_MAX_SECONDS}, received {text!r}"
         )
     return value
+
+
+def end_signals():
+    """The signals that end a server; not SIGHUP where it is ignored, as under `nohup`."""
+    ends = [signal.SIGINT, signal.SIGTERM]
+    return ends if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [*ends, signal.SIGHUP]
 
 
 def run(main):

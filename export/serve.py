@@ -3,14 +3,18 @@
     python export/serve.py --models servables --port 8500
 
 Starts `tensorflow_model_server` where it is installed, and a server of its own otherwise. New
-versions are picked up while it runs; SIGINT (Ctrl-C) or SIGTERM ends it.
+versions are picked up while it runs; SIGINT (Ctrl-C), SIGTERM or SIGHUP ends it,
+a second one at once.
 """
 
+import contextlib
 import os
 import queue
 import shutil
 import signal
 import sys
+import threading
+import time
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -70,12 +74,47 @@ def main():
 
 
 def serve_embedded(arguments):
-    """Serves with the server of `export.embedded` until a signal comes."""
-    # Events may deadlock when a signal handler sets them; this queue may be put to from one.
-    signals = queue.SimpleQueue()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: signals.put(None))
+    """Serves with the server of `export.embedded` until a signal comes.
 
+    The main thread does nothing but wait, so that signals are heard at any time, also while
+    models load.
+    """
+    # Events may deadlock when a signal handler sets them; this queue may be put to from one.
+    events, servers = queue.SimpleQueue(), []
+    for number in cli.end_signals():
+        signal.signal(number, lambda number, _: events.put(number))
+    threading.Thread(target=_work, args=(arguments, events, servers), daemon=True).start()
+    event = events.get()
+    if isinstance(event, Exception):
+        raise event
+    for server in servers:
+        _stop(server, events)
+    # The interpreter would wait for requests that outlast their grace.
+    os._exit(0)
+
+
+def _work(arguments, events, servers):
+    """Serves; what keeps it from beginning to goes to `events`."""
+    try:
+        catalogue, server, address = _begin(arguments)
+        servers.append(server)
+        server.start()
+        print(f"serving {arguments.models} on {address}", flush=True)
+    except Exception as error:
+        events.put(error)
+        return
+    said = None
+    while True:
+        time.sleep(arguments.poll)
+        try:
+            catalogue.refresh()
+            said = None
+        except Exception as error:  # Whatever it is, what is loaded is served.
+            if said != (said := f"cannot look for versions: {error}"):
+                print(said, file=sys.stderr, flush=True)
+
+
+def _begin(arguments):
     from export import embedded
     from export.catalogue import Catalogue
 
@@ -87,22 +126,16 @@ def serve_embedded(arguments):
     catalogue.refresh()
     if not len(catalogue):
         raise ValueError(f"No servable in {arguments.models} could be loaded; see above.")
-    server.start()
-    print(f"serving {arguments.models} on {host}:{port}", flush=True)
-    while not _arrived(signals, arguments.poll):
-        try:
-            catalogue.refresh()
-        except OSError as error:
-            print(f"cannot look for versions: {error}", file=sys.stderr, flush=True)
-    server.stop(GRACE_SECONDS).wait()
+    return catalogue, server, f"{host}:{port}"
 
 
-def _arrived(signals, seconds):
-    try:
-        signals.get(timeout=seconds)
-    except queue.Empty:
-        return False
-    return True
+def _stop(server, events):
+    """Lets requests end within their grace, unless another signal comes."""
+    stopped = server.stop(GRACE_SECONDS)
+    deadline = time.monotonic() + GRACE_SECONDS + 1
+    while not stopped.is_set() and time.monotonic() < deadline:
+        with contextlib.suppress(queue.Empty):
+            os._exit(128 + events.get(timeout=0.1))
 
 
 if __name__ == "__main__":

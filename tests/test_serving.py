@@ -48,8 +48,8 @@ def tiny_net(seed):
 class Server:
     """`export/serve.py` in a process of its own."""
 
-    def __init__(self, models, *arguments, env=None):
-        command = [sys.executable, "export/serve.py", "--models", str(models), "--port", "0"]
+    def __init__(self, models, *arguments, env=None, script="export/serve.py"):
+        command = [sys.executable, str(script), "--models", str(models), "--port", "0"]
         self.process = subprocess.Popen(
             [*command, *arguments],
             cwd=ROOT,
@@ -568,3 +568,68 @@ def test_ctrl_c_ends_it_and_broken_files_do_not(models, tmp_path):
     assert {v: s.state for v, s in found.items()} == {1: AVAILABLE, 2: END, 3: END}
     assert server.end(signal.SIGINT) == 0
     assert not any("Traceback" in line for line in server.errors)
+
+
+SLOW = """
+import sys, time
+sys.path.insert(0, {root!r})
+from export import cli, serve
+from export.servable import Servable
+
+def slowly(*_):
+    print("begun", flush=True)
+    time.sleep(600)
+
+{change}
+cli.run(serve.main)
+"""
+
+
+def slow_server(models, folder, change):
+    """A server in which something takes ten minutes, and in which nothing is installed."""
+    script = folder / "slow.py"
+    script.write_text(SLOW.format(root=str(ROOT), change=change))
+    return Server(models, script=script, env={"PATH": "/nowhere"})
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_ends_it_while_it_starts(models, tmp_path, number):
+    server = slow_server(models, tmp_path, "Servable.warm_up = slowly")
+    assert server.line == "begun\n"
+    assert server.end(number) == 0
+    assert not any("Traceback" in line for line in server.errors)
+
+
+def ask_in_vain(address, images):
+    """Sends a request and comes back when the server is at it."""
+
+    def ask():
+        with client.Client(address, "tiny", timeout=600) as connection, pytest.raises(OSError):
+            connection.predict("classify", {"images": images})
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    return asking
+
+
+SLOW_ANSWERS = "Servable.warm_up, Servable.predict = lambda _: 0, slowly"
+
+
+def test_requests_get_some_grace_and_no_more(models, tmp_path, images):
+    server = slow_server(models, tmp_path, SLOW_ANSWERS + "; serve.GRACE_SECONDS = 1")
+    asking = ask_in_vain(server.address, images)
+    assert server.process.stdout.readline() == "begun\n"
+    assert server.end() == 0
+    asking.join()
+
+
+def test_a_second_signal_ends_it_at_once(models, tmp_path, images):
+    server = slow_server(models, tmp_path, SLOW_ANSWERS + "; serve.GRACE_SECONDS = 600")
+    asking = ask_in_vain(server.address, images)
+    assert server.process.stdout.readline() == "begun\n"
+    server.process.send_signal(signal.SIGTERM)
+    # Signals of one number that come at once are one.
+    with pytest.raises(subprocess.TimeoutExpired):
+        server.process.wait(timeout=2)
+    assert server.end(signal.SIGHUP) == 128 + signal.SIGHUP
+    asking.join()
