@@ -5,7 +5,7 @@ import threading
 
 import tensorflow as tf
 
-from export import folder
+from export import cli, folder
 from export.servable import Servable
 
 
@@ -59,9 +59,11 @@ class Catalogue:
             if version in versions:
                 return version, self._loaded[name, version]
             served = sorted(f"{model} {number}" for model, number in self._loaded)
-        wanted = f"model {name!r}" if version is None else f"version {version} of model {name!r}"
+        wanted = f"model {cli.short(name)!r}"
+        if version is not None:
+            wanted = f"version {version} of {wanted}"
         raise tf.errors.NotFoundError(
-            None, None, f"There is no {wanted}. Served: {', '.join(served) or 'nothing'}."
+            None, None, f"There is no {wanted}. Served: {cli.listed(served)}."
         )
 
     def states(self, name):
@@ -87,7 +89,7 @@ class Catalogue:
         except Exception as error:  # One bad version must not keep the others from being served.
             # A ValueError names the folder itself.
             said = error if isinstance(error, ValueError) else f"{path} does not load: {error!r}"
-            reason = " ".join(str(said).split())
+            reason = cli.short(said, 1000)
             if self._failed.get(key) != reason:
                 print(f"not served: {reason}", file=sys.stderr, flush=True)
             with self._lock:

@@ -26,7 +26,7 @@ def integer(low, high):
         # `int` would take 007, 1_000 and other scripts' digits.
         if not re.fullmatch(r"0|-?[1-9][0-9]{0,30}", text) or not low <= int(text) <= high:
             raise argparse.ArgumentTypeError(
-                f"expected a whole number from {low} to {high}, received {text!r}"
+                f"expected a whole number from {low} to {high}, received {short(text)!r}"
             )
         return int(text)
 
@@ -41,7 +41,7 @@ def seconds(text):
         value = math.nan
     if not 0 < value <= _MAX_SECONDS:
         raise argparse.ArgumentTypeError(
-            f"expected seconds, more than 0 and at most {_MAX_SECONDS}, received {text!r}"
+            f"expected seconds, more than 0 and at most {_MAX_SECONDS}, received {short(text)!r}"
         )
     return value
 
@@ -62,6 +62,19 @@ def run(main):
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def short(text, most=100):
+    """`text` in one line, its end left out where it is long: it may come from anybody."""
+    line = " ".join(str(text).split())
+    return line if len(line) <= most else f"{line[:most]}... ({len(line)} characters)"
+
+
+def listed(items, most=10):
+    """Names with commas between, the first of many."""
+    items = list(items)
+    names = ", ".join(short(item, 40) for item in items[:most]) or "none"
+    return names if len(items) <= most else f"{names} and {len(items) - most} more"
 
 
 def sentence(text):

@@ -226,7 +226,7 @@ def _class_id(arguments, labels):
         return arguments.class_id
     if arguments.class_name not in labels:
         raise ValueError(
-            f"There is no class {arguments.class_name!r}. The model has: {', '.join(labels)}."
+            f"There is no class {arguments.class_name!r}. The model has: {cli.listed(labels)}."
         )
     return labels.index(arguments.class_name)
 

@@ -16,6 +16,7 @@ from tensorflow_serving.apis import (
 )
 from tensorflow_serving.apis.status_pb2 import StatusProto
 
+from export import cli
 from export.servable import DEFAULT_SIGNATURE
 from export.tensors import invalid
 
@@ -23,6 +24,8 @@ from export.tensors import invalid
 MAX_MESSAGE_BYTES = 64 * 2**20
 # The largest protobuf message. How much comes back follows from what was accepted.
 _MAX_ANSWER_BYTES = 2**31 - 1
+# Clients drop answers with more than 8 KiB of headers, in which a byte may take three.
+_MAX_DETAILS_BYTES = 2000
 CODES = {code.value[0]: code for code in grpc.StatusCode}
 State = get_model_status_pb2.ModelVersionStatus.State
 
@@ -89,7 +92,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             if list(request.metadata_field) != ["signature_def"]:
                 raise invalid(
                     "Expected the metadata_field signature_def. "
-                    f"Received: {', '.join(request.metadata_field) or 'none'}."
+                    f"Received: {cli.listed(request.metadata_field)}."
                 )
             signatures = get_model_metadata_pb2.SignatureDefMap()
             for name, signature in servable.signatures.items():
@@ -114,7 +117,9 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
                 states = {number: why for number, why in states.items() if number == version}
             if not states:
                 which = "versions" if version is None else f"version {version}"
-                raise tf.errors.NotFoundError(None, None, f"Could not find {which} of model {name}")
+                raise tf.errors.NotFoundError(
+                    None, None, f"Could not find {which} of model {cli.short(name)}"
+                )
             response = get_model_status_pb2.GetModelStatusResponse()
             for number, why in sorted(states.items(), reverse=True):
                 status = StatusProto()
@@ -141,7 +146,8 @@ class _Errors:
 
     def __exit__(self, kind, error, trace):
         if isinstance(error, tf.errors.OpError):
-            self.context.abort(CODES[error.error_code], error.message)
+            details = error.message.encode()[:_MAX_DETAILS_BYTES].decode(errors="ignore")
+            self.context.abort(CODES[error.error_code], details)
         if isinstance(error, MemoryError):
             self.context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "Out of memory.")
 
@@ -152,7 +158,8 @@ def _wanted(spec):
         raise invalid("The request's model_spec has no name.")
     if spec.WhichOneof("version_choice") == "version_label":
         raise invalid(
-            f"Unrecognized version label: {spec.version_label!r}. This server knows numbers only."
+            f"Unrecognized version label: {cli.short(spec.version_label)!r}. "
+            "This server knows numbers only."
         )
     return spec.name, spec.version.value if spec.HasField("version") else None
 

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from export import tensors
-from export.cli import sentence
+from export import cli, tensors
 
 WARM_UP = "assets.extra/tf_serving_warmup_requests"
 LABELS = "assets.extra/labels.txt"
@@ -79,7 +78,7 @@ class Servable:
         try:
             return self._session.run({name: signature.outputs[name].name for name in names}, feeds)
         except tf.errors.OpError as error:
-            raise type(error)(None, None, sentence(error.message)) from error
+            raise type(error)(None, None, cli.sentence(error.message)) from error
 
     def warm_up(self):
         """Runs the stored warm-up requests, so that the first real request is not slow.
@@ -122,8 +121,8 @@ class Servable:
             raise tf.errors.FailedPreconditionError(
                 None,
                 None,
-                f'Serving signature key "{name}" not found. '
-                f"The model has {', '.join(sorted(self.signatures))}.",
+                f'Serving signature key "{cli.short(name)}" not found. '
+                f"The model has {cli.listed(sorted(self.signatures))}.",
             )
         return self.signatures[name]
 
@@ -152,9 +151,9 @@ def _check_names(kind, names, expected, all_needed):
     unknown = sorted(set(names) - set(expected))
     missing = sorted(set(expected) - set(names)) if all_needed else []
     if unknown or missing:
-        parts = [f"the signature's {kind} are {', '.join(sorted(expected))}"]
+        parts = [f"the signature's {kind} are {cli.listed(sorted(expected))}"]
         if unknown:
-            parts.append(f"unknown: {', '.join(unknown)}")
+            parts.append(f"unknown: {cli.listed(unknown)}")
         if missing:
-            parts.append(f"missing: {', '.join(missing)}")
+            parts.append(f"missing: {cli.listed(missing)}")
         raise tensors.invalid(f"Wrong {kind}: {'; '.join(parts)}.")

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
+from export import cli
 from export.folder import MAX_PIXELS
 
 # Where a proto keeps values that are not packed into bytes.
@@ -100,4 +101,4 @@ def _dtype_name(number):
 
 
 def _text(shape):
-    return f"({', '.join('?' if size == -1 else str(size) for size in shape)})"
+    return f"({cli.listed('?' if size == -1 else size for size in shape)})"

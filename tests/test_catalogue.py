@@ -145,3 +145,23 @@ def test_an_unreadable_model_folder_is_one_bad_folder(root, monkeypatch, capsys)
     shutil.rmtree(root / "one")
     catalogue.refresh()
     assert catalogue.states("one") == {}
+
+
+def test_a_thousand_models_are_not_all_named(tmp_path):
+    catalogue = Catalogue(tmp_path)
+    catalogue._loaded = {(f"model-{number:03}", 1): None for number in range(1000)}
+    with pytest.raises(tf.errors.NotFoundError, match=r"model-000 1, .* and 990 more") as error:
+        catalogue.find("lion")
+    assert len(error.value.message) < 300
+
+
+def test_reasons_are_cut_short(root, monkeypatch):
+    from export import catalogue as module
+
+    def raising(path, **_):
+        raise ValueError("why " * 10**5)
+
+    monkeypatch.setattr(module, "Servable", raising)
+    catalogue = Catalogue(root)
+    catalogue.refresh()
+    assert len(catalogue.states("one")[1]) < 1100

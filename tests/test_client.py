@@ -197,3 +197,11 @@ def test_numbers_out_of_range_are_one_line(fails, tmp_path, right):
         (["--timeout", "1e300"], "--timeout"),
     ]:
         assert sentence in fails(*arguments, "a.png")
+
+
+def test_lists_are_cut_short():
+    assert cli.listed("abc") == "a, b, c"
+    assert cli.listed([]) == "none"
+    assert cli.listed(map(str, range(12))) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more"
+    assert cli.short("a\n b") == "a b"
+    assert cli.short("x" * 99, 9) == "xxxxxxxxx... (99 characters)"

@@ -191,6 +191,25 @@ def test_refusals_have_the_stock_servers_codes(predict, images):
     assert arrays(predict(good))["logits"].shape == (2, CLASSES)
 
 
+def test_long_names_and_lists_are_cut_short(channel, predict, images):
+    good, long = {"images": images}, "x" * 2**20
+    many = {"\U0001f408" * 50 + str(number): images for number in range(3000)}
+    for arguments, spec, code in [
+        ((good,), {"name": long}, CODE.NOT_FOUND),
+        ((good,), {"name": "\U0001f408" * 10**5}, CODE.NOT_FOUND),
+        ((good,), {"label": long}, CODE.INVALID_ARGUMENT),
+        ((good, long), {}, CODE.FAILED_PRECONDITION),
+        ((good, "", [long]), {}, CODE.INVALID_ARGUMENT),
+        ((many,), {}, CODE.INVALID_ARGUMENT),
+        (({"a\nb": images, long: images},), {}, CODE.INVALID_ARGUMENT),
+        (({"images": np.zeros([1] * 30 + [0], "float32")},), {}, CODE.INVALID_ARGUMENT),
+    ]:
+        found, details = refusal(predict, *arguments, **spec)
+        assert (found, len(details) < 1000) == (code, True), details[:200]
+    assert refusal(status, channel, long)[0] == CODE.NOT_FOUND
+    assert refusal(metadata, channel, "tiny", *["x" * 1000] * 1000)[0] == CODE.INVALID_ARGUMENT
+
+
 def test_a_deadline_ends_the_wait(predict, images):
     code, _ = refusal(predict, {"images": np.repeat(images, 200, 0)}, timeout=0.001)
     assert code == CODE.DEADLINE_EXCEEDED
