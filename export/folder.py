@@ -89,16 +89,20 @@ def write_server_files(root, coming=()):
             write(root / source.name, source.read_text())
 
 
-def batching_params(height, width):
+def batching_params(height, width, classes):
     """Returns the text of a servable's `batching_params.pbtxt`, for images of that size.
 
-    What a stock server reads there with `--enable_per_model_batching_parameters`.
+    What a stock server reads there with `--enable_per_model_batching_parameters`. A larger request
+    runs as several batches: clients ask for the names of all classes at once.
     """
+    images = max(1, MAX_PIXELS // (height * width))
     sizes = [1]
-    while 2 * sizes[-1] <= min(_MAX_BATCHED, MAX_PIXELS // (height * width)):
+    while 2 * sizes[-1] <= min(_MAX_BATCHED, images):
         sizes.append(2 * sizes[-1])
     return (
-        f"max_batch_size {{ value: {sizes[-1]} }}\n"
+        f"max_batch_size {{ value: {max(images, classes)} }}\n"
+        "enable_large_batch_splitting { value: true }\n"
+        f"max_execution_batch_size {{ value: {sizes[-1]} }}\n"
         "batch_timeout_micros { value: 2000 }\n"
         "max_enqueued_batches { value: 100 }\n"
         + "".join(f"allowed_batch_sizes: {size}\n" for size in sizes)

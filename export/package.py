@@ -77,7 +77,9 @@ def package(
     try:
         signatures.save(net, temporary, labels)
         _write_warm_up(temporary, name, net, labels)
-        (temporary / folder.BATCHING).write_text(folder.batching_params(*net.image_size))
+        (temporary / folder.BATCHING).write_text(
+            folder.batching_params(*net.image_size, net.classes)
+        )
         if labels is not None:
             (temporary / LABELS).write_text("".join(f"{label}\n" for label in labels))
         verify(temporary, net, labels)

@@ -712,11 +712,16 @@ def test_versions_beyond_the_api_are_not_versions(net, tmp_path):
 
 def test_a_servable_says_how_it_is_batched(path, tmp_path):
     text = (path / "batching_params.pbtxt").read_text()
-    assert "max_batch_size { value: 32 }" in text
+    assert f"max_batch_size {{ value: {2**20 // (HEIGHT * WIDTH)} }}" in text
+    assert "max_execution_batch_size { value: 32 }" in text
     assert re.findall(r"allowed_batch_sizes: (\d+)", text) == ["1", "2", "4", "8", "16", "32"]
     assert "num_batch_threads" not in text
-    for size, largest in (((1024, 100), 8), ((2000, 3000), 1)):
-        assert f"max_batch_size {{ value: {largest} }}" in folder.batching_params(*size)
+    for size, request, batch in (((1024, 100), 50, 8), ((2000, 3000), 50, 1), ((32, 32), 1024, 32)):
+        text = folder.batching_params(*size, classes=50)
+        assert f"max_batch_size {{ value: {request} }}" in text
+        assert f"max_execution_batch_size {{ value: {batch} }}" in text
+        # Servers refuse the file otherwise.
+        assert re.findall(r"allowed_batch_sizes: (\d+)", text)[-1] == str(batch)
 
 
 def test_labels_lie_beside_the_model(path):
