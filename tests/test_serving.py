@@ -652,3 +652,21 @@ def test_a_second_signal_ends_it_at_once(models, tmp_path, images):
         server.process.wait(timeout=2)
     assert server.end(signal.SIGHUP) == 128 + signal.SIGHUP
     asking.join()
+
+
+def test_a_second_signal_ends_the_stock_server_too(models, tmp_path):
+    binary = tmp_path / "tensorflow_model_server"
+    deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\nimport sys, threading"
+    deaf = STAND_IN.replace("import sys, threading", deaf)
+    binary.write_text(deaf.format(python=sys.executable, root=str(ROOT)))
+    binary.chmod(0o755)
+    script = tmp_path / "patient.py"
+    script.write_text(
+        f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n"
+        "from export import cli, serve, stock\nstock.GRACE_SECONDS = 600\ncli.run(serve.main)\n"
+    )
+    server = Server(models, script=script, env={"PATH": f"{tmp_path}:{os.environ['PATH']}"})
+    server.process.send_signal(signal.SIGHUP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        server.process.wait(timeout=2)
+    assert server.end() == 128 + signal.SIGTERM
