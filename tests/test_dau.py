@@ -204,8 +204,8 @@ def test_aligned_weights_reach_the_bound(implementation, rng):
     layer.build(patch.shape)
     layer.set_weights([np.zeros((1, 1, 8, 1)), np.zeros((1, 1, 8, 1, 1)), 3 * patch[0, ..., None]])
     outputs = layer(ops.convert_to_tensor(patch))
-    assert float(outputs[0, 0, 0, 0]) == pytest.approx(np.linalg.norm(patch), rel=1e-6)
-    assert float(layer.alignment(patch)[0, 0, 0, 0]) == pytest.approx(1, abs=1e-6)
+    assert _numpy(outputs).item() == pytest.approx(np.linalg.norm(patch), rel=1e-6)
+    assert _numpy(layer.alignment(patch)).item() == pytest.approx(1, abs=1e-6)
 
 
 def _cancelling(implementation):
