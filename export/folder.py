@@ -5,8 +5,6 @@ from pathlib import Path
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
-from coda_keras.files import write_text
-
 DEPLOY = Path(__file__).parent / "deploy"
 # Where the compose file mounts the folder.
 MOUNT = "/models"
@@ -54,7 +52,18 @@ def write_server_files(root):
     """Writes `models.config` anew, and the other files of `deploy/` where they are missing."""
     root = Path(root)
     header = "# Written by export/package.py whenever it adds a servable.\n"
-    write_text(root / "models.config", header + models_config(root, MOUNT))
+    write(root / "models.config", header + models_config(root, MOUNT))
     for source in sorted(DEPLOY.iterdir()):
         if not (root / source.name).exists():
-            write_text(root / source.name, source.read_text())
+            write(root / source.name, source.read_text())
+
+
+def write(path, text):
+    """Writes a file in one step.
+
+    Not `coda_keras.files`: importing the library starts TensorFlow, which neither the stock server
+    nor a mistake in a command's arguments has to wait for.
+    """
+    temporary = path.with_name(f".tmp-{path.name}")
+    temporary.write_text(text)
+    temporary.replace(path)

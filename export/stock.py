@@ -12,7 +12,6 @@ from pathlib import Path
 
 import grpc
 
-from coda_keras.files import write_text
 from export import folder
 
 GRACE_SECONDS = 5
@@ -70,7 +69,7 @@ async def _serve(binary, arguments):
 
 
 def _write_config(path, models):
-    write_text(path, folder.models_config(models, Path(models).resolve()))
+    folder.write(path, folder.models_config(models, Path(models).resolve()))
 
 
 def _start(binary, socket, config, poll):
