@@ -5,7 +5,7 @@ import threading
 
 import tensorflow as tf
 
-from export import folder
+from export import cli, folder
 from export.servable import Servable
 
 
@@ -14,23 +14,33 @@ class Catalogue:
 
     Args:
         root: folder of servables, `<root>/<model>/<integer version>/`.
+        max_batch_size: images a request may hold; None for a number that their size suggests.
     """
 
-    def __init__(self, root):
-        self.root = root
+    def __init__(self, root, max_batch_size=None):
+        self.root, self.max_batch_size = root, max_batch_size
         self._loaded = {}
         self._failed = {}
+        self._unreadable = set()
         self._lock = threading.Lock()
 
     def refresh(self):
-        """Loads what is new, forgets what is gone. A version that fails leaves the others be."""
+        """Loads what is new, forgets what is gone. A version that fails leaves the others be.
+
+        Raises:
+            OSError: if the folder cannot be looked into; what is loaded stays.
+        """
+        models, unreadable = folder.look(self.root)
+        self._report(unreadable)
         found = {
             (name, version): path
-            for name, versions in folder.models(self.root).items()
+            for name, versions in models.items()
             for version, path in versions.items()
         }
         with self._lock:
-            self._loaded = {key: self._loaded[key] for key in self._loaded if key in found}
+            # Nobody knows whether what cannot be looked into is gone.
+            stay = [key for key in self._loaded if key in found or key[0] in unreadable]
+            self._loaded = {key: self._loaded[key] for key in stay}
             self._failed = {key: self._failed[key] for key in self._failed if key in found}
             missing = sorted(found.keys() - self._loaded.keys())
         for key in missing:
@@ -49,9 +59,11 @@ class Catalogue:
             if version in versions:
                 return version, self._loaded[name, version]
             served = sorted(f"{model} {number}" for model, number in self._loaded)
-        wanted = f"model {name!r}" if version is None else f"version {version} of model {name!r}"
+        wanted = f"model {cli.short(name)!r}"
+        if version is not None:
+            wanted = f"version {version} of {wanted}"
         raise tf.errors.NotFoundError(
-            None, None, f"There is no {wanted}. Served: {', '.join(served) or 'nothing'}."
+            None, None, f"There is no {wanted}. Served: {cli.listed(served)}."
         )
 
     def states(self, name):
@@ -64,12 +76,20 @@ class Catalogue:
         with self._lock:
             return len(self._loaded)
 
+    def _report(self, unreadable):
+        """Says which folders cannot be looked into, each once until it can be."""
+        for name in unreadable.keys() - self._unreadable:
+            print(f"cannot look for versions: {unreadable[name]}", file=sys.stderr, flush=True)
+        self._unreadable = set(unreadable)
+
     def _load(self, key, path):
         try:
-            servable = Servable(path)
+            servable = Servable(path, max_batch_size=self.max_batch_size)
             servable.warm_up()
-        except ValueError as error:
-            reason = " ".join(str(error).split())
+        except Exception as error:  # One bad version must not keep the others from being served.
+            # A ValueError names the folder itself.
+            said = error if isinstance(error, ValueError) else f"{path} does not load: {error!r}"
+            reason = cli.short(said, 1000)
             if self._failed.get(key) != reason:
                 print(f"not served: {reason}", file=sys.stderr, flush=True)
             with self._lock:

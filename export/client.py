@@ -7,10 +7,9 @@ Each picture shows the image, its contribution map and the weights of the class 
 docs/serving.md shows the same in twenty lines.
 """
 
-import io
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,126 +17,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from export import cli
+from export.connection import Client
+from export.images import open_image
 
-MAX_MESSAGE_BYTES = 2**31 - 1
-
-
-class Client:
-    """A connection to one model of a TensorFlow Serving API.
-
-    Args:
-        server: `host:port`.
-        model: name of the model.
-        version: integer; None for the latest.
-        timeout: seconds a request may take.
-
-    Raises (all methods):
-        OSError: if the server cannot be reached or refuses; with its sentence.
-    """
-
-    def __init__(self, server: str, model: str, version: int | None = None, timeout: float = 30.0):
-        import grpc
-        from tensorflow_serving.apis import prediction_service_pb2_grpc
-
-        # By default a client accepts 4 MiB: one contribution map of 1024x1024.
-        options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)]
-        self.server, self.model, self.version, self.timeout = server, model, version, timeout
-        self._channel = grpc.insecure_channel(server, options)
-        self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self._channel.close()
-
-    def signatures(self) -> dict[str, Any]:
-        """Returns `{name: SignatureDef}`: what the model answers, with shapes."""
-        from tensorflow_serving.apis import get_model_metadata_pb2
-
-        request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
-        response = self._call(self._stub.GetModelMetadata, request)
-        signatures = get_model_metadata_pb2.SignatureDefMap()
-        response.metadata["signature_def"].Unpack(signatures)
-        return dict(signatures.signature_def)
-
-    def predict(
-        self, signature: str, inputs: Mapping[str, np.ndarray], outputs: Sequence[str] = ()
-    ) -> dict[str, np.ndarray]:
-        """Runs a signature.
-
-        Args:
-            signature: its name.
-            inputs: dict of input name to array.
-            outputs: names of the outputs wanted; empty for all.
-
-        Returns:
-            dict of output name to NumPy array.
-        """
-        import tensorflow as tf
-        from tensorflow_serving.apis import predict_pb2
-
-        request = predict_pb2.PredictRequest(output_filter=outputs)
-        request.model_spec.signature_name = signature
-        for name, values in inputs.items():
-            request.inputs[name].CopyFrom(tf.make_tensor_proto(values))
-        response = self._call(self._stub.Predict, request)
-        return {name: tf.make_ndarray(proto) for name, proto in response.outputs.items()}
-
-    def _call(self, method, request):
-        import grpc
-
-        request.model_spec.name = self.model
-        if self.version is not None:
-            request.model_spec.version.value = self.version
-        try:
-            return method(request, timeout=self.timeout)
-        except grpc.RpcError as error:
-            raise OSError(
-                f"{self.server} answers {error.code().name}: {cli.sentence(error.details())}"
-            ) from error
-
-
-def open_image(
-    path: str | Path, height: int, width: int, resize: bool
-) -> tuple[Image.Image, bytes]:
-    """Reads an image file as the model wants it.
-
-    Args:
-        path: image file.
-        height, width: size the model takes, in pixels.
-        resize: bool, whether to crop to the model's aspect ratio and resize other sizes.
-
-    Returns:
-        `(image, encoded)`: a PIL image in RGB, and the PNG or JPEG bytes to send.
-
-    Raises:
-        ValueError: if the file is no image, or has another size and `resize` is False.
-    """
-    data = Path(path).read_bytes()
-    try:
-        image = Image.open(io.BytesIO(data))
-        image.load()
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise ValueError(f"{path} is no image this program can read.") from error
-    as_is = image.format in ("PNG", "JPEG") and image.mode in ("RGB", "L")
-    image = image.convert("RGB")
-    if image.size != (width, height):
-        if not resize:
-            raise ValueError(
-                f"{path} has {image.width}x{image.height} pixels (width x height), the model takes "
-                f"{width}x{height}. Give --resize to crop and resize it."
-            )
-        image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
-        as_is = False
-    if as_is:
-        return image, data
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return image, buffer.getvalue()
+MAX_INT32 = 2**31 - 1
 
 
 def class_labels(
@@ -201,20 +87,20 @@ def main() -> None:
     for file in arguments.images:
         if not Path(file).is_file():
             raise ValueError(f"There is no image file {file}.")
+    paths = _output_paths(Path(arguments.out), arguments.images, arguments.overwrite)
     with Client(arguments.server, arguments.model, arguments.version, arguments.timeout) as client:
         signatures = client.signatures()
-        _, height, width, _ = _shape(signatures["serving_default"].inputs["images"])
+        _, height, width, _ = _shape(signatures, "serving_default", "inputs", "images")
+        _, classes = _shape(signatures, "serving_default", "outputs", "logits")
+        _shape(signatures, "explain", "outputs", "contribution_map")
         # Servables packaged by earlier versions tell no weights.
         weights = "weights" in signatures["explain"].outputs
-        classes = _shape(signatures["serving_default"].outputs["logits"])[1]
         labels = class_labels(client, signatures, classes, arguments.labels)
         class_id = _class_id(arguments, labels)
-        taken = set()
-        for file in arguments.images:
+        for file, path in zip(arguments.images, paths):
             image, encoded = open_image(file, height, width, arguments.resize)
             outputs, explained = ask(client, image, encoded, class_id, weights)
             logits = outputs["logits"][0]
-            path = _free_name(Path(arguments.out), Path(file).stem, taken)
             name = labels[explained]
             save_map(path, image, outputs, f"{name}\nlogit {logits[explained]:.2f}")
             print(f"{file}: {_best(logits, labels, arguments.top)}; why {name}: {path}", flush=True)
@@ -225,21 +111,37 @@ def _parse():
     parser.add_argument("images", nargs="+", help="image files")
     parser.add_argument("--server", default="localhost:8500", help="host:port (%(default)s)")
     parser.add_argument("--model", required=True, help="name of the served model")
-    parser.add_argument("--version", type=int, help="version of the model; the latest if omitted")
+    parser.add_argument(
+        "--version",
+        type=cli.integer(0, cli.MAX_VERSION),
+        help="version of the model; the latest if omitted",
+    )
     parser.add_argument(
         "--out", default="contribution_maps", help="folder for PNG files (%(default)s)"
     )
-    parser.add_argument("--top", type=int, default=3, help="classes to print (%(default)s)")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace PNG files of the same name in --out"
+    )
+    parser.add_argument(
+        "--top",
+        type=cli.integer(1, MAX_INT32),
+        default=3,
+        help="classes to print (%(default)s)",
+    )
     parser.add_argument(
         "--labels",
         help="text file with the name of a class in every line; otherwise the servable's own",
     )
     parser.add_argument("--resize", action="store_true", help="crop and resize images to fit")
     parser.add_argument(
-        "--timeout", type=float, default=30, help="of a request, in s (%(default)s)"
+        "--timeout", type=cli.seconds, default=30, help="of a request, in s (%(default)s)"
     )
     explained = parser.add_mutually_exclusive_group()
-    explained.add_argument("--class-id", type=int, help="class to explain instead of the predicted")
+    explained.add_argument(
+        "--class-id",
+        type=cli.integer(0, MAX_INT32),
+        help="class to explain instead of the predicted",
+    )
     explained.add_argument("--class-name", help="the same by its name")
     return parser.parse_args()
 
@@ -249,13 +151,20 @@ def _class_id(arguments, labels):
         return arguments.class_id
     if arguments.class_name not in labels:
         raise ValueError(
-            f"There is no class {arguments.class_name!r}. The model has: {', '.join(labels)}."
+            f"There is no class {arguments.class_name!r}. The model has: {cli.listed(labels)}."
         )
     return labels.index(arguments.class_name)
 
 
-def _shape(info):
-    return [dim.size for dim in info.tensor_shape.dim]
+def _shape(signatures, name, side, tensor):
+    """The shape of an input or output that a servable of ours has."""
+    tensors = getattr(signatures[name], side) if name in signatures else {}
+    if tensor not in tensors:
+        raise ValueError(
+            f"The model is none that export/package.py made: it has no signature {name} with "
+            f"{tensor} among its {side}."
+        )
+    return [dim.size for dim in tensors[tensor].tensor_shape.dim]
 
 
 def _best(logits, labels, count):
@@ -266,14 +175,37 @@ def _best(logits, labels, count):
     )
 
 
-def _free_name(folder, stem, taken):
-    """A name no other image of this call has: two folders may hold a `cat.png` each."""
-    name, count = stem, 1
-    while name in taken:
-        count += 1
-        name = f"{stem}-{count}"
-    taken.add(name)
-    return folder / f"{name}.png"
+def _output_paths(folder, images, overwrite):
+    """A path for each image, none of them an image's own or, unless asked, another file's.
+
+    Raises:
+        ValueError: if something would be written over.
+    """
+    inputs = {_identity(image) for image in images}
+    paths = []
+    for image in images:
+        path, count = folder / f"{Path(image).stem}.png", 1
+        # Two folders may hold a `cat.png` each.
+        while path in paths:
+            count += 1
+            path = folder / f"{Path(image).stem}-{count}.png"
+        if path.exists() and _identity(path) in inputs:
+            raise ValueError(
+                f"{path} is one of the images and would be written over. "
+                "Name another folder with --out."
+            )
+        if path.exists() and not overwrite:
+            raise ValueError(
+                f"{path} exists. Give --overwrite to replace it, or name another folder with --out."
+            )
+        paths.append(path)
+    return paths
+
+
+def _identity(path):
+    """What a file is, by whatever name."""
+    status = Path(path).stat()
+    return status.st_dev, status.st_ino
 
 
 if __name__ == "__main__":

@@ -16,19 +16,28 @@ from tensorflow_serving.apis import (
 )
 from tensorflow_serving.apis.status_pb2 import StatusProto
 
-from export.servable import DEFAULT_SIGNATURE, MAX_MESSAGE_BYTES
+from export import cli
+from export.servable import DEFAULT_SIGNATURE
+from export.tensors import invalid
 
+# Of one request, by default: a batch of `folder.MAX_PIXELS` takes 12 MiB.
+MAX_MESSAGE_BYTES = 64 * 2**20
+# The largest protobuf message. How much comes back follows from what was accepted.
+_MAX_ANSWER_BYTES = 2**31 - 1
+# Clients drop answers with more than 8 KiB of headers, in which a byte may take three.
+_MAX_DETAILS_BYTES = 2000
 CODES = {code.value[0]: code for code in grpc.StatusCode}
 State = get_model_status_pb2.ModelVersionStatus.State
 
 
-def bind(catalogue, address, threads):
+def bind(catalogue, address, threads, max_message_bytes=MAX_MESSAGE_BYTES):
     """Makes a server that listens and answers once it is started.
 
     Args:
         catalogue: a `Catalogue`.
         address: `host:port`; port 0 takes a free one.
         threads: number of requests that run at once.
+        max_message_bytes: the largest request; a larger one is RESOURCE_EXHAUSTED.
 
     Returns:
         `(server, port)`; `server.start()` begins to answer.
@@ -39,8 +48,8 @@ def bind(catalogue, address, threads):
     server = grpc.server(
         futures.ThreadPoolExecutor(threads, thread_name_prefix="request"),
         options=[
-            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-            ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+            ("grpc.max_receive_message_length", max_message_bytes),
+            ("grpc.max_send_message_length", _MAX_ANSWER_BYTES),
             # A second server on the same port must fail, not take half of the requests.
             ("grpc.so_reuseport", 0),
         ],
@@ -81,9 +90,9 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         with _Errors(context):
             version, servable = _find(self.catalogue, request.model_spec)
             if list(request.metadata_field) != ["signature_def"]:
-                raise _invalid(
+                raise invalid(
                     "Expected the metadata_field signature_def. "
-                    f"Received: {', '.join(request.metadata_field) or 'none'}."
+                    f"Received: {cli.listed(request.metadata_field)}."
                 )
             signatures = get_model_metadata_pb2.SignatureDefMap()
             for name, signature in servable.signatures.items():
@@ -108,7 +117,9 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
                 states = {number: why for number, why in states.items() if number == version}
             if not states:
                 which = "versions" if version is None else f"version {version}"
-                raise tf.errors.NotFoundError(None, None, f"Could not find {which} of model {name}")
+                raise tf.errors.NotFoundError(
+                    None, None, f"Could not find {which} of model {cli.short(name)}"
+                )
             response = get_model_status_pb2.GetModelStatusResponse()
             for number, why in sorted(states.items(), reverse=True):
                 status = StatusProto()
@@ -135,7 +146,8 @@ class _Errors:
 
     def __exit__(self, kind, error, trace):
         if isinstance(error, tf.errors.OpError):
-            self.context.abort(CODES[error.error_code], error.message)
+            details = error.message.encode()[:_MAX_DETAILS_BYTES].decode(errors="ignore")
+            self.context.abort(CODES[error.error_code], details)
         if isinstance(error, MemoryError):
             self.context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "Out of memory.")
 
@@ -143,10 +155,11 @@ class _Errors:
 def _wanted(spec):
     """Returns `(name, version or None)` of a `ModelSpec`."""
     if not spec.name:
-        raise _invalid("The request's model_spec has no name.")
+        raise invalid("The request's model_spec has no name.")
     if spec.WhichOneof("version_choice") == "version_label":
-        raise _invalid(
-            f"Unrecognized version label: {spec.version_label!r}. This server knows numbers only."
+        raise invalid(
+            f"Unrecognized version label: {cli.short(spec.version_label)!r}. "
+            "This server knows numbers only."
         )
     return spec.name, spec.version.value if spec.HasField("version") else None
 
@@ -158,7 +171,3 @@ def _find(catalogue, spec):
 def _describe(spec, name, version):
     spec.name = name
     spec.version.value = version
-
-
-def _invalid(message):
-    return tf.errors.InvalidArgumentError(None, None, message)

@@ -1,13 +1,23 @@
 """The folder of servables: `<root>/<model>/<integer version>/`, and what a stock server needs."""
 
+import re
+import uuid
 from pathlib import Path
 
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
+from export import cli
+
 DEPLOY = Path(__file__).parent / "deploy"
 # Where the compose file mounts the folder.
 MOUNT = "/models"
+CONFIG = "models.config"
+BATCHING = "batching_params.pbtxt"
+# Of all images of a batch: some GB for a net that keeps a few hundred numbers for a pixel.
+MAX_PIXELS = 2**20
+# Images of several requests that a stock server runs as one batch.
+_MAX_BATCHED = 32
 
 
 def versions(base):
@@ -15,32 +25,53 @@ def versions(base):
     base = Path(base)
     if not base.is_dir():
         return {}
-    # As the stock server reads them: digits only.
+    # As the stock server reads them: digits only, a number that the API can say.
     return {
         int(path.name): path
         for path in sorted(base.iterdir())
-        if path.name.isascii() and path.name.isdigit() and path.is_dir()
+        if re.fullmatch("[0-9]{1,99}", path.name)
+        and int(path.name) <= cli.MAX_VERSION
+        and path.is_dir()
     }
 
 
+def look(root):
+    """Looks for models.
+
+    Returns:
+        `(models, unreadable)`: `{model name: {version: path}}` of all that have a version, and
+        `{folder name: OSError}` of folders that cannot be looked into.
+
+    Raises:
+        OSError: if `root` itself cannot be looked into, as when it is away.
+    """
+    found, unreadable = {}, {}
+    for path in sorted(Path(root).iterdir()):
+        try:
+            of_model = versions(path)
+        except OSError as error:
+            unreadable[path.name] = error
+            continue
+        if of_model:
+            found[path.name] = of_model
+    return found, unreadable
+
+
 def models(root):
-    """Returns `{model name: {version: path}}` of all models that have a version."""
-    root = Path(root)
-    if not root.is_dir():
-        return {}
-    found = {path.name: versions(path) for path in sorted(root.iterdir()) if path.is_dir()}
-    return {name: of_model for name, of_model in found.items() if of_model}
+    """Returns `{model name: {version: path}}` of all models that have a version, as `look`."""
+    return look(root)[0]
 
 
-def models_config(root, mount):
+def models_config(root, mount, coming=()):
     """Returns the text of a `models.config` that serves every model and version of `root`.
 
     Args:
         root: folder of servables.
         mount: where the server sees that folder.
+        coming: names of models whose first version is about to be published.
     """
     config = model_server_config_pb2.ModelServerConfig()
-    for name in models(root):
+    for name in sorted({*models(root), *coming}):
         model = config.model_config_list.config.add(
             name=name, base_path=f"{mount}/{name}", model_platform="tensorflow"
         )
@@ -48,14 +79,34 @@ def models_config(root, mount):
     return text_format.MessageToString(config)
 
 
-def write_server_files(root):
+def write_server_files(root, coming=()):
     """Writes `models.config` anew, and the other files of `deploy/` where they are missing."""
     root = Path(root)
     header = "# Written by export/package.py whenever it adds a servable.\n"
-    write(root / "models.config", header + models_config(root, MOUNT))
+    write(root / CONFIG, header + models_config(root, MOUNT, coming))
     for source in sorted(DEPLOY.iterdir()):
         if not (root / source.name).exists():
             write(root / source.name, source.read_text())
+
+
+def batching_params(height, width, classes):
+    """Returns the text of a servable's `batching_params.pbtxt`, for images of that size.
+
+    What a stock server reads there with `--enable_per_model_batching_parameters`. A larger request
+    runs as several batches: clients ask for the names of all classes at once.
+    """
+    images = max(1, MAX_PIXELS // (height * width))
+    sizes = [1]
+    while 2 * sizes[-1] <= min(_MAX_BATCHED, images):
+        sizes.append(2 * sizes[-1])
+    return (
+        f"max_batch_size {{ value: {max(images, classes)} }}\n"
+        "enable_large_batch_splitting { value: true }\n"
+        f"max_execution_batch_size {{ value: {sizes[-1]} }}\n"
+        "batch_timeout_micros { value: 2000 }\n"
+        "max_enqueued_batches { value: 100 }\n"
+        + "".join(f"allowed_batch_sizes: {size}\n" for size in sizes)
+    )
 
 
 def write(path, text):
@@ -64,6 +115,9 @@ def write(path, text):
     Not `coda_keras.files`: importing the library starts TensorFlow, which neither the stock server
     nor a mistake in a command's arguments has to wait for.
     """
-    temporary = path.with_name(f".tmp-{path.name}")
-    temporary.write_text(text)
-    temporary.replace(path)
+    temporary = path.with_name(f".tmp-{uuid.uuid4().hex}-{path.name}")
+    try:
+        temporary.write_text(text)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -7,10 +7,13 @@ folder, loaded and run as a server would, and renamed last. Beside the models li
 stock `tensorflow/serving` image needs; docs/serving.md explains them.
 """
 
+import contextlib
+import fcntl
 import os
 import re
 import shutil
 import sys
+import time
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +30,8 @@ from coda_keras.tf import signatures
 from export import cli, folder
 from export.servable import LABELS, WARM_UP
 from export.verification import verify
+
+LEFTOVER_SECONDS = 24 * 3600
 
 
 def package(
@@ -54,14 +59,10 @@ def package(
     Raises:
         ValueError: if an argument does not fit, the version exists, or the servable does not
             answer as the net does, in whichever output of whichever signature.
+        OSError: if it cannot be written.
     """
-    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", name):
-        raise ValueError(
-            f"Expected a model name of letters, digits, '_', '-' and '.'. Received: {name!r}."
-        )
-    if version is not None and version < 1:
-        raise ValueError(f"`version` must be a positive integer. Received: version={version}.")
-    base = Path(out) / name
+    _check_arguments(name, version, labels)
+    out, base = Path(out), Path(out) / name
     if version in folder.versions(base):
         raise ValueError(
             f"{base / str(version)} exists, and versions are never overwritten. "
@@ -70,21 +71,58 @@ def package(
     net = signatures.float32_copy(_loaded(model), image_size)
     labels = None if labels is None else [str(label) for label in labels]
     base.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(out)
+    _remove_leftovers(base)
     temporary = base / f".tmp-{uuid.uuid4().hex}"
     try:
         signatures.save(net, temporary, labels)
         _write_warm_up(temporary, name, net, labels)
+        (temporary / folder.BATCHING).write_text(
+            folder.batching_params(*net.image_size, net.classes)
+        )
         if labels is not None:
             (temporary / LABELS).write_text("".join(f"{label}\n" for label in labels))
         verify(temporary, net, labels)
         _sync(temporary)
-        published = _publish(temporary, base, version)
+        return _publish_listed(temporary, base, version)
+    except tf.errors.OpError as error:
+        # TensorFlow has errors of its own for a full disk and the like.
+        raise OSError(f"No servable in {base}: {cli.sentence(error.message)}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         if not any(base.iterdir()):
             base.rmdir()
-    folder.write_server_files(out)
-    return published
+
+
+def _check_arguments(name, version, labels):
+    # Names of digits are versions, and beside the models lie the server's files.
+    taken = {folder.CONFIG, *(path.name for path in folder.DEPLOY.iterdir())}
+    if (
+        not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", name)
+        or name.isdigit()
+        or name.lower() in taken
+    ):
+        raise ValueError(
+            "Expected a model name of letters, digits, '_', '-' and '.', not of digits alone and "
+            f"none of {', '.join(sorted(taken))}. Received: {name!r}."
+        )
+    if version is not None and not 1 <= version <= cli.MAX_VERSION:
+        raise ValueError(
+            f"`version` must be a positive integer, at most {cli.MAX_VERSION}. "
+            f"Received: version={version}."
+        )
+    for number, label in enumerate(labels or ()):
+        if not str(label).strip():
+            raise ValueError(f"The label of class {number} is empty. Every class needs a name.")
+
+
+def _remove_leftovers(path):
+    """Removes what packagings that were killed left behind; younger files may still be written."""
+    for item in path.glob(".tmp-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - item.stat().st_mtime < LEFTOVER_SECONDS:
+                continue
+            shutil.rmtree(item) if item.is_dir() else item.unlink()
 
 
 def _loaded(model):
@@ -138,9 +176,25 @@ def _sync(path):
             os.close(descriptor)
 
 
+def _publish_listed(temporary, base, version):
+    """Publishes a version once `models.config` lists its model, one packaging at a time."""
+    root = base.parent
+    with (root / ".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            folder.write_server_files(root, coming=[base.name])
+            return _publish(temporary, base, version)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                folder.write_server_files(root)
+            raise
+
+
 def _publish(temporary, base, version):
     while True:
         number = version or max(folder.versions(base), default=0) + 1
+        if number > cli.MAX_VERSION:
+            raise ValueError(f"{base} has no free version after {cli.MAX_VERSION}.")
         target = base / str(number)
         try:
             temporary.rename(target)
@@ -157,7 +211,11 @@ def main():
     parser.add_argument("--model", required=True, help="the trained .keras file")
     parser.add_argument("--out", required=True, help="folder of servables")
     parser.add_argument("--name", required=True, help="name of the model")
-    parser.add_argument("--version", type=int, help="positive integer; the next free if omitted")
+    parser.add_argument(
+        "--version",
+        type=cli.integer(1, cli.MAX_VERSION),
+        help="positive integer; the next free if omitted",
+    )
     parser.add_argument("--labels", help="text file with the name of a class in every line")
     parser.add_argument("--image-size", type=int, help="other than the net's own, in pixels")
     arguments = parser.parse_args()

@@ -7,17 +7,13 @@ were asked for and may be called from several threads.
 import contextlib
 from pathlib import Path
 
-import numpy as np
 import tensorflow as tf
 
-from export.cli import sentence
+from export import cli, tensors
 
 WARM_UP = "assets.extra/tf_serving_warmup_requests"
 LABELS = "assets.extra/labels.txt"
 DEFAULT_SIGNATURE = "serving_default"
-# The largest protobuf message, and what the stock server accepts.
-MAX_MESSAGE_BYTES = 2**31 - 1
-
 _INIT_OP = "__saved_model_init_op"
 
 
@@ -27,6 +23,8 @@ class Servable:
     Args:
         path: folder with `saved_model.pb` and `variables/`.
         on_cpu: bool, whether to leave GPUs alone.
+        max_batch_size: images a request may hold; None for a number that their size suggests,
+            `tensors.max_batch_size`.
 
     Attributes:
         signatures: dict of signature name to `SignatureDef`.
@@ -35,8 +33,8 @@ class Servable:
         ValueError: if the folder is incomplete or does not load.
     """
 
-    def __init__(self, path, on_cpu=False):
-        self.path = Path(path)
+    def __init__(self, path, on_cpu=False, max_batch_size=None):
+        self.path, self.max_batch_size = Path(path), max_batch_size
         for part in ("saved_model.pb", "variables/variables.index"):
             if not (self.path / part).is_file():
                 raise ValueError(f"{self.path} is no complete SavedModel: it has no {part}.")
@@ -80,7 +78,7 @@ class Servable:
         try:
             return self._session.run({name: signature.outputs[name].name for name in names}, feeds)
         except tf.errors.OpError as error:
-            raise type(error)(None, None, sentence(error.message)) from error
+            raise type(error)(None, None, cli.sentence(error.message)) from error
 
     def warm_up(self):
         """Runs the stored warm-up requests, so that the first real request is not slow.
@@ -89,25 +87,33 @@ class Servable:
             The number of requests.
 
         Raises:
-            ValueError: if one of them fails.
+            ValueError: if they cannot be read, or one of them fails.
         """
-        from tensorflow_serving.apis import prediction_log_pb2
-
-        path = self.path / WARM_UP
-        if not path.is_file():
-            return 0
-        count = 0
-        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
-            log = prediction_log_pb2.PredictionLog.FromString(record)
-            request = log.predict_log.request
+        requests = self._warm_up_requests()
+        for request in requests:
             try:
                 self.predict(request.model_spec.signature_name, request.inputs)
             except tf.errors.OpError as error:
                 raise ValueError(
                     f"A warm-up request of {self.path} fails: {error.message}"
                 ) from error
-            count += 1
-        return count
+        return len(requests)
+
+    def _warm_up_requests(self):
+        from google.protobuf.message import DecodeError
+        from tensorflow_serving.apis import prediction_log_pb2
+
+        path = self.path / WARM_UP
+        if not path.is_file():
+            return []
+        try:
+            logs = [
+                prediction_log_pb2.PredictionLog.FromString(record)
+                for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
+            ]
+        except (tf.errors.OpError, DecodeError) as error:
+            raise ValueError(f"The warm-up requests in {path} cannot be read: {error}") from error
+        return [log.predict_log.request for log in logs]
 
     def _signature(self, name):
         name = name or DEFAULT_SIGNATURE
@@ -115,15 +121,16 @@ class Servable:
             raise tf.errors.FailedPreconditionError(
                 None,
                 None,
-                f'Serving signature key "{name}" not found. '
-                f"The model has {', '.join(sorted(self.signatures))}.",
+                f'Serving signature key "{cli.short(name)}" not found. '
+                f"The model has {cli.listed(sorted(self.signatures))}.",
             )
         return self.signatures[name]
 
     def _feeds(self, signature, inputs):
         _check_names("inputs", inputs, signature.inputs, all_needed=True)
+        most = tensors.max_batch_size(signature, self.max_batch_size)
         return {
-            expected.name: _array(name, inputs[name], expected)
+            expected.name: tensors.array(name, inputs[name], expected, most)
             for name, expected in signature.inputs.items()
         }
 
@@ -140,52 +147,13 @@ def _quiet():
         logger.setLevel(level)
 
 
-def _array(name, tensor, expected):
-    """Decodes a `TensorProto` that has the dtype and shape of the signature's input."""
-    dtype = tf.dtypes.as_dtype(expected.dtype)
-    if tensor.dtype != expected.dtype:
-        raise _invalid(f"Input {name} must be {dtype.name}. Received {_dtype_name(tensor.dtype)}.")
-    shape = [dim.size for dim in tensor.tensor_shape.dim]
-    wanted = [dim.size for dim in expected.tensor_shape.dim]
-    if (
-        tensor.tensor_shape.unknown_rank
-        or len(shape) != len(wanted)
-        or any(size < 0 or fixed not in (-1, size) for size, fixed in zip(shape, wanted))
-    ):
-        raise _invalid(
-            f"Input {name} must have shape {_text(wanted)}. Received shape {_text(shape)}."
-        )
-    # A proto may stand for many values by one: do not let a small message ask for all memory.
-    if np.prod(shape, dtype="float64") * dtype.size > MAX_MESSAGE_BYTES:
-        raise _invalid(f"Input {name} of shape {_text(shape)} is too large.")
-    try:
-        return tf.make_ndarray(tensor)
-    except (ValueError, TypeError) as error:
-        raise _invalid(f"Input {name} does not hold what its shape says: {error}") from error
-
-
 def _check_names(kind, names, expected, all_needed):
     unknown = sorted(set(names) - set(expected))
     missing = sorted(set(expected) - set(names)) if all_needed else []
     if unknown or missing:
-        parts = [f"the signature's {kind} are {', '.join(sorted(expected))}"]
+        parts = [f"the signature's {kind} are {cli.listed(sorted(expected))}"]
         if unknown:
-            parts.append(f"unknown: {', '.join(unknown)}")
+            parts.append(f"unknown: {cli.listed(unknown)}")
         if missing:
-            parts.append(f"missing: {', '.join(missing)}")
-        raise _invalid(f"Wrong {kind}: {'; '.join(parts)}.")
-
-
-def _dtype_name(number):
-    try:
-        return tf.dtypes.as_dtype(number).name
-    except TypeError:
-        return f"the unknown dtype {number}"
-
-
-def _invalid(message):
-    return tf.errors.InvalidArgumentError(None, None, message)
-
-
-def _text(shape):
-    return f"({', '.join('?' if size == -1 else str(size) for size in shape)})"
+            parts.append(f"missing: {cli.listed(missing)}")
+        raise tensors.invalid(f"Wrong {kind}: {'; '.join(parts)}.")

@@ -5,21 +5,22 @@ connections to the address asked for are passed on to it.
 """
 
 import asyncio
+import contextlib
 import math
-import signal
+import sys
 import tempfile
 from pathlib import Path
 
 import grpc
 
-from export import folder
+from export import cli, folder
 
 GRACE_SECONDS = 5
 _CHUNK = 2**18
 
 
 def serve(binary, arguments):
-    """Serves until SIGINT or SIGTERM.
+    """Serves until SIGINT, SIGTERM or SIGHUP; a second one ends it at once.
 
     Args:
         binary: path of `tensorflow_model_server`.
@@ -32,9 +33,15 @@ def serve(binary, arguments):
 
 
 async def _serve(binary, arguments):
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop, at_once = asyncio.Event(), asyncio.Event()
+    signals = []
+
+    def hear(number):
+        signals.append(number)
+        (at_once if stop.is_set() else stop).set()
+
+    for number in cli.end_signals():
+        asyncio.get_running_loop().add_signal_handler(number, hear, number)
     with tempfile.TemporaryDirectory() as temporary:
         socket, config = Path(temporary) / "grpc", Path(temporary) / "models.config"
 
@@ -62,10 +69,14 @@ async def _serve(binary, arguments):
                 print(f"serving {arguments.models} on {arguments.host}:{port}", flush=True)
             while not stop.is_set():
                 await _wait(stop, process, arguments.poll)
-                _write_config(config, arguments.models)
+                # While the folder is away, the models it had stay listed.
+                with contextlib.suppress(OSError):
+                    _write_config(config, arguments.models)
         finally:
             front.close()
-            await _end(process)
+            await _end(process, at_once)
+    if at_once.is_set():
+        sys.exit(128 + signals[-1])
 
 
 def _write_config(path, models):
@@ -93,11 +104,14 @@ async def _wait(stop, process, seconds):
         raise OSError(f"tensorflow_model_server ended with exit code {process.returncode}.")
 
 
-async def _end(process):
+async def _end(process, at_once):
     if process.returncode is None:
         process.terminate()
-        ended = asyncio.ensure_future(process.wait())
-        await asyncio.wait([ended], timeout=GRACE_SECONDS)
+        ended, hurry = map(asyncio.ensure_future, (process.wait(), at_once.wait()))
+        await asyncio.wait(
+            [ended, hurry], timeout=GRACE_SECONDS, return_when=asyncio.FIRST_COMPLETED
+        )
+        hurry.cancel()
         if not ended.done():
             process.kill()
         await ended

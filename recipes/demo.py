@@ -33,7 +33,7 @@ def main():
             sys.exit(f"demo.py: the server did not start (exit code {server.wait()})")
         images = sorted((RUN / "examples").glob("*.png"))
         client = [*script("export/client.py"), "--server", address[-1], "--model", "digits"]
-        subprocess.run([*client, "--out", MAPS, *images], check=True)
+        subprocess.run([*client, "--out", MAPS, "--overwrite", *images], check=True)
     finally:
         server.terminate()
         server.wait()

@@ -1,9 +1,17 @@
 """Servables: signatures against the NumPy oracle, refusals, publishing."""
 
+import errno
+import io
 import json
+import os
 import re
+import resource
+import struct
 import subprocess
 import sys
+import time
+import zlib
+from concurrent import futures
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -15,6 +23,8 @@ import pytest
 import tensorflow as tf
 from conftest import as_oracle, set_weights
 from google.protobuf import text_format
+from PIL import Image
+from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
 from coda_keras import CoDANet, DAUConv2D, DynamicLinear
@@ -158,11 +168,34 @@ def test_jpeg_and_grey_and_transparent_images_are_decoded(servable, pictures):
     grey = pictures[0, :, :, :1]
     transparent = np.concatenate([pictures[0], grey], axis=-1)
     jpeg = tf.io.encode_jpeg(pictures[1], quality=100).numpy()
-    found = ask(servable, "serving_bytes", image_bytes=[*encoded(grey, transparent), jpeg])
-    decoded = tf.io.decode_jpeg(jpeg).numpy()
-    as_images = np.stack([np.repeat(grey, 3, -1), pictures[0], decoded])
+    progressive = saved(pictures[1], "JPEG", progressive=True)
+    files = [*encoded(grey, transparent), jpeg, progressive]
+    found = ask(servable, "serving_bytes", image_bytes=files)
+    decoded = [tf.io.decode_jpeg(file).numpy() for file in (jpeg, progressive)]
+    as_images = np.stack([np.repeat(grey, 3, -1), pictures[0], *decoded])
     direct = ask(servable, "serving_default", images=np.float32(as_images) / 255)
     np.testing.assert_allclose(found["logits"], direct["logits"], rtol=1e-5, atol=1e-6)
+
+
+def saved(picture, kind, **options):
+    """An image file, as Pillow writes it."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def png_header(width, height):
+    """The first bytes of a PNG file."""
+    chunk = b"IHDR" + struct.pack(">II", width, height) + b"\x08\x02\0\0\0"
+    return b"\x89PNG\r\n\x1a\n\0\0\0\x0d" + chunk + struct.pack(">I", zlib.crc32(chunk))
+
+
+def jpeg_header(width, height, progressive=False):
+    """A JPEG file up to its scan."""
+    data = saved(np.zeros((8, 8, 3), "uint8"), "JPEG", progressive=progressive)
+    frame = data.index(b"\xff\xc2" if progressive else b"\xff\xc0") + 5
+    data = data[:frame] + struct.pack(">HH", height, width) + data[frame + 4 :]
+    return data[: data.index(b"\xff\xda") + 14]
 
 
 def refusals():
@@ -182,7 +215,22 @@ def refusals():
     yield "explain", {"images": image, "class_ids": ids[:0]}, "1 images and 0 class ids"
     yield "labels", {"class_ids": ids + 3}, "from 0 to 2. Received [3]"
     yield "serving_bytes", {"image_bytes": [b"no image"]}, "Unknown image file format"
-    yield "serving_bytes", {"image_bytes": [b""]}, "Input is empty"
+    yield "serving_bytes", {"image_bytes": [b""]}, "Unknown image file format"
+    for kind in ("GIF", "BMP", "WEBP", "TIFF"):
+        yield "serving_bytes", {"image_bytes": [saved(picture, kind)]}, "Expected PNG or JPEG"
+    # Nothing of these but the header is there: what is said of their size is read, not decoded.
+    yield "serving_bytes", {"image_bytes": [png_header(23000, 23000)]}, "Received 23000x23000"
+    yield "serving_bytes", {"image_bytes": [png_header(2**32 - 1, 7)]}, "Received 7x4294967295"
+    yield "serving_bytes", {"image_bytes": [jpeg_header(65000, 64000)]}, "Received 64000x65000"
+    yield "serving_bytes", {"image_bytes": [jpeg_header(65000, 9, True)]}, "Received 9x65000"
+    yield "serving_bytes", {"image_bytes": [png, jpeg_header(8, 7)]}, "Received 7x8"
+    # The header of a file that breaks off, or of none.
+    for length in (8, 16, 20, 23):
+        yield "serving_bytes", {"image_bytes": [png[:length]]}, "Expected PNG or JPEG"
+    yield "serving_bytes", {"image_bytes": [png.replace(b"IHDR", b"IDAT")]}, "Expected PNG or JPEG"
+    yield "serving_bytes", {"image_bytes": [b"\xff\xd8\xff"]}, "Invalid JPEG data"
+    yield "serving_bytes", {"image_bytes": [b"\xff\xd8\xff\xe0" + bytes(99)]}, "Invalid JPEG data"
+    yield "serving_bytes", {"image_bytes": [jpeg_header(WIDTH, HEIGHT)[:-40]]}, "JPEG"
     yield "serving_bytes", {"image_bytes": [png, png[: len(png) // 2]]}, "Invalid PNG"
     yield "serving_bytes", {"image_bytes": [png, other_size]}, "8x7 pixels"
     yield "serving_bytes", {"image_bytes": [transposed]}, "Received 7x8"
@@ -275,14 +323,69 @@ def test_session_checks_of_what_the_signature_says(servable):
         servable.predict("classify", proto, ["maps"])
     with pytest.raises(tf.errors.FailedPreconditionError, match="regress"):
         servable.predict("regress", proto)
-    proto["images"].tensor_shape.dim[0].size = 10**12
-    with pytest.raises(refused, match="too large"):
-        servable.predict("classify", proto)
     proto["images"].tensor_shape.dim[0].size = 5
-    with pytest.raises(refused, match="does not hold"):
+    with pytest.raises(refused, match=r"holds 168 values, its shape .* says 840"):
         servable.predict("classify", proto)
     proto = {"images": tf.make_tensor_proto(image)}
     assert list(servable.predict("classify", proto, ["logits"])) == ["logits"]
+
+
+def protos_that_stand_for_more():
+    """Small messages of which `tf.make_ndarray` would make large arrays."""
+    pixel = tensor_pb2.TensorProto(dtype=tf.float32.as_datatype_enum, float_val=[0.5])
+    number = tensor_pb2.TensorProto(dtype=tf.int32.as_datatype_enum, int_val=[1])
+    text = tensor_pb2.TensorProto(dtype=tf.string.as_datatype_enum, string_val=[b"x"])
+    packed = tensor_pb2.TensorProto(dtype=tf.float32.as_datatype_enum, tensor_content=b"\0" * 8)
+    odd = tensor_pb2.TensorProto(dtype=tf.float32.as_datatype_enum, tensor_content=b"\0" * 675)
+    elsewhere = tensor_pb2.TensorProto(dtype=tf.int32.as_datatype_enum, float_val=[1.0, 2.0])
+    yield "classify", "images", pixel, (100, HEIGHT, WIDTH, 3)
+    yield "classify", "images", packed, (100, HEIGHT, WIDTH, 3)
+    yield "classify", "images", odd, (1, HEIGHT, WIDTH, 3)
+    yield "labels", "class_ids", number, (10**6,)
+    yield "labels", "class_ids", elsewhere, (2,)
+    yield "serving_bytes", "image_bytes", text, (1000,)
+
+
+@pytest.mark.parametrize("signature, name, proto, shape", list(protos_that_stand_for_more()))
+def test_a_proto_holds_as_many_values_as_its_shape_says(servable, signature, name, proto, shape):
+    for size in shape:
+        proto.tensor_shape.dim.add(size=size)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="values, its shape"):
+        servable.predict(signature, {name: proto})
+
+
+def test_values_are_read_wherever_a_proto_keeps_them(servable):
+    ids = tensor_pb2.TensorProto(dtype=tf.int32.as_datatype_enum, int_val=[2, 0, 2])
+    ids.tensor_shape.dim.add(size=3)
+    packed = tf.make_tensor_proto(np.array([2, 0, 2], "int32"))
+    assert packed.tensor_content
+    for proto in (ids, packed):
+        names = servable.predict("labels", {"class_ids": proto})["labels"]
+        assert [name.decode() for name in names] == ["ship", "cat", "ship"]
+
+
+def test_batches_are_bounded_by_the_size_of_images_or_by_choice(servable, path, pictures):
+    most = 2**20 // (HEIGHT * WIDTH)
+    refused = tf.errors.InvalidArgumentError
+    pixel = tensor_pb2.TensorProto(dtype=tf.float32.as_datatype_enum, float_val=[0.5])
+    for size in (most + 1, HEIGHT, WIDTH, 3):
+        pixel.tensor_shape.dim.add(size=size)
+    with pytest.raises(refused, match=f"at most {most} images .* Received {most + 1}"):
+        servable.predict("classify", {"images": pixel})
+    with pytest.raises(refused, match=f"at most {most} images"):
+        ask(servable, "serving_bytes", image_bytes=[b""] * (most + 1))
+    with pytest.raises(refused, match=f"at most {most} images"):
+        ask(servable, "explain", images=np.float32(pictures), class_ids=[0] * (most + 1))
+    pixel.tensor_shape.dim[0].size = 10**15
+    with pytest.raises(refused, match="at most"):
+        servable.predict("classify", {"images": pixel})
+    small = Servable(path, max_batch_size=2)
+    images = np.float32(pictures / 255)
+    assert ask(small, "classify", images=images)["logits"].shape == (2, CLASSES)
+    with pytest.raises(refused, match="at most 2 images"):
+        ask(small, "classify", images=np.concatenate([images, images]))
+    # No images, no bound: clients ask for all names at once.
+    assert len(ask(small, "labels", class_ids=[0, 1, 2])["labels"]) == 3
 
 
 @pytest.mark.parametrize("dtype", ["mixed_bfloat16", "float64"])
@@ -456,7 +559,13 @@ def test_arguments_that_do_not_fit(net, tmp_path):
     for arguments, sentence in [
         ({"name": "a/b"}, "model name"),
         ({"name": ".hidden"}, "model name"),
+        ({"name": "models.config"}, "model name"),
+        ({"name": "Compose.yaml"}, "model name"),
+        ({"name": "007"}, "model name"),
         ({"version": 0}, "positive integer"),
+        ({"version": 2**63}, "at most 9223372036854775807"),
+        ({"labels": ["cat", "", "ship"]}, "class 1 is empty"),
+        ({"labels": ["cat", "dog", " "]}, "class 2 is empty"),
         ({"labels": ["cat", "dog"]}, "Expected 3 different labels"),
         ({"labels": ["cat", "dog", "cat"]}, "of them 2 different"),
         ({"model": tmp_path / "none.keras"}, "no model file"),
@@ -501,6 +610,120 @@ def test_files_for_the_stock_server(tmp_path):
         assert (tmp_path / name).is_file()
 
 
+def served(root):
+    config = text_format.Parse(
+        (root / "models.config").read_text(), model_server_config_pb2.ModelServerConfig()
+    )
+    return [model.name for model in config.model_config_list.config]
+
+
+def test_a_version_appears_when_all_else_is_written(net, tmp_path, monkeypatch):
+    package(net, tmp_path, "one")
+    write, seen = folder.write, []
+
+    def watched(path, text):
+        seen.append((path.name, (tmp_path / "two" / "1").exists()))
+        write(path, text)
+
+    monkeypatch.setattr(folder, "write", watched)
+    package(net, tmp_path, "two")
+    assert ("models.config", False) in seen
+    assert not any(published for _, published in seen)
+    assert served(tmp_path) == ["one", "two"]
+
+
+def test_without_its_server_files_nothing_is_published(net, tmp_path, monkeypatch):
+    def full(path, text):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(folder, "write", full)
+    with pytest.raises(OSError, match="No space left"):
+        package(net, tmp_path, "tiny")
+    assert not (tmp_path / "tiny").exists()
+
+
+def test_a_model_that_was_not_published_is_not_listed(net, tmp_path, monkeypatch):
+    def failing(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    package(net, tmp_path, "one")
+    monkeypatch.setattr(packaging, "_publish", failing)
+    with pytest.raises(OSError, match="Input/output"):
+        package(net, tmp_path, "two")
+    assert served(tmp_path) == ["one"]
+
+
+def test_packagings_at_once_list_each_other(tmp_path):
+    # Each lists what it finds and publishes then: between the two nobody else may look.
+    def publish(name):
+        temporary = tmp_path / name / ".tmp-x"
+        temporary.mkdir(parents=True)
+        packaging._publish_listed(temporary, tmp_path / name, None)
+
+    names = [f"model-{number:02}" for number in range(40)]
+    with futures.ThreadPoolExecutor(8) as pool:
+        list(pool.map(publish, names))
+    assert served(tmp_path) == names
+    assert not list(tmp_path.glob(".tmp-*"))
+
+
+@pytest.mark.parametrize("limit", [100, 3000])
+def test_a_full_disk_is_one_line(limit, net, tmp_path, monkeypatch, capsys):
+    net.save(tmp_path / "model.keras")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        with pytest.raises(SystemExit) as end:
+            run(
+                monkeypatch,
+                *("--model", tmp_path / "model.keras", "--out", tmp_path / "out"),
+                *("--name", "tiny"),
+            )
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    error = capsys.readouterr().err
+    assert (end.value.code, error.count("\n")) == (2, 1), error
+    assert not (tmp_path / "out" / "tiny").exists()
+
+
+def test_leftovers_of_killed_packagings_are_removed(net, tmp_path):
+    new, old = tmp_path / "tiny" / ".tmp-new", tmp_path / "tiny" / ".tmp-old"
+    config = tmp_path / ".tmp-models.config"
+    for path in (new, old):
+        path.mkdir(parents=True)
+        (path / "saved_model.pb").write_text("half")
+    config.write_text("half")
+    for path in (old, config):
+        os.utime(path, (0, time.time() - 2 * packaging.LEFTOVER_SECONDS))
+    package(net, tmp_path, "tiny")
+    assert new.exists()
+    assert not old.exists()
+    assert not config.exists()
+
+
+def test_versions_beyond_the_api_are_not_versions(net, tmp_path):
+    last = 2**63 - 1
+    for version in (last, last + 1, 10**20):
+        (tmp_path / "tiny" / str(version)).mkdir(parents=True)
+    assert list(folder.versions(tmp_path / "tiny")) == [last]
+    with pytest.raises(ValueError, match="no free version"):
+        package(net, tmp_path, "tiny")
+
+
+def test_a_servable_says_how_it_is_batched(path, tmp_path):
+    text = (path / "batching_params.pbtxt").read_text()
+    assert f"max_batch_size {{ value: {2**20 // (HEIGHT * WIDTH)} }}" in text
+    assert "max_execution_batch_size { value: 32 }" in text
+    assert re.findall(r"allowed_batch_sizes: (\d+)", text) == ["1", "2", "4", "8", "16", "32"]
+    assert "num_batch_threads" not in text
+    for size, request, batch in (((1024, 100), 50, 8), ((2000, 3000), 50, 1), ((32, 32), 1024, 32)):
+        text = folder.batching_params(*size, classes=50)
+        assert f"max_batch_size {{ value: {request} }}" in text
+        assert f"max_execution_batch_size {{ value: {batch} }}" in text
+        # Servers refuse the file otherwise.
+        assert re.findall(r"allowed_batch_sizes: (\d+)", text)[-1] == str(batch)
+
+
 def test_labels_lie_beside_the_model(path):
     assert (path / LABELS).read_text().split() == NAMES
 
@@ -520,6 +743,8 @@ def test_command(net, tmp_path, monkeypatch, capsys):
     assert Servable(written).warm_up() == 5
     for arguments in (
         [*common, "--version", 3],
+        [*common, "--version", "007"],
+        [*common, "--version", 10**20],
         [*common, "--labels", tmp_path / "none.txt"],
         [*common, "--bogus"],
         common[2:],

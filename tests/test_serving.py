@@ -48,8 +48,8 @@ def tiny_net(seed):
 class Server:
     """`export/serve.py` in a process of its own."""
 
-    def __init__(self, models, *arguments, env=None):
-        command = [sys.executable, "export/serve.py", "--models", str(models), "--port", "0"]
+    def __init__(self, models, *arguments, env=None, script="export/serve.py"):
+        command = [sys.executable, str(script), "--models", str(models), "--port", "0"]
         self.process = subprocess.Popen(
             [*command, *arguments],
             cwd=ROOT,
@@ -181,7 +181,7 @@ def test_refusals_have_the_stock_servers_codes(predict, images):
         ((good, "explain"), CODE.INVALID_ARGUMENT, "missing: class_ids"),
         ((good, "", ["maps"]), CODE.INVALID_ARGUMENT, "unknown: maps"),
         ((good, "regress"), CODE.FAILED_PRECONDITION, '"regress" not found'),
-        (({"image_bytes": [b"x"]}, "serving_bytes"), CODE.INVALID_ARGUMENT, "image file format"),
+        (({"image_bytes": [b"x"]}, "serving_bytes"), CODE.INVALID_ARGUMENT, "PNG or JPEG"),
     ]:
         found, details = refusal(predict, *arguments)
         assert (found, sentence in details) == (code, True), details
@@ -196,6 +196,25 @@ def test_refusals_have_the_stock_servers_codes(predict, images):
     assert arrays(predict(good))["logits"].shape == (2, CLASSES)
 
 
+def test_long_names_and_lists_are_cut_short(channel, predict, images):
+    good, long = {"images": images}, "x" * 2**20
+    many = {"\U0001f408" * 50 + str(number): images for number in range(3000)}
+    for arguments, spec, code in [
+        ((good,), {"name": long}, CODE.NOT_FOUND),
+        ((good,), {"name": "\U0001f408" * 10**5}, CODE.NOT_FOUND),
+        ((good,), {"label": long}, CODE.INVALID_ARGUMENT),
+        ((good, long), {}, CODE.FAILED_PRECONDITION),
+        ((good, "", [long]), {}, CODE.INVALID_ARGUMENT),
+        ((many,), {}, CODE.INVALID_ARGUMENT),
+        (({"a\nb": images, long: images},), {}, CODE.INVALID_ARGUMENT),
+        (({"images": np.zeros([1] * 30 + [0], "float32")},), {}, CODE.INVALID_ARGUMENT),
+    ]:
+        found, details = refusal(predict, *arguments, **spec)
+        assert (found, len(details) < 1000) == (code, True), details[:200]
+    assert refusal(status, channel, long)[0] == CODE.NOT_FOUND
+    assert refusal(metadata, channel, "tiny", *["x" * 1000] * 1000)[0] == CODE.INVALID_ARGUMENT
+
+
 def test_a_deadline_ends_the_wait(predict, images):
     code, _ = refusal(predict, {"images": np.repeat(images, 200, 0)}, timeout=0.001)
     assert code == CODE.DEADLINE_EXCEEDED
@@ -206,6 +225,25 @@ def test_messages_may_be_larger_than_four_mebibytes(predict, images):
     assert many.nbytes > 5 * 2**20
     found = arrays(predict({"images": many}))["contribution_map"]
     np.testing.assert_allclose(found[-2:], found[:2], rtol=1e-3, atol=1e-5)
+
+
+def test_a_message_too_large_is_refused(predict, images):
+    many = np.tile(images, (64 * 2**20 // images.nbytes + 1, 1, 1, 1))
+    code, details = refusal(predict, {"images": many})
+    assert (code, "larger than max" in details) == (CODE.RESOURCE_EXHAUSTED, True)
+    assert arrays(predict({"images": images}))["logits"].shape == (2, CLASSES)
+
+
+def test_a_small_message_for_a_large_array_is_refused(channel, predict, images):
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "tiny"
+    proto = request.inputs["images"]
+    proto.CopyFrom(tf.make_tensor_proto(np.float32(0.5), shape=(10_000, HEIGHT, WIDTH, 3)))
+    assert request.ByteSize() < 100
+    stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+    code, details = refusal(stub.Predict, request, timeout=60)
+    assert (code, "holds 1 values" in details) == (CODE.INVALID_ARGUMENT, True)
+    assert arrays(predict({"images": images}))["logits"].shape == (2, CLASSES)
 
 
 def test_concurrent_requests_get_their_own_answers(predict, nets, rng):
@@ -315,6 +353,7 @@ def files(tmp_path, rng):
 def run_client(server, files, monkeypatch):
     def run(*arguments, model="tiny"):
         common = ["--server", server.address, "--model", model, "--out", files / "maps"]
+        common += [] if "--out" in arguments else ["--overwrite"]
         monkeypatch.setattr(sys, "argv", ["client.py", *map(str, [*common, *arguments])])
         cli.run(client.main)
 
@@ -400,6 +439,27 @@ def test_client_resizes_only_if_asked(run_client, files, capsys):
     assert "40x30 pixels" in error
     assert "7x8" in error
     assert "--resize" in error
+
+
+def test_client_writes_over_no_image(run_client, files, capsys):
+    before = (files / "a.png").read_bytes()
+    for overwrite in ([], ["--overwrite"]):
+        with pytest.raises(SystemExit):
+            run_client("--out", files, *overwrite, files / "a.png")
+        assert "one of the images" in capsys.readouterr().err
+    assert (files / "a.png").read_bytes() == before
+    run_client("--out", files / "new", files / "a.png")
+    with pytest.raises(SystemExit):
+        run_client("--out", files / "new", files / "a.png")
+    assert "--overwrite" in capsys.readouterr().err
+
+
+def test_client_knows_a_model_that_is_none_of_ours(run_client, files, monkeypatch, capsys):
+    monkeypatch.setattr(client.Client, "signatures", lambda _: {})
+    with pytest.raises(SystemExit) as end:
+        run_client(files / "a.png")
+    assert end.value.code == 2
+    assert "no signature serving_default" in capsys.readouterr().err
 
 
 def test_client_without_labels_or_with_its_own(run_client, files, capsys):
@@ -532,3 +592,68 @@ def test_ctrl_c_ends_it_and_broken_files_do_not(models, tmp_path):
     assert {v: s.state for v, s in found.items()} == {1: AVAILABLE, 2: END, 3: END}
     assert server.end(signal.SIGINT) == 0
     assert not any("Traceback" in line for line in server.errors)
+
+
+SLOW = """
+import sys, time
+sys.path.insert(0, {root!r})
+from export import cli, serve
+from export.servable import Servable
+
+def slowly(*_):
+    print("begun", flush=True)
+    time.sleep(600)
+
+{change}
+cli.run(serve.main)
+"""
+
+
+def slow_server(models, folder, change):
+    """A server in which something takes ten minutes, and in which nothing is installed."""
+    script = folder / "slow.py"
+    script.write_text(SLOW.format(root=str(ROOT), change=change))
+    return Server(models, script=script, env={"PATH": "/nowhere"})
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_ends_it_while_it_starts(models, tmp_path, number):
+    server = slow_server(models, tmp_path, "Servable.warm_up = slowly")
+    assert server.line == "begun\n"
+    assert server.end(number) == 0
+    assert not any("Traceback" in line for line in server.errors)
+
+
+def ask_in_vain(address, images):
+    """Sends a request and comes back when the server is at it."""
+
+    def ask():
+        with client.Client(address, "tiny", timeout=600) as connection, pytest.raises(OSError):
+            connection.predict("classify", {"images": images})
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    return asking
+
+
+SLOW_ANSWERS = "Servable.warm_up, Servable.predict = lambda _: 0, slowly"
+
+
+def test_requests_get_some_grace_and_no_more(models, tmp_path, images):
+    server = slow_server(models, tmp_path, SLOW_ANSWERS + "; serve.GRACE_SECONDS = 1")
+    asking = ask_in_vain(server.address, images)
+    assert server.process.stdout.readline() == "begun\n"
+    assert server.end() == 0
+    asking.join()
+
+
+def test_a_second_signal_ends_it_at_once(models, tmp_path, images):
+    server = slow_server(models, tmp_path, SLOW_ANSWERS + "; serve.GRACE_SECONDS = 600")
+    asking = ask_in_vain(server.address, images)
+    assert server.process.stdout.readline() == "begun\n"
+    server.process.send_signal(signal.SIGTERM)
+    # Signals of one number that come at once are one.
+    with pytest.raises(subprocess.TimeoutExpired):
+        server.process.wait(timeout=2)
+    assert server.end(signal.SIGHUP) == 128 + signal.SIGHUP
+    asking.join()

@@ -34,6 +34,7 @@ import keras
 import tensorflow as tf
 
 from coda_keras.net import CoDANet
+from coda_keras.tf.decoding import decode_images, require
 
 Signature = tuple[Callable[..., dict[str, tf.Tensor]], list[tf.TensorSpec]]
 
@@ -101,7 +102,7 @@ def signatures(net: CoDANet, labels: Sequence[str] | None = None) -> dict[str, S
         return predict(_checked_images(images, height, width))
 
     def serving_bytes(image_bytes):
-        return predict(_decoded(image_bytes, height, width))
+        return predict(decode_images(image_bytes, height, width))
 
     def classify(images):
         logits = net(_checked_images(images, height, width))
@@ -175,8 +176,8 @@ def _checked_images(images, height, width):
     # Kernels read past the end of smaller tensors, or abort the process, if this is left out.
     images = tf.ensure_shape(images, (None, height, width, 3))
     checks = [
-        _require(tf.shape(images)[0] > 0, "Expected at least one image. Received none."),
-        _require(
+        require(tf.shape(images)[0] > 0, "Expected at least one image. Received none."),
+        require(
             tf.reduce_all((images >= 0) & (images <= 1)),
             "Expected images with all values in [0, 1], none of them NaN. "
             "Received values from {} to {}, {} of them NaN.",
@@ -191,7 +192,7 @@ def _checked_images(images, height, width):
 
 def _checked_ids(class_ids, classes):
     class_ids = tf.ensure_shape(class_ids, (None,))
-    check = _require(
+    check = require(
         tf.reduce_all((class_ids >= 0) & (class_ids < classes)),
         f"Expected class ids from 0 to {classes - 1}. Received {{}}.",
         class_ids,
@@ -201,39 +202,9 @@ def _checked_ids(class_ids, classes):
 
 
 def _same_length(images, class_ids):
-    return _require(
+    return require(
         tf.equal(tf.shape(images)[0], tf.shape(class_ids)[0]),
         "Expected one class id for each image. Received {} images and {} class ids.",
         tf.shape(images)[0],
         tf.shape(class_ids)[0],
     )
-
-
-def _decoded(image_bytes, height, width):
-    image_bytes = tf.ensure_shape(image_bytes, (None,))
-
-    def decode(encoded):
-        image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
-        check = _require(
-            tf.reduce_all(tf.shape(image) == (height, width, 3)),
-            f"Expected PNG or JPEG images of {height}x{width} pixels (height x width). "
-            "Received {}x{}.",
-            tf.shape(image)[0],
-            tf.shape(image)[1],
-        )
-        with tf.control_dependencies([check]):
-            image = tf.cast(image, tf.float32) / 255
-        image.set_shape((height, width, 3))
-        return image
-
-    check = _require(
-        tf.shape(image_bytes)[0] > 0, "Expected at least one encoded image. Received none."
-    )
-    with tf.control_dependencies([check]):
-        image_bytes = tf.identity(image_bytes)
-    spec = tf.TensorSpec((height, width, 3), tf.float32)
-    return tf.map_fn(decode, image_bytes, fn_output_signature=spec)
-
-
-def _require(condition, sentence, *values):
-    return tf.debugging.Assert(condition, [tf.strings.format(sentence, values)])

@@ -1,0 +1,80 @@
+"""Image files as a model wants them: upright, RGB, 8 bits, of its size."""
+
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+_ORIENTATION = 0x0112
+
+
+def open_image(
+    path: str | Path, height: int, width: int, resize: bool
+) -> tuple[Image.Image, bytes]:
+    """Reads an image file as the model wants it.
+
+    It is turned as its EXIF orientation says, transparent parts lie on white, and 16 bits of grey
+    are scaled to 8.
+
+    Args:
+        path: image file.
+        height, width: size the model takes, in pixels.
+        resize: bool, whether to crop to the model's aspect ratio and resize other sizes.
+
+    Returns:
+        `(image, encoded)`: a PIL image in RGB, and the PNG or JPEG bytes to send, those of the
+        file itself where nothing had to be changed.
+
+    Raises:
+        ValueError: if the file is no image, or has another size and `resize` is False.
+    """
+    data = Path(path).read_bytes()
+    try:
+        with warnings.catch_warnings():
+            # Of large images and odd metadata: what cannot be read is an error below.
+            warnings.simplefilter("ignore")
+            original = Image.open(io.BytesIO(data))
+            original.load()
+            image = _on_white(_in_8_bits(ImageOps.exif_transpose(original)))
+    except Exception as error:  # Broken files raise whatever their parser raises.
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{path} is no image this program can read: {reason}") from error
+    as_is = (
+        original.format in ("PNG", "JPEG")
+        and original.mode in ("RGB", "L")
+        and not original.has_transparency_data
+        and original.getexif().get(_ORIENTATION, 1) == 1
+    )
+    if image.size != (width, height):
+        if not resize:
+            raise ValueError(
+                f"{path} has {image.width}x{image.height} pixels (width x height), the model takes "
+                f"{width}x{height}. Give --resize to crop and resize it."
+            )
+        image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
+        as_is = False
+    if as_is:
+        return image, data
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return image, buffer.getvalue()
+
+
+def _in_8_bits(image):
+    """Scales 16 bits of grey, which Pillow would clip at 255."""
+    if image.mode != "F" and not image.mode.startswith("I"):
+        return image
+    values = np.asarray(image)
+    if image.mode == "F" or values.min() < 0 or values.max() > 65535:
+        raise ValueError("its grey values have 32 bits, and nothing says how bright they are.")
+    return Image.fromarray(np.round(values / 257).astype("uint8"))
+
+
+def _on_white(image):
+    """Without this the colours that transparency hides would be shown, whatever they are."""
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    image = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
