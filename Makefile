@@ -1,8 +1,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# A build for the CPU will do: make TORCH='torch --index-url ...' takes it from elsewhere.
+TORCH ?= torch==2.13.0
 
-.PHONY: demo test test-jax lint format clean
+.PHONY: demo test test-jax test-torch lint format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python recipes/demo.py
@@ -12,10 +14,16 @@ test: $(VENV)/.test lint
 	$(MAKE) test-jax
 
 test-jax: $(VENV)/.test
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -m "not tensorflow" $(LIBRARY_TESTS)
+	KERAS_BACKEND=jax $(LIBRARY_TESTS)
 
-LIBRARY_TESTS := tests/test_dau.py tests/test_dynamic_linear.py tests/test_net.py \
-	tests/test_explanation.py tests/test_losses.py tests/test_rescale.py tests/test_encoding.py
+test-torch: $(VENV)/.torch
+	KERAS_BACKEND=torch $(LIBRARY_TESTS)
+
+# What runs on every backend. Occlusion is the same code everywhere, and JAX compiles every shape.
+LIBRARY_TESTS = $(BIN)/python -m pytest -m "not tensorflow" -k "not occlusion" \
+	tests/test_backend.py tests/test_layers.py tests/test_dau.py tests/test_dynamic_linear.py \
+	tests/test_rescale.py tests/test_encoding.py tests/test_losses.py tests/test_net.py \
+	tests/test_explanation.py tests/test_batches.py tests/test_attribution_values.py
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -33,6 +41,10 @@ $(VENV)/.demo: setup.py
 
 $(VENV)/.test: $(VENV)/.demo
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+$(VENV)/.torch: $(VENV)/.test
+	$(BIN)/pip install --quiet --disable-pip-version-check $(TORCH)
 	touch $@
 
 clean:

@@ -40,8 +40,6 @@ def library_modules():
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "tensorflow: needs Keras on TensorFlow")
-    # Keras reads tf.Variables so.
-    config.addinivalue_line("filterwarnings", "ignore:__array__ implementation:DeprecationWarning")
 
 
 def pytest_runtest_setup(item):

@@ -5,7 +5,7 @@ import itertools
 import keras
 import numpy as np
 import pytest
-from conftest import BACKEND, EXACT_DTYPE
+from conftest import BACKEND, EXACT_DTYPE, set_weights
 from keras import ops
 
 from coda_keras import CoDANet, DAUConv2D, DynamicLinear, ReceptiveField, attribution, encode
@@ -38,12 +38,14 @@ def images(rng):
 
 @pytest.fixture
 def net():
-    keras.utils.set_random_seed(3)
     layers = [
         DAUConv2D(4, 3, 3, dtype=EXACT_DTYPE),
         DAUConv2D(3, 2, 3, strides=2, dtype=EXACT_DTYPE),
     ]
-    return CoDANet(layers, temperature=0.5, dtype=EXACT_DTYPE)
+    net = CoDANet(layers, temperature=0.5, dtype=EXACT_DTYPE)
+    net.build((None, None, None, 3))
+    set_weights(net, np.random.default_rng(2))
+    return net
 
 
 def explain(name, model, images, class_ids, **kwargs):

@@ -204,8 +204,8 @@ def test_aligned_weights_reach_the_bound(implementation, rng):
     layer.build(patch.shape)
     layer.set_weights([np.zeros((1, 1, 8, 1)), np.zeros((1, 1, 8, 1, 1)), 3 * patch[0, ..., None]])
     outputs = layer(ops.convert_to_tensor(patch))
-    assert float(outputs[0, 0, 0, 0]) == pytest.approx(np.linalg.norm(patch), rel=1e-6)
-    assert float(layer.alignment(patch)[0, 0, 0, 0]) == pytest.approx(1, abs=1e-6)
+    assert _numpy(outputs).item() == pytest.approx(np.linalg.norm(patch), rel=1e-6)
+    assert _numpy(layer.alignment(patch)).item() == pytest.approx(1, abs=1e-6)
 
 
 def _cancelling(implementation):
@@ -226,14 +226,14 @@ def test_mixed_bfloat16_survives_cancellation_in_the_norm(implementation):
     layer, inputs = _cancelling(implementation)
     outputs = layer(ops.convert_to_tensor(inputs))
     assert keras.backend.standardize_dtype(outputs.dtype) == "bfloat16"
-    assert float(outputs[0, 0, 0, 0]) == pytest.approx(27**-0.5, rel=2**-8)
+    assert _numpy(ops.cast(outputs, "float32")).item() == pytest.approx(27**-0.5, rel=2**-8)
 
 
 def test_a_norm_in_bfloat16_would_fail_there(monkeypatch):
     monkeypatch.setattr(DAUConv2D, "_norm_dtype", "bfloat16")
     layer, inputs = _cancelling("factored")
     outputs = layer(ops.convert_to_tensor(inputs))
-    assert abs(float(outputs[0, 0, 0, 0]) - 27**-0.5) > 0.1 * 27**-0.5
+    assert abs(_numpy(ops.cast(outputs, "float32")).item() - 27**-0.5) > 0.1 * 27**-0.5
 
 
 @pytest.mark.parametrize("rescale", RESCALES)
@@ -298,7 +298,7 @@ def test_initializers_and_regularizers_are_used():
     np.testing.assert_array_equal(_numpy(layer.projection), 1)
     np.testing.assert_array_equal(_numpy(layer.kernel), 0)
     np.testing.assert_array_equal(_numpy(layer.bias), 2)
-    assert sum(float(loss) for loss in layer.losses) == 4 * 3 * 1 + 0 + 4 * 2 * 2 * 100
+    assert sum(_numpy(loss).item() for loss in layer.losses) == 4 * 3 * 1 + 0 + 4 * 2 * 2 * 100
 
 
 @pytest.mark.parametrize(

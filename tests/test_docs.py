@@ -35,10 +35,6 @@ def test_there_are_examples():
     assert examples
 
 
-# Rooms whose annotations are still to come.
-NOT_YET_ANNOTATED = ("attribution", "interpretation", "tf", "training")
-
-
 def _public_functions(module):
     """Qualified names and functions that a module defines: its own and its public classes'."""
     for name, value in vars(module).items():
@@ -57,8 +53,6 @@ def _public_functions(module):
 
 @pytest.mark.parametrize("name", library_modules())
 def test_public_functions_are_annotated(name):
-    if name.split(".")[1:2] and name.split(".")[1] in NOT_YET_ANNOTATED:
-        pytest.skip("annotations still to come")
     missing = []
     for label, function in _public_functions(importlib.import_module(name)):
         signature = inspect.signature(function)

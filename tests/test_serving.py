@@ -60,13 +60,18 @@ class Server:
         )
         # Otherwise a full pipe would stop the server.
         self.errors = []
-        threading.Thread(target=lambda: self.errors.extend(self.process.stderr)).start()
+        self.reader = threading.Thread(target=lambda: self.errors.extend(self.process.stderr))
+        self.reader.start()
         self.line = self.process.stdout.readline()
         self.address = self.line.split()[-1] if self.line else None
 
     def end(self, number=signal.SIGTERM):
         self.process.send_signal(number)
-        return self.process.wait(timeout=120)
+        code = self.process.wait(timeout=120)
+        self.reader.join(timeout=60)
+        self.process.stdout.close()
+        self.process.stderr.close()
+        return code
 
 
 @pytest.fixture(scope="module")

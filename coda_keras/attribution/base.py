@@ -33,7 +33,7 @@ class Attribution:
 
     label: str = ""
 
-    def __init__(self, *, batch_size: int = 32, progress: bool | None = None):
+    def __init__(self, *, batch_size: int = 32, progress: bool | None = None) -> None:
         self.batch_size = positive_int("batch_size", batch_size)
         self.progress = progress
         self._model = None

@@ -35,7 +35,9 @@ class GradCAM(PairwiseAttribution):
 
     label = "GradCAM"
 
-    def __init__(self, layer: str | None = None, interpolation: str = "nearest", **kwargs: Any):
+    def __init__(
+        self, layer: str | None = None, interpolation: str = "nearest", **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         if interpolation not in INTERPOLATIONS:
             raise ValueError(

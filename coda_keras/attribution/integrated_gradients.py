@@ -25,7 +25,7 @@ class IntegratedGradients(InputXGradient):
 
     label = "IntGrad"
 
-    def __init__(self, steps: int = 20, **kwargs: Any):
+    def __init__(self, steps: int = 20, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.steps = positive_int("steps", steps)
 

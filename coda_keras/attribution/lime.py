@@ -48,7 +48,7 @@ class LIME(Attribution):
         activation: str | Callable[[Tensor], Tensor] = "sigmoid",
         seed: int = 0,
         **kwargs: Any,
-    ):
+    ) -> None:
         super().__init__(**kwargs)
         self.num_samples = positive_int("num_samples", num_samples)
         self.num_features = positive_int("num_features", num_features)

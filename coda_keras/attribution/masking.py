@@ -24,7 +24,7 @@ class MaskingAttribution(Attribution):
         ValueError: if there is no such `fill`; on a call, if the model does not fit it.
     """
 
-    def __init__(self, fill: str = "black", **kwargs: Any):
+    def __init__(self, fill: str = "black", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if fill not in FILLS:
             raise ValueError(f"Unknown `fill`: {fill!r}. Expected one of {sorted(FILLS)}.")

@@ -36,7 +36,7 @@ class Occlusion(MaskingAttribution):
         ValueError: if `patch_size` or `stride` is no positive integer.
     """
 
-    def __init__(self, patch_size: int = 9, stride: int = 2, **kwargs: Any):
+    def __init__(self, patch_size: int = 9, stride: int = 2, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.patch_size = positive_int("patch_size", patch_size)
         self.stride = positive_int("stride", stride)
@@ -101,7 +101,7 @@ class _Windows:
         hidden: `(groups, size)`, 1 where a group hides a pixel.
     """
 
-    def __init__(self, size, patch_size, stride, field, positions):
+    def __init__(self, size, patch_size, stride, field, positions) -> None:
         first = np.arange(0, size, stride) - patch_size // 2
         last = first + patch_size - 1
         pixels = np.arange(size)

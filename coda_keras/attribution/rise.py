@@ -45,7 +45,7 @@ class RISE(MaskingAttribution):
         activation: str | Callable[[Tensor], Tensor] = "sigmoid",
         seed: int = 0,
         **kwargs: Any,
-    ):
+    ) -> None:
         super().__init__(**kwargs)
         self.num_masks = positive_int("num_masks", num_masks)
         self.grid_size = positive_int("grid_size", grid_size)

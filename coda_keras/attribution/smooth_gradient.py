@@ -35,7 +35,9 @@ class SmoothGradient(Gradient):
 
     label = "SmoothGrad"
 
-    def __init__(self, samples: int = 50, noise: float = 0.15, seed: int = 0, **kwargs: Any):
+    def __init__(
+        self, samples: int = 50, noise: float = 0.15, seed: int = 0, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.samples = positive_int("samples", samples)
         if not 0 <= noise < np.inf:

@@ -60,7 +60,7 @@ class Study:
         baseline: str | Path | keras.Model | None = None,
         dataset: str = "",
         published: dict[str, Any] | None = None,
-    ):
+    ) -> None:
         if not models:
             raise ValueError("`models` is empty. Expected at least one trained model.")
         self.settings = settings or Settings()

@@ -55,7 +55,7 @@ class Subject:
         settings: Settings,
         folder: Path,
         methods: Sequence[str],
-    ):
+    ) -> None:
         self.name = name
         self.settings = settings
         self.class_names = list(data.class_names)

@@ -17,7 +17,7 @@ class Board:
         folder: path, or None to write nothing.
     """
 
-    def __init__(self, folder: str | Path | None):
+    def __init__(self, folder: str | Path | None) -> None:
         self._writer = tf.summary.create_file_writer(str(folder)) if folder else None
 
     def figure(self, name: str, figure: Figure) -> None:

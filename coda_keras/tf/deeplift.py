@@ -10,12 +10,15 @@ import sys
 import tempfile
 from pathlib import Path
 
+import keras
 import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 
-def rescale_rule(model, images, class_ids, batch_size):
+def rescale_rule(
+    model: keras.Model, images: np.ndarray, class_ids: np.ndarray, batch_size: int
+) -> np.ndarray:
     """Maps by the rescale rule with baseline zero.
 
     Args:

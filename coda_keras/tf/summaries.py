@@ -61,7 +61,7 @@ def tensorboard_callbacks(
 class _Board(keras.callbacks.Callback):
     """Writes summaries below `log_dir`; event files appear with their first summary."""
 
-    def __init__(self, log_dir: str | Path):
+    def __init__(self, log_dir: str | Path) -> None:
         super().__init__()
         self.log_dir = Path(log_dir)
         self._writers = {}
@@ -91,7 +91,9 @@ class TrainingBoard(_Board):
         arguments: dict of the run's arguments, shown under HPARAMS.
     """
 
-    def __init__(self, log_dir: str | Path, images_per_epoch: int, arguments: Mapping[str, Any]):
+    def __init__(
+        self, log_dir: str | Path, images_per_epoch: int, arguments: Mapping[str, Any]
+    ) -> None:
         super().__init__(log_dir)
         self.images_per_epoch = images_per_epoch
         self.arguments = {name: _shown(value) for name, value in arguments.items()}
@@ -177,7 +179,7 @@ class ExplanationBoard(_Board):
         labels: ArrayLike,
         class_names: Sequence[str],
         columns: int = 2,
-    ):
+    ) -> None:
         super().__init__(log_dir)
         self.images = np.asarray(images)
         self.labels = np.asarray(labels)

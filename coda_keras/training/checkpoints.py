@@ -26,7 +26,7 @@ class EpochCheckpoint(keras.callbacks.Callback):
         history: list of the logs of earlier epochs, as `restore` returns it.
     """
 
-    def __init__(self, folder: str | os.PathLike, history: Sequence[dict[str, float]] = ()):
+    def __init__(self, folder: str | os.PathLike, history: Sequence[dict[str, float]] = ()) -> None:
         super().__init__()
         self.folder = Path(folder)
         self.history = list(history)
