@@ -76,6 +76,13 @@ def test_one_vs_all_net_that_is_right_but_unsure_is_not_confident():
     assert [queue.tolist() for queue in queues] == [[1], []]
 
 
+def test_softmax_classifiers_are_ranked_by_probability_not_by_logit():
+    # The larger logit has the closer rival.
+    logits, labels = np.array([[10.0, 9.9], [3.0, -3.0]]), [0, 0]
+    assert most_confident(logits, labels)[0].tolist() == [0, 1]
+    assert most_confident(logits, labels, activation="softmax")[0].tolist() == [1, 0]
+
+
 @pytest.mark.parametrize("n", [2, 3])
 def test_grids_take_the_most_confident_unused_images(n):
     images, logits, labels = data()
