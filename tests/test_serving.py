@@ -594,7 +594,11 @@ def test_ctrl_c_ends_it_and_broken_files_do_not(models, tmp_path):
     assert not any("Traceback" in line for line in server.errors)
 
 
-SLOW = """
+# Tests that run under `nohup` inherit that SIGHUP is ignored.
+HEAR_SIGHUP = "import signal\nsignal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
+SLOW = (
+    HEAR_SIGHUP
+    + """
 import sys, time
 sys.path.insert(0, {root!r})
 from export import cli, serve
@@ -607,6 +611,7 @@ def slowly(*_):
 {change}
 cli.run(serve.main)
 """
+)
 
 
 def slow_server(models, folder, change):
@@ -667,7 +672,7 @@ def test_a_second_signal_ends_the_stock_server_too(models, tmp_path):
     binary.chmod(0o755)
     script = tmp_path / "patient.py"
     script.write_text(
-        f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n"
+        f"{HEAR_SIGHUP}import sys\nsys.path.insert(0, {str(ROOT)!r})\n"
         "from export import cli, serve, stock\nstock.GRACE_SECONDS = 600\ncli.run(serve.main)\n"
     )
     server = Server(models, script=script, env={"PATH": f"{tmp_path}:{os.environ['PATH']}"})
