@@ -195,7 +195,9 @@ def test_changed_arguments_never_meet_old_numbers(command, nets, counted, tmp_pa
     assert counted["grids"] == 6
 
 
-@pytest.mark.parametrize(("name", "models"), [("small", [0]), ("comparison", [1, 2])])
+@pytest.mark.parametrize(
+    ("name", "models"), [("small", [0]), ("small-all-metrics", [0]), ("comparison", [1, 2])]
+)
 def test_tables_in_the_docs_are_those_of_the_stored_runs(name, models):
     from coda_keras.interpretation.results import markdown
 
