@@ -56,6 +56,7 @@ def test_a_few_lines_are_a_study(net, quarters, tmp_path):
     ("changes", "message"),
     [
         ({"methods": ["shapley"]}, "shapley"),
+        ({"methods": []}, "at least one"),
         ({"metrics": ["localization"]}, "'localization'"),
         ({"metric_arguments": {"removal": {}}}, "'removal'"),
         ({"method_arguments": {"rice": {}}}, "'rice'"),

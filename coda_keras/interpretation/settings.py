@@ -47,6 +47,8 @@ class Settings:
     baseline_activation: str = "sigmoid"
 
     def __post_init__(self) -> None:
+        if self.methods is not None and not len(self.methods):
+            raise ValueError("`methods` is empty. Expected at least one, or None for all.")
         for name in self.methods or ():
             attribution.find(name)
         named = (self.items, self.few_items, self.metric_arguments)
