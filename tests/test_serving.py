@@ -636,7 +636,8 @@ def ask_in_vain(address, images):
         with client.Client(address, "tiny", timeout=600) as connection, pytest.raises(OSError):
             connection.predict("classify", {"images": images})
 
-    asking = threading.Thread(target=ask)
+    # A test that fails must not keep the whole run waiting for the answer.
+    asking = threading.Thread(target=ask, daemon=True)
     asking.start()
     return asking
 
