@@ -34,6 +34,11 @@ def completeness_error(residual: np.ndarray, linear: np.ndarray) -> np.ndarray:
 Fields = TypeVar("Fields", bound="_Tensors")
 
 
+def is_inherent(model: Any) -> bool:
+    """Whether a model explains itself, and so sees images in the six-channel encoding."""
+    return callable(getattr(model, "explain", None))
+
+
 class _Tensors:
     def numpy(self: Fields) -> Fields:
         """Returns the same with NumPy arrays instead of backend tensors; None stays None."""

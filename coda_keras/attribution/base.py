@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from coda_keras.backend import compiled
 from coda_keras.encoding import encode
+from coda_keras.explanation import is_inherent
 
 Tensor = Any
 
@@ -177,11 +178,6 @@ class PairwiseAttribution(Attribution):
             `(b, H, W)`.
         """
         return self.run_on_device(images, class_ids)
-
-
-def is_inherent(model: Any) -> bool:
-    """Whether the model explains itself, and so sees images in the six-channel encoding."""
-    return callable(getattr(model, "explain", None))
 
 
 def class_logits(model: Callable[..., Tensor], images: Tensor, class_ids: Tensor) -> Tensor:

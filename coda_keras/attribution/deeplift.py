@@ -5,8 +5,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from coda_keras.attribution.base import is_inherent
 from coda_keras.attribution.input_x_gradient import InputXGradient
+from coda_keras.explanation import is_inherent
 
 
 class DeepLIFT(InputXGradient):

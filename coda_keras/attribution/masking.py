@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from coda_keras.attribution.base import Attribution, is_inherent
+from coda_keras.attribution.base import Attribution
+from coda_keras.explanation import is_inherent
 
 Tensor = Any
 

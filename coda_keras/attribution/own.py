@@ -2,6 +2,7 @@
 
 import keras
 
+from coda_keras.explanation import is_inherent
 from coda_keras.figures import CONTRIBUTION, INPUT_X_GRADIENT
 
 
@@ -15,6 +16,6 @@ def own_method(model: keras.Model) -> tuple[str, str]:
     Returns:
         `(name, quantity)`: a name for `attribution.get`, and the quantity with its unit.
     """
-    if callable(getattr(model, "explain", None)):
+    if is_inherent(model):
         return "contributions", CONTRIBUTION
     return "input_x_gradient", INPUT_X_GRADIENT

@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from coda_keras.encoding import encode
+from coda_keras.explanation import is_inherent
 
 
 def model_inputs(model: Any, images: np.ndarray, encode_first: bool | None = None) -> np.ndarray:
@@ -24,7 +25,7 @@ def model_inputs(model: Any, images: np.ndarray, encode_first: bool | None = Non
         `(B, H, W, 6)` or `(B, H, W, 3)`.
     """
     if encode_first is None:
-        encode_first = callable(getattr(model, "explain", None))
+        encode_first = is_inherent(model)
     return ops.convert_to_numpy(encode(ops.convert_to_tensor(images))) if encode_first else images
 
 

@@ -11,10 +11,11 @@ import keras
 import numpy as np
 
 from coda_keras import attribution, backend
-from coda_keras.attribution.base import Attribution, is_inherent
+from coda_keras.attribution.base import Attribution
 from coda_keras.baselines.resnet import with_image_size
 from coda_keras.evaluation import Grids, make_grids, most_confident, probabilities
 from coda_keras.evaluation.metric import Attribute
+from coda_keras.explanation import is_inherent
 from coda_keras.interpretation.cache import code_digest, collect, digest
 from coda_keras.interpretation.loading import load, weight_bytes
 from coda_keras.interpretation.settings import Settings
