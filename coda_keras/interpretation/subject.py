@@ -70,6 +70,7 @@ class Subject:
         self._folder = folder / name
         self._made = {}
         self._remembered = None, {}
+        self._grids = {}
         layers = self.model._flatten_layers()
         # Everything that any number about this model depends on.
         self.identity = {
@@ -108,14 +109,18 @@ class Subject:
                 f"Multi-images of grid size {n} need {n**2} classes, the data has "
                 f"{len(self.class_names)}."
             )
-        try:
-            return make_grids(
-                self.images, self.logits, self.labels, count, n, seed, activation=activation
-            )
-        except ValueError as error:
-            raise ValueError(f"{self}: {error}") from error
+        # Every slice of every method asks for them.
+        key = count, n, seed, activation
+        if key not in self._grids:
+            try:
+                self._grids[key] = make_grids(
+                    self.images, self.logits, self.labels, count, n, seed, activation=activation
+                )
+            except ValueError as error:
+                raise ValueError(f"{self}: {error}") from error
+        return self._grids[key]
 
-    @cached_property
+    @property
     def first_grid(self) -> Grids:
         settings = self.settings
         return self.grids(1, settings.grid_size, settings.seed, self.activation)
