@@ -49,7 +49,7 @@ function columnOf(app, source, name, layer, layers, explained) {
     const values = layers.maps.subarray(index * pixels, (index + 1) * pixels);
     const picture = mapPicture(values, manifest.size, percentile(values, 99.75), app.palette);
     const part = layers.contributions[index];
-    if (rank && !part) return null; // The last layer has one channel a class.
+    if (!part) return null; // The last layer has one channel a class.
     const title = `${name}, channel ${layers.channels[index]}: ${shown(part, 4, true)} of ${shown(explained, 4, true)}`;
     const choose = () => {
       const again = app.state.layer?.join(".") === `${layer}.${rank}`;
