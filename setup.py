@@ -49,6 +49,9 @@ setup(
         "scipy>=1.11",
         "tqdm>=4.66",
     ],
+    entry_points={
+        "tensorboard_plugins": ["explanations = coda_keras.explorer.plugin:ExplanationsLoader"],
+    },
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
         "interpret": LIME_AND_SHAP,

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -161,6 +162,32 @@ def test_maps_are_those_of_true_and_predicted_class(run):
     expected = figures.figure_rgb(gallery)
     # Rounding may move a colour by one step.
     assert np.abs(pictures[-1] - expected).mean() < 0.5
+
+
+def test_contributions_are_stored_as_numbers(run):
+    from coda_keras.explorer.packing import unpack
+
+    log_dir, net, _ = run
+    events = Events(log_dir / "explanations")
+    assert events.tags("explanations") == ["contributions"]
+    assert events.steps("contributions") == [0, 1]
+    manifest, *blobs = events.values("contributions")[-1]
+    manifest = json.loads(manifest)
+    images, labels = (array[:IMAGES] for array in make_data())
+    found = net.explain(images, "all").numpy()
+    assert (manifest["classes"], manifest["step"]) == (NAMES, 1)
+    assert manifest["bias"] == pytest.approx(found.bias)
+    for index, image in enumerate(manifest["images"]):
+        assert image["label"] == labels[index]
+        np.testing.assert_allclose(image["logits"], found.logits[index], rtol=1e-5)
+        for class_id in range(len(NAMES)):
+            arrays = unpack(blobs[image["maps"][str(class_id)]])
+            expected = found.contribution_map[index, class_id]
+            np.testing.assert_allclose(arrays["map"], expected, atol=1e-6)
+            error = np.abs(arrays["weights"] - found.weights[index, class_id]).max()
+            assert error < manifest["error"] + 1e-6
+        (layers,) = (unpack(blobs[blob]) for blob in image["layers"].values())
+        assert layers["maps"].sum() == pytest.approx(layers["contributions"].sum(), abs=1e-3)
 
 
 def test_completeness_is_rounding(run):

@@ -61,7 +61,7 @@ export class Explorer {
         compare.setAttribute("aria-pressed", this.state.b !== null);
       },
     });
-    const top = h("header", {}, h("b", { class: "brand" }, this.catalogue.title), seriesA.element, seriesB.element, compare, menu.element, keys);
+    const top = h("header", {}, h("b", { class: "brand" }, this.catalogue.title), seriesA.element, seriesB.element, compare, this.catalogue.extra ?? null, menu.element, keys);
     const stage = h("main", { class: "stage" }, this.headline, tools.element, this.rows, account.element, layers.element);
     const aside = h("aside", {}, classes.element, pixel.element, removal.element, scale.element);
     this.body = h("div", { class: "body" }, strip.element, stage, aside);
@@ -137,11 +137,12 @@ export class Explorer {
 
   /** Opens the sources of both sides, then shows them. */
   async reopen() {
+    if (!this.catalogue.entries.length) return this.fail(new Error(this.catalogue.message));
     const wanted = ["a", "b"].map((side) => this.placeOf(side)).filter(Boolean);
     const turn = (this.turn = (this.turn ?? 0) + 1);
     try {
       const sources = await Promise.all(wanted.map(({ entry, step }) => this.sourceOf(entry, step)));
-      if (turn !== this.turn) return;
+      if (turn !== this.turn) return undefined;
       this.sides = sources.map((source) => ({ source }));
       this.forgetRemoval();
       const last = Math.min(...sources.map((source) => source.manifest.images.length)) - 1;
@@ -154,6 +155,7 @@ export class Explorer {
     } catch (error) {
       if (turn === this.turn) this.fail(error);
     }
+    return undefined;
   }
 
   sourceOf(entry, step) {
@@ -183,7 +185,8 @@ export class Explorer {
     this.message.textContent = error.message || String(error);
     this.message.hidden = false;
     this.body.classList.toggle("empty", !this.sides.length);
-    if (this.sides.length) return;
+    if (this.sides.length || !this.catalogue.entries.length) return;
+    // Another series can be chosen still.
     for (const part of this.parts.slice(0, 2)) part.update();
   }
 
@@ -194,6 +197,7 @@ export class Explorer {
       this.message.hidden = true;
       this.body.classList.remove("empty");
       this.mask = maskOf(this.state.selection, this.size);
+      this.state.predicted = this.sides[0].source.predicted(this.state.image);
       for (const side of this.sides) this.explain(side);
       this.drawRows();
       const [{ source }] = this.sides;

@@ -53,7 +53,7 @@ def script(start: str) -> str:
     """
     texts = [(FOLDER / f"{name}.js").read_text(encoding="utf-8") for name in (*MODULES, start)]
     return "\n".join(
-        line.removeprefix("export ")
+        re.sub(r"^export (?!\{)", "", line)
         for text in texts
         for line in text.splitlines()
         if not line.startswith("import ")
@@ -70,6 +70,7 @@ def page(
     title: str = "Explanations",
     weights: str = "int16",
     predict: str | None = None,
+    no_model: str = NO_MODEL,
 ) -> str:
     """Returns the viewer with its data as one HTML document that needs nothing else.
 
@@ -79,6 +80,7 @@ def page(
         weights: `"int16"`, `"int8"` or `"none"`, as for `encoded_view`.
         predict: where predictions without some pixels are asked for: `"parent"` for the window
             that the page is in, the relative URL of a server, or None for nowhere.
+        no_model: str, what a page without them says instead.
 
     Raises:
         ValueError: if there are no views.
@@ -93,7 +95,7 @@ def page(
         for blob in blobs:
             text = base64.b64encode(blob).decode()
             elements.append(f'<script type="text/plain" class="blob">{text}</script>')
-    data = {"views": manifests, "predict": predict, "title": title, "noModel": NO_MODEL}
+    data = {"views": manifests, "predict": predict, "title": title, "noModel": no_model}
     parts = {
         "title": html.escape(title),
         "style": style(),

@@ -1,7 +1,7 @@
 """What the explorer shows: images, logits, and the maps of classes, as arrays."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -139,6 +139,41 @@ def from_explanation(
         bias=float(found.bias),
         weights=weights,
         **more,
+    )
+
+
+def fitted(view: View, max_bytes: int, weights: str = "int16") -> View:
+    """Returns as much of a view as `max_bytes` hold before compression.
+
+    Left out are the last classes of every image, down to two; then the layers; then the last
+    images, down to one.
+
+    Args:
+        view: `View`; the classes of every image in order of importance.
+        max_bytes: int.
+        weights: as for `encoded_view`.
+    """
+    count, classes = view.class_ids.shape
+    pixels = int(np.prod(view.images.shape[1:3]))
+    has_weights = view.weights is not None and weights != "none"
+    per_class = pixels * (4 + (6 * np.dtype(weights).itemsize if has_weights else 0))
+    per_image = pixels * 3
+    layers = sum(2 * each.maps[0].size for each in view.layers)
+    room = max_bytes // count - per_image
+    kept = int(min(classes, max(min(2, classes), room // per_class)))
+    if per_image + kept * per_class + layers > max_bytes // count:
+        view, layers = replace(view, layers=()), 0
+    images = int(np.clip(max_bytes // (per_image + kept * per_class + layers), 1, count))
+
+    def first(values, columns=False):
+        if values is None:
+            return None
+        return values[:images, :kept] if columns else values[:images]
+
+    return replace(
+        view,
+        **{name: first(getattr(view, name)) for name in ("images", "logits", "labels", "names")},
+        **{name: first(getattr(view, name), True) for name in ("class_ids", "maps", "weights")},
     )
 
 

@@ -5,7 +5,8 @@ A run's folder holds, one step an epoch:
     .               the run's arguments (hparams) and the graph of the net, once
     train           epoch_loss, epoch_accuracy, epoch_learning_rate, epoch_images_per_second
     validation      epoch_loss, epoch_accuracy
-    explanations    contribution_maps, completeness_residual, alignment of every layer
+    explanations    contributions, contribution_maps, completeness_residual, alignment of every
+                    layer
 
 The names are those of `keras.callbacks.TensorBoard`, whose per-batch hooks would make every
 training step wait for its metrics. Epochs keep their number across an interruption; of one
@@ -29,6 +30,7 @@ from tensorboard.plugins.hparams.summary import session_end_pb
 from coda_keras import figures
 from coda_keras.encoding import encode
 from coda_keras.explanation import Explanation
+from coda_keras.tf.explanations import ExplanationTensors
 
 METRIC = "epoch_accuracy"
 
@@ -156,7 +158,8 @@ class ExplanationBoard(_Board):
     """How the net explains a fixed set of images, after every epoch.
 
     Writes `contribution_maps` (every image beside the maps of its true and its predicted class,
-    on one scale, and the weights of its true class as `figures.weights_rgba` colours them),
+    on one scale, and the weights of its true class as `figures.weights_rgba` colours them), the
+    same as numbers for the tab Explanations (`coda_keras.tf.explanations`),
     `completeness_residual` (the largest `Explanation.completeness_error` of the true classes), and
     for every layer the cosine between w(x) and the patch, which training drives up:
     `alignment/<layer>` as histogram over images, positions and units, `mean_alignment/<layer>`.
@@ -210,6 +213,7 @@ class ExplanationBoard(_Board):
             return vars(true), vars(predicted), alignments
 
         self._explain = explain
+        self._tensors = ExplanationTensors(model, self.images, self.labels, self.class_names)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         true, predicted, alignments = self._explain(self.images, self.labels)
@@ -218,6 +222,7 @@ class ExplanationBoard(_Board):
             figure = self._gallery(true, predicted)
             tf.summary.image("contribution_maps", figures.figure_rgb(figure)[None])
             tf.summary.scalar("completeness_residual", true.completeness_error.max())
+            self._tensors.write(true.logits, epoch)
             for name, cosines in alignments.items():
                 tf.summary.histogram(f"alignment/{name}", cosines)
                 tf.summary.scalar(f"mean_alignment/{name}", tf.reduce_mean(cosines))
