@@ -7,13 +7,11 @@ Each picture shows the image, its contribution map and the weights of the class 
 docs/serving.md shows the same in twenty lines.
 """
 
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
@@ -22,6 +20,7 @@ from PIL import Image
 from export import cli
 from export.connection import Client
 from export.images import open_image
+from export.quiet import import_tensorflow
 
 MAX_INT32 = 2**31 - 1
 
@@ -88,6 +87,7 @@ def main() -> None:
         if not Path(file).is_file():
             raise ValueError(f"There is no image file {file}.")
     paths = _output_paths(Path(arguments.out), arguments.images, arguments.overwrite)
+    import_tensorflow()
     with Client(arguments.server, arguments.model, arguments.version, arguments.timeout) as client:
         signatures = client.signatures()
         _, height, width, _ = _shape(signatures, "serving_default", "inputs", "images")

@@ -17,10 +17,10 @@ import threading
 import time
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from export import cli, folder
+from export.quiet import import_tensorflow
 
 GRACE_SECONDS = 5
 
@@ -115,6 +115,8 @@ def _work(arguments, events, servers):
 
 
 def _begin(arguments):
+    import_tensorflow()
+
     from export import embedded
     from export.catalogue import Catalogue
 
