@@ -11,7 +11,7 @@ VERSION = next(
 
 LIME_AND_SHAP = ["lime>=0.2", "shap>=0.51"]
 DEMO = ["scikit-learn>=1.4"]
-TEST = [*DEMO, *LIME_AND_SHAP, "jax>=0.6", "pytest>=8", "trustme>=1.1"]
+TEST = [*DEMO, *LIME_AND_SHAP, "jax>=0.6", "pytest>=8", "selenium>=4.20", "trustme>=1.1"]
 
 setup(
     name="coda-keras",
@@ -22,7 +22,15 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["coda_keras", "coda_keras.*"]),
-    package_data={"coda_keras": ["py.typed", "evaluation/*.json"]},
+    package_data={
+        "coda_keras": [
+            "py.typed",
+            "evaluation/*.json",
+            "explorer/*.js",
+            "explorer/*.css",
+            "explorer/*.html",
+        ]
+    },
     install_requires=[
         "tensorflow>=2.21,<2.22",
         "keras>=3.15,<4",

@@ -12,6 +12,7 @@ import sys
 import grpc
 
 from export import cli, memory, security
+from export.quiet import import_tensorflow
 
 GRACE_SECONDS = 5
 # How many of the largest requests may be there; of smaller ones more.
@@ -192,5 +193,6 @@ def bind(
 
 def _import():
     """Imports what takes seconds, once, before threads load models."""
+    import_tensorflow()
     importlib.import_module("export.services")
     memory.settle()

@@ -18,8 +18,11 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from export.quiet import import_tensorflow
+
+import_tensorflow()
 
 import keras
 import numpy as np

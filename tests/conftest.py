@@ -15,7 +15,7 @@ from keras import ops
 
 import coda_keras
 
-pytest_plugins = ("tiny",)
+pytest_plugins = ("browser", "tiny")
 BACKEND = keras.backend.backend()
 # JAX has no float64 unless it is switched on for the whole process; Keras' `matmul` on torch
 # computes in float32 at best.

@@ -1,0 +1,10 @@
+"""The explorer: look into predictions with the mouse, in one HTML file, a notebook, TensorBoard.
+
+Nothing here knows models: it shows arrays and `Explanation`, and asks a function for the
+prediction of images from which pixels were taken away.
+"""
+
+from coda_keras.explorer.html import page as page
+from coda_keras.explorer.html import write_html as write_html
+from coda_keras.explorer.view import View as View
+from coda_keras.explorer.view import from_explanation as from_explanation

@@ -1,0 +1,342 @@
+// The explorer: what is looked at, and all the parts that show it.
+
+import { Panel } from "./panel.js";
+import { PALETTES, imagePicture, mapPicture, weightsPicture } from "./colours.js";
+import { classList, imageStrip } from "./classes.js";
+import { exportMenu, scaleCard, seriesControl, toolbar } from "./controls.js";
+import { button, h } from "./elements.js";
+import { fromFragment } from "./state.js";
+import { gestures } from "./gestures.js";
+import { keyHelp, listen } from "./keyboard.js";
+import { layerStrip } from "./layers.js";
+import { percent, shown } from "./numbers.js";
+import { accountBar, readout } from "./readout.js";
+import { explainedClass, quantityOf, scaleOf } from "./quantity.js";
+import { maskOf } from "./selection.js";
+import { removalCard } from "./removal.js";
+
+const KEPT_PICTURES = 200;
+
+export class Explorer {
+  /**
+   * root: an element; catalogue: {title, entries: [{key, label, steps}], open(key, step): promise of
+   * a Source, noModel: a sentence}; link: {read(), write(state), url()}.
+   */
+  constructor(root, catalogue, link) {
+    Object.assign(this, { root, catalogue, link });
+    this.state = fromFragment(link.read());
+    this.sides = [];
+    this.sources = new Map();
+    this.pictures = new Map();
+    this.pixel = null; // [row, column] under the pointer
+    this.line = null; // the lasso while it is drawn
+    this.removed = null; // pixels taken away
+    this.build();
+    this.reopen();
+  }
+
+  build() {
+    this.message = h("div", { class: "message", role: "alert", hidden: true });
+    this.headline = h("h1", {});
+    this.rows = h("div", { class: "rows" });
+    this.help = keyHelp();
+    this.pointer = gestures(this);
+    const seriesA = seriesControl(this, "a");
+    const seriesB = seriesControl(this, "b");
+    const compare = button("Compare", "Shows two series or steps side by side", () => this.toggleCompare(), { class: "compare" });
+    const keys = button("?", "Keys", () => this.help.showModal());
+    const menu = exportMenu(this);
+    const strip = imageStrip(this);
+    const tools = toolbar(this);
+    const account = accountBar(this);
+    const layers = layerStrip(this);
+    const classes = classList(this);
+    const pixel = readout(this);
+    const scale = scaleCard(this);
+    const removal = removalCard(this);
+    this.parts = [seriesA, seriesB, menu, strip, tools, account, layers, classes, pixel, scale, removal];
+    this.parts.push({
+      update: () => {
+        compare.hidden = !this.comparable;
+        compare.setAttribute("aria-pressed", this.state.b !== null);
+      },
+    });
+    const top = h("header", {}, h("b", { class: "brand" }, this.catalogue.title), seriesA.element, seriesB.element, compare, menu.element, keys);
+    const stage = h("main", { class: "stage" }, this.headline, tools.element, this.rows, account.element, layers.element);
+    const aside = h("aside", {}, classes.element, pixel.element, removal.element, scale.element);
+    this.body = h("div", { class: "body" }, strip.element, stage, aside);
+    this.root.classList.add("coda-explorer");
+    this.root.replaceChildren(top, this.message, this.body, this.help);
+    listen(this, this.root.ownerDocument);
+    new ResizeObserver(() => this.render()).observe(this.rows);
+  }
+
+  get size() {
+    return this.sides[0].source.manifest.size;
+  }
+
+  get palette() {
+    return PALETTES[this.state.palette];
+  }
+
+  get comparable() {
+    return this.catalogue.entries.reduce((count, { steps }) => count + steps.length, 0) > 1;
+  }
+
+  /** Changes what is looked at, and shows it. */
+  set(changes) {
+    const another = "image" in changes && changes.image !== this.state.image;
+    Object.assign(this.state, changes);
+    if (another) this.forgetRemoval();
+    if ("a" in changes || "b" in changes) return this.reopen();
+    this.render();
+    return undefined;
+  }
+
+  /** Shows what a fragment of a link says. */
+  follow(fragment) {
+    Object.assign(this.state, fromFragment(fragment));
+    this.reopen();
+  }
+
+  chooseImage(index) {
+    const count = this.sides[0].source.manifest.images.length;
+    this.set({ image: (index + count) % count, layer: null });
+  }
+
+  chooseClass(id) {
+    const contrast = this.state.contrast === id ? null : this.state.contrast;
+    this.set({ class: id, contrast, layer: null });
+  }
+
+  choose(side, key, step) {
+    this.set({ [side]: `${key}@${step}` });
+  }
+
+  toggleCompare() {
+    if (this.state.b !== null) return this.set({ b: null });
+    const here = this.placeOf("a");
+    const { steps } = this.catalogue.entries[here.entry];
+    const entry = steps.length > 1 ? here.entry : (here.entry + 1) % this.catalogue.entries.length;
+    const other = this.catalogue.entries[entry];
+    return this.choose("b", other.key, other.steps[entry === here.entry ? (here.step ? 0 : 1) : 0]);
+  }
+
+  /** Which entry and step of the catalogue a side shows; the last step of the first by default. */
+  placeOf(side) {
+    const { entries } = this.catalogue;
+    const text = this.state[side];
+    if (text === null && side === "b") return null;
+    const cut = (text ?? "").lastIndexOf("@");
+    const found = entries.findIndex((entry) => entry.key === (text ?? "").slice(0, cut));
+    const entry = Math.max(0, found);
+    const { steps } = entries[entry];
+    const step = found < 0 ? -1 : steps.findIndex((each) => String(each) === text.slice(cut + 1));
+    return { entry, step: step < 0 ? steps.length - 1 : step };
+  }
+
+  /** Opens the sources of both sides, then shows them. */
+  async reopen() {
+    const wanted = ["a", "b"].map((side) => this.placeOf(side)).filter(Boolean);
+    const turn = (this.turn = (this.turn ?? 0) + 1);
+    try {
+      const sources = await Promise.all(wanted.map(({ entry, step }) => this.sourceOf(entry, step)));
+      if (turn !== this.turn) return;
+      this.sides = sources.map((source) => ({ source }));
+      this.forgetRemoval();
+      const last = Math.min(...sources.map((source) => source.manifest.images.length)) - 1;
+      this.state.image = Math.min(this.state.image, last);
+      const [{ source }] = this.sides;
+      if (this.state.contrast >= source.manifest.classes.length) this.state.contrast = null;
+      if (this.state.layer?.[0] >= source.manifest.layers.length) this.state.layer = null;
+      this.checkComparison(sources);
+      this.render();
+    } catch (error) {
+      if (turn === this.turn) this.fail(error);
+    }
+  }
+
+  sourceOf(entry, step) {
+    const { key, steps } = this.catalogue.entries[entry];
+    const name = `${key}@${steps[step]}`;
+    if (!this.sources.has(name)) {
+      const opened = this.catalogue.open(key, steps[step]).then((source) => {
+        source.onload = () => this.render();
+        source.serial = name;
+        return source;
+      });
+      opened.catch(() => this.sources.delete(name));
+      this.sources.set(name, opened);
+    }
+    return this.sources.get(name);
+  }
+
+  checkComparison(sources) {
+    const [one, other] = sources.map((source) => source.manifest);
+    if (other && (one.size.join() !== other.size.join() || one.classes.join("\n") !== other.classes.join("\n"))) {
+      this.state.b = null;
+      throw new Error("A and B have images of another size, or other classes: they cannot be compared.");
+    }
+  }
+
+  fail(error) {
+    this.message.textContent = error.message || String(error);
+    this.message.hidden = false;
+    this.body.classList.toggle("empty", !this.sides.length);
+    if (this.sides.length) return;
+    for (const part of this.parts.slice(0, 2)) part.update();
+  }
+
+  /** Shows the present state, with what of it is loaded. */
+  render() {
+    if (!this.sides.length) return;
+    try {
+      this.message.hidden = true;
+      this.body.classList.remove("empty");
+      this.mask = maskOf(this.state.selection, this.size);
+      for (const side of this.sides) this.explain(side);
+      this.drawRows();
+      const [{ source }] = this.sides;
+      const id = explainedClass(source, this.state);
+      const { logits } = source.image(this.state.image);
+      const name = source.manifest.classes[id];
+      this.headline.replaceChildren(
+        this.state.contrast === null ? `Why ${name}?` : `Why ${name} rather than ${source.manifest.classes[this.state.contrast]}?`,
+        h("small", {}, ` logit ${shown(logits[id], 3)}, probability ${percent(source.probability(logits, id))}`),
+      );
+      for (const part of this.parts) part.update();
+      this.link.write(this.state);
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  explain(side) {
+    const { source } = side;
+    const { image, contrast, layer } = this.state;
+    const key = [image, explainedClass(source, this.state), contrast, layer].join();
+    if (side.key !== key || !side.quantity?.values) {
+      side.quantity = quantityOf(source, this.state);
+      side.key = key;
+    }
+    side.picture = source.picture(image);
+    side.scale = side.quantity?.values ? scaleOf(source, side.quantity, this.state) : null;
+    if (side.scale && this.state.shared && this.sides.length > 1 && !this.state.absolute) {
+      const all = this.sides.map((each) => each.source.manifest.scales[each.source.manifest.percentiles.indexOf(this.state.percentile)]);
+      side.scale = Math.max(...all);
+    }
+  }
+
+  /** What every panel of a side draws. */
+  panelsOf(side) {
+    const { source, quantity, picture, scale } = side;
+    const { size } = source.manifest;
+    const { x, y, zoom, opacity, overlay } = this.state;
+    const base = { size, view: { x, y, zoom }, mask: this.mask, line: this.line, pixel: this.pixel };
+    const known = quantity?.values;
+    const key = [source.serial, side.key, scale, this.state.palette];
+    const seen = picture && {
+      picture: this.picture([source.serial, this.state.image, "image"], () => imagePicture(picture, size)),
+    };
+    const map = (clear) => ({
+      picture: this.picture([...key, clear], () => mapPicture(quantity.values, size, scale, this.palette, clear)),
+      opacity: clear ? opacity : 1,
+    });
+    const signs = this.state.signs && known ? { values: quantity.values, scale } : null;
+    const message = typeof quantity === "string" ? quantity : known ? "" : "Loading …";
+    const label = known ? `${source.manifest.title}: ${quantity.name}` : source.manifest.title;
+    const panels = [];
+    const image = { ...base, label: source.image(this.state.image).name, pictures: seen ? [seen] : [], removed: this.removed };
+    if (overlay) {
+      panels.push({ ...image, label, message, pictures: [...image.pictures, ...(known ? [map(true)] : [])], signs });
+    } else {
+      panels.push(image, { ...base, label, message, pictures: known ? [map(false)] : [], signs });
+    }
+    if (this.state.weights && quantity?.weights) {
+      const colours = this.picture([...key.slice(0, 2), this.state.percentile, "weights"], () =>
+        weightsPicture(quantity.weights, size, this.state.percentile),
+      );
+      panels.push({ ...base, label: `weights: ${quantity.name}`, pictures: [{ picture: colours }] });
+    }
+    return panels;
+  }
+
+  picture(parts, make) {
+    const key = parts.join("|");
+    if (!this.pictures.has(key)) {
+      this.pictures.set(key, make());
+      if (this.pictures.size > KEPT_PICTURES) this.pictures.delete(this.pictures.keys().next().value);
+    }
+    return this.pictures.get(key);
+  }
+
+  drawRows() {
+    const rows = this.sides.map((side) => this.panelsOf(side));
+    const shape = rows.map((row) => row.length).join();
+    if (shape !== this.shape) {
+      this.shape = shape;
+      this.panels = rows.map((row) => row.map(() => new Panel("", this.pointer)));
+      this.rows.className = `rows ${rows.length > 1 ? "two" : "one"}`;
+      this.rows.replaceChildren(
+        ...this.panels.map((row, index) =>
+          h("div", { class: "panels", "data-side": "ab"[index] }, rows.length > 1 ? h("b", { class: "side" }, "AB"[index]) : null, ...row.map((panel) => panel.element)),
+        ),
+      );
+    }
+    rows.forEach((row, i) => row.forEach((drawn, j) => this.panels[i][j].draw(drawn)));
+  }
+
+  /** The pixel under the pointer, on all panels. */
+  point(pixel) {
+    if (String(pixel) === String(this.pixel)) return;
+    this.pixel = pixel;
+    this.render();
+  }
+
+  zoomBy(factor, [row, column] = []) {
+    const { x, y, zoom } = this.state;
+    const [height, width] = this.size;
+    const next = Math.min(64, Math.max(1, zoom * factor));
+    const keep = (at, from, length) => {
+      const point = at ?? from + length / zoom / 2;
+      return point - ((point - from) * zoom) / next;
+    };
+    this.state.zoom = next;
+    this.moveTo(keep(column, x, width), keep(row, y, height));
+  }
+
+  moveTo(x, y) {
+    const [height, width] = this.size;
+    const clip = (value, length) => Math.min(length - length / this.state.zoom, Math.max(0, value));
+    this.set({ x: clip(x, width), y: clip(y, height) });
+  }
+
+  async remove(mask) {
+    const turn = (this.removalTurn = (this.removalTurn ?? 0) + 1);
+    this.removing = true;
+    this.removalError = "";
+    this.render();
+    try {
+      const asked = this.sides.map(({ source }) => source.predict?.(this.state.image, mask) ?? null);
+      const answers = await Promise.all(asked);
+      if (turn !== this.removalTurn) return;
+      this.sides.forEach((side, index) => (side.removal = answers[index]));
+      this.removed = mask;
+    } catch (error) {
+      if (turn === this.removalTurn) this.removalError = error.message || String(error);
+    }
+    this.removing = false;
+    this.render();
+  }
+
+  restore() {
+    this.forgetRemoval();
+    this.render();
+  }
+
+  forgetRemoval() {
+    this.removalTurn = (this.removalTurn ?? 0) + 1;
+    Object.assign(this, { removed: null, removing: false, removalError: "" });
+    for (const side of this.sides) side.removal = null;
+  }
+}

@@ -1,0 +1,140 @@
+// The strip of images, and the list of classes with logits and probabilities.
+
+import { button, h } from "./elements.js";
+import { imagePicture } from "./colours.js";
+import { percent, shown } from "./numbers.js";
+import { explainedClass } from "./quantity.js";
+
+export function imageStrip(app) {
+  const element = h("nav", { class: "strip", "aria-label": "Images" });
+  let source = null;
+  let buttons = [];
+
+  const build = () => {
+    source = app.sides[0].source;
+    const { classes, images } = source.manifest;
+    buttons = images.map(({ name, label }, index) => {
+      const predicted = source.predicted(index);
+      const known = label !== null && label !== undefined;
+      const mark = known ? (label === predicted ? " ✓" : " ✗") : "";
+      const truth = mark === " ✗" ? `, truly ${classes[label]}` : "";
+      const title = `${name}: predicted ${classes[predicted]}${truth}`;
+      const canvas = h("canvas", { "aria-hidden": "true" });
+      const each = button(canvas, title, () => app.set({ image: index, layer: null }));
+      each.dataset.index = index;
+      each.setAttribute("aria-label", title);
+      each.append(h("span", {}, classes[predicted] + mark));
+      return each;
+    });
+    element.replaceChildren(...buttons);
+    const seen = new IntersectionObserver((entries) => {
+      for (const entry of entries) {
+        if (entry.isIntersecting) entry.target.dataset.seen = "1";
+      }
+      app.render();
+    });
+    buttons.forEach((each) => seen.observe(each));
+  };
+
+  const paint = () => {
+    for (const each of buttons) {
+      if (!each.dataset.seen || each.dataset.painted) continue;
+      const picture = source.picture(Number(each.dataset.index));
+      if (!picture) continue;
+      const canvas = each.querySelector("canvas");
+      const whole = imagePicture(picture, source.manifest.size);
+      canvas.width = whole.width;
+      canvas.height = whole.height;
+      canvas.getContext("2d").drawImage(whole, 0, 0);
+      each.dataset.painted = "1";
+    }
+  };
+
+  const update = () => {
+    if (source !== app.sides[0].source) build();
+    paint();
+    buttons.forEach((each, index) => {
+      const chosen = index === app.state.image;
+      if (chosen && each.getAttribute("aria-current") !== "true") {
+        each.scrollIntoView?.({ block: "nearest", inline: "nearest" });
+      }
+      each.setAttribute("aria-current", chosen);
+    });
+  };
+  return { element, update };
+}
+
+/** A row for every class: its number, name, logit as a bar, probability; and `vs` for contrast. */
+export function classList(app) {
+  const heads = h("div", { class: "heads", "aria-hidden": "true" });
+  const list = h("ol", { class: "classes" });
+  const element = h("section", { class: "card class-list", "aria-label": "Classes" }, heads, list);
+  let rows = [];
+  let names = null;
+
+  const build = () => {
+    names = app.sides[0].source.manifest.classes;
+    rows = names.map((name, id) => {
+      const key = id < 10 ? h("kbd", {}, String(id)) : h("kbd", { class: "none" }, String(id));
+      const bars = h("span", { class: "bars", "aria-hidden": "true" });
+      const values = h("span", { class: "values" });
+      const choose = button("", `Explain ${name}`, () => app.chooseClass(id), { class: "pick" });
+      choose.append(key, h("span", { class: "name" }, name), bars, values);
+      const versus = button("vs", `Why the explained class rather than ${name}`, () =>
+        app.set({ contrast: app.state.contrast === id ? null : id, layer: null }),
+      );
+      versus.className = "versus";
+      return { element: h("li", { "data-id": id }, choose, versus), choose, versus, bars, values };
+    });
+    list.replaceChildren(...rows.map((row) => row.element));
+  };
+
+  const update = () => {
+    const { source } = app.sides[0];
+    if (names !== source.manifest.classes) build();
+    const columns = app.sides.map((side) => logitsOf(app, side));
+    const largest = Math.max(1e-9, ...columns.flatMap((c) => c.logits.map(Math.abs)));
+    heads.textContent = columns.length > 1 || columns[0].before ? columns[0].head : "logit · probability";
+    const explained = explainedClass(source, app.state);
+    rows.forEach((row, id) => {
+      const { contrast } = app.state;
+      row.choose.setAttribute("aria-pressed", id === explained);
+      row.versus.setAttribute("aria-pressed", id === contrast);
+      row.versus.disabled = id === explained;
+      row.bars.replaceChildren(...columns.map((column) => bar(column.logits[id], largest)));
+      row.values.replaceChildren(
+        ...columns.map((column) => {
+          const { logits, before, probability } = column;
+          const change = before ? ` (${shown(logits[id] - before[id], 2, true)})` : "";
+          return h(
+            "span",
+            {},
+            h("b", {}, shown(logits[id], 2)),
+            before ? change : ` ${percent(probability(id))}`,
+          );
+        }),
+      );
+    });
+  };
+  return { element, update };
+}
+
+/** The logits shown in a column: the stored ones, or the new ones of an image with pixels away. */
+function logitsOf(app, { source, removal }) {
+  const stored = source.image(app.state.image).logits;
+  const logits = removal?.after ?? stored;
+  return {
+    logits,
+    before: removal?.before,
+    probability: (id) => source.probability(logits, id),
+    head: removal?.after ? "without the pixels (change)" : "A and B: logit · probability",
+  };
+}
+
+function bar(logit, largest) {
+  const share = (50 * Math.abs(logit)) / largest;
+  const side = logit < 0 ? "negative" : "positive";
+  const fill = h("i", { class: side });
+  fill.style.width = `${share}%`;
+  return h("span", { class: "bar" }, fill);
+}

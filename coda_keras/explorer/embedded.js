@@ -1,0 +1,90 @@
+// Starts the explorer on a page that holds its data.
+
+import { Explorer } from "./app.js";
+import { Source } from "./source.js";
+import { fromBase64, toBase64 } from "./arrays.js";
+import { toFragment } from "./state.js";
+
+const data = JSON.parse(document.getElementById("data").textContent);
+const blobs = document.getElementsByClassName("blob");
+
+/** Views of one title are steps of one entry. */
+function entriesOf(views) {
+  const entries = new Map();
+  views.forEach(({ title, step }, index) => {
+    const key = title;
+    if (!entries.has(key)) entries.set(key, { key, label: title, steps: [], views: [] });
+    entries.get(key).steps.push(step ?? index);
+    entries.get(key).views.push(index);
+  });
+  return [...entries.values()];
+}
+
+const entries = entriesOf(data.views);
+const waiting = new Map();
+
+/** Asks the window around this page, which may have a kernel behind it. */
+function askParent(request) {
+  const id = crypto.randomUUID?.() ?? String(Math.random());
+  return new Promise((resolve, reject) => {
+    waiting.set(id, { resolve, reject });
+    window.parent.postMessage({ codaExplorer: "predict", id, ...request }, "*");
+  });
+}
+
+window.addEventListener("message", ({ source, data: answer }) => {
+  if (source !== window.parent || answer?.codaExplorer !== "answer") return;
+  const asked = waiting.get(answer.id);
+  waiting.delete(answer.id);
+  if (answer.error) asked?.reject(new Error(answer.error));
+  else asked?.resolve(answer);
+});
+
+async function askServer(request) {
+  const response = await fetch(data.predict, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(request),
+  }).catch(() => {
+    throw new Error("The command that opened this page does not run any more.");
+  });
+  const answer = await response.json();
+  if (answer.error) throw new Error(answer.error);
+  return answer;
+}
+
+function open(key, step) {
+  const entry = entries.find((each) => each.key === key);
+  const view = entry.views[entry.steps.indexOf(step)];
+  const manifest = data.views[view];
+  const blob = async (index) => fromBase64(blobs[manifest.first + index].textContent);
+  const ask = data.predict === "parent" ? askParent : askServer;
+  const predict = (image, removed) => ask({ view, image, removed: toBase64(removed) });
+  return new Source(manifest, blob, data.predict ? predict : null);
+}
+
+const link = {
+  read: () => location.hash,
+  url: () => location.href,
+  write(state) {
+    try {
+      history.replaceState(null, "", `#${toFragment(state)}`);
+    } catch {
+      // Pages within pages have no link of their own.
+    }
+  },
+};
+
+const explorer = new Explorer(
+  document.getElementById("explorer"),
+  {
+    title: data.title,
+    entries,
+    open: async (key, step) => open(key, step),
+    noModel: data.noModel,
+  },
+  link,
+);
+window.addEventListener("hashchange", () => explorer.follow(location.hash));
+// For the console, and for tests.
+globalThis.codaExplorer = explorer;

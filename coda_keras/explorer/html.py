@@ -1,0 +1,133 @@
+"""The explorer as one HTML file, which opens offline."""
+
+import base64
+import html
+import json
+import re
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from coda_keras.explorer.view import View, encoded_view
+from coda_keras.files import write_text
+
+FOLDER = Path(__file__).parent
+# In an order in which every module comes after those that it imports.
+MODULES = (
+    "arrays",
+    "source",
+    "colours",
+    "numbers",
+    "selection",
+    "quantity",
+    "state",
+    "elements",
+    "panel",
+    "gestures",
+    "figure",
+    "classes",
+    "readout",
+    "layers",
+    "removal",
+    "controls",
+    "keyboard",
+    "app",
+)
+
+NO_MODEL = (
+    "There is no model behind this page. Open it by recipes/explore.py with --serve, or show it in "
+    "a notebook with net=..., and pixels can be taken away."
+)
+
+
+@cache
+def script(start: str) -> str:
+    """The viewer as one ES module: its files, and the one that starts it, one after the other.
+
+    Pages opened from disk cannot import files, and sandboxed front ends no URLs. What is left
+    out is only that the files name each other.
+
+    Args:
+        start: name of the module that starts the viewer: `"embedded"` or `"tensorboard"`.
+    """
+    texts = [(FOLDER / f"{name}.js").read_text(encoding="utf-8") for name in (*MODULES, start)]
+    return "\n".join(
+        line.removeprefix("export ")
+        for text in texts
+        for line in text.splitlines()
+        if not line.startswith("import ")
+    )
+
+
+def style() -> str:
+    """The style sheet of the viewer."""
+    return (FOLDER / "style.css").read_text(encoding="utf-8")
+
+
+def page(
+    views: View | Sequence[View],
+    title: str = "Explanations",
+    weights: str = "int16",
+    predict: str | None = None,
+) -> str:
+    """Returns the viewer with its data as one HTML document that needs nothing else.
+
+    Args:
+        views: one `View` or several, to compare.
+        title: str, of the page.
+        weights: `"int16"`, `"int8"` or `"none"`, as for `encoded_view`.
+        predict: where predictions without some pixels are asked for: `"parent"` for the window
+            that the page is in, the relative URL of a server, or None for nowhere.
+
+    Raises:
+        ValueError: if there are no views.
+    """
+    views = [views] if isinstance(views, View) else list(views)
+    if not views:
+        raise ValueError("Expected at least one view. Received none.")
+    manifests, elements = [], []
+    for view in views:
+        manifest, blobs = encoded_view(view, weights)
+        manifests.append({**manifest, "first": len(elements)})
+        for blob in blobs:
+            text = base64.b64encode(blob).decode()
+            elements.append(f'<script type="text/plain" class="blob">{text}</script>')
+    data = {"views": manifests, "predict": predict, "title": title, "noModel": NO_MODEL}
+    parts = {
+        "title": html.escape(title),
+        "style": style(),
+        "data": in_script(data),
+        "blobs": "\n".join(elements),
+        "script": script("embedded"),
+    }
+    template = (FOLDER / "page.html").read_text(encoding="utf-8")
+    return re.sub(r"\[\[(\w+)\]\]", lambda found: parts[found[1]], template)
+
+
+def in_script(value: Any) -> str:
+    """`value` as JSON that nothing can end before its time, inside of `<script>`."""
+    text = json.dumps(value, allow_nan=False)
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def write_html(
+    path: str | Path, views: View | Sequence[View], title: str = "Explanations", **options: Any
+) -> None:
+    """Writes the viewer with its data as one file that opens offline in any browser.
+
+    Args:
+        path: path of the file.
+        views, title: as for `page`.
+        **options: `weights` and `predict` of `page`.
+
+    Example:
+
+    >>> import tempfile
+    >>> from coda_keras.explorer import from_explanation
+    >>> net = CoDANet([DAUConv2D(3, 4, 3)], temperature=10)
+    >>> images = np.random.default_rng(0).uniform(size=(2, 6, 6, 3)).astype("float32")
+    >>> view = from_explanation(net.explain(images, "all"), images, ["cat", "dog", "ship"])
+    >>> write_html(f"{tempfile.mkdtemp()}/explorer.html", view)
+    """
+    write_text(path, page(views, title, **options))

@@ -1,0 +1,235 @@
+"""What the explorer shows: images, logits, and the maps of classes, as arrays."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from coda_keras.channels import ChannelContributions
+from coda_keras.explanation import Explanation
+from coda_keras.explorer.packing import Quantised, pack
+from coda_keras.figures.colours import finite
+
+FORMAT = 1
+# At which percentiles of the magnitudes the viewer can set the scale that all maps share.
+PERCENTILES = (90.0, 95.0, 98.0, 99.0, 99.5, 99.75, 99.9, 100.0)
+ACTIVATIONS = ("sigmoid", "softmax")
+
+
+@dataclass(frozen=True)
+class View:
+    """Images and the maps of some of their classes, as one entry of the explorer.
+
+    Attributes:
+        images: `(B, H, W, 3)` or `(B, H, W, 6)` encoded, uint8 or floats in [0, 1].
+        logits: `(B, classes)`.
+        class_ids: `(B, n)`, the classes with maps.
+        maps: `(B, n, H, W)`.
+        class_names: names of the classes, by class id; None for their numbers.
+        bias: number b_0 with `logit = bias + sum(map)`; None for maps that do not sum to logits,
+            such as those of post-hoc methods.
+        weights: `(B, n, H, W, 6)`, rows of W_{0->L}, or None.
+        labels: `(B,)`, the true classes, or None.
+        names: B strings, or None.
+        layers: `ChannelContributions`, one for each class of an image that has them.
+        title: str.
+        step: int, such as an epoch, or None. Views of one title are steps of a series.
+        activation: `"sigmoid"` or `"softmax"`, how logits become probabilities.
+        quantity: str, what the maps are in.
+
+    Raises:
+        ValueError: if arrays do not fit each other, or are not finite.
+    """
+
+    images: np.ndarray
+    logits: np.ndarray
+    class_ids: np.ndarray
+    maps: np.ndarray
+    class_names: Sequence[str] | None = None
+    bias: float | None = None
+    weights: np.ndarray | None = None
+    labels: np.ndarray | None = None
+    names: Sequence[str] | None = None
+    layers: Sequence[ChannelContributions] = ()
+    title: str = "contributions"
+    step: int | None = None
+    activation: str = "sigmoid"
+    quantity: str = "logits"
+
+    def __post_init__(self) -> None:
+        count, classes = self.logits.shape if self.logits.ndim == 2 else (0, 0)
+        if not count or self.images.ndim != 4 or self.images.shape[-1] not in (3, 6):
+            raise ValueError(
+                "Expected images (B, height, width, 3 or 6) and logits (B, classes), at least one "
+                f"image. Received shapes {self.images.shape} and {self.logits.shape}."
+            )
+        size = self.images.shape[1:3]
+        expected = {
+            "class_ids": (count, *self.class_ids.shape[1:2]),
+            "maps": (count, *self.class_ids.shape[1:2], *size),
+        }
+        if self.weights is not None:
+            expected["weights"] = (*expected["maps"], 6)
+        if self.labels is not None:
+            expected["labels"] = (count,)
+        for name, shape in {"images": (count, *size, self.images.shape[-1]), **expected}.items():
+            if getattr(self, name).shape != shape:
+                raise ValueError(
+                    f"Expected `{name}` of shape {shape} for {count} images of {size[0]}x{size[1]} "
+                    f"pixels. Received shape {getattr(self, name).shape}."
+                )
+        for name in ("class_names", "names"):
+            given, wanted = getattr(self, name), classes if name == "class_names" else count
+            if given is not None and len(given) != wanted:
+                raise ValueError(f"Expected {wanted} `{name}`. Received {len(given)}.")
+        ids = [self.class_ids, *([] if self.labels is None else [self.labels])]
+        if not all(np.all((each >= 0) & (each < classes)) for each in ids):
+            raise ValueError(f"Expected class ids and labels in 0 to {classes - 1}.")
+        if self.activation not in ACTIVATIONS:
+            raise ValueError(
+                f"Unknown `activation`: {self.activation!r}. Expected one of {ACTIVATIONS}."
+            )
+        finite(self.logits, "Logits")
+        finite(self.maps)
+        if self.weights is not None:
+            finite(self.weights, "Weights")
+        checked_picture(self.images)
+
+
+def from_explanation(
+    explanation: Explanation,
+    images: ArrayLike,
+    class_names: Sequence[str] | None = None,
+    **more: Any,
+) -> View:
+    """Makes a `View` of an explanation.
+
+    Args:
+        explanation: an `Explanation` of one class or several an image.
+        images: the images explained, `(B, H, W, 3)` or `(B, H, W, 6)`.
+        class_names: names of the classes, by class id; None for their numbers.
+        **more: `labels`, `names`, `layers`, `title`, `step` of `View`.
+
+    Raises:
+        ValueError: if logits, class ids, maps or bias were not computed, or arrays do not fit.
+    """
+    found = explanation.numpy()
+    missing = [
+        name
+        for name in ("logits", "class_ids", "contribution_map", "bias")
+        if getattr(found, name) is None
+    ]
+    if missing:
+        raise ValueError(
+            f"The explanation lacks {', '.join(missing)}, which the explorer needs; add them to "
+            "`fields` of `explain_dataset`."
+        )
+    class_ids, maps, weights = found.class_ids, found.contribution_map, found.weights
+    if class_ids.ndim == 1:
+        class_ids, maps = class_ids[:, None], maps[:, None]
+        weights = None if weights is None else weights[:, None]
+    return View(
+        images=np.asarray(images),
+        logits=found.logits,
+        class_ids=class_ids,
+        maps=maps,
+        class_names=class_names,
+        bias=float(found.bias),
+        weights=weights,
+        **more,
+    )
+
+
+def checked_picture(images: np.ndarray) -> np.ndarray:
+    """Returns images as the viewer gets them: uint8 where they have 8 bits, else float32.
+
+    Six channels stay only where the last three are not the complements of the first.
+
+    Raises:
+        ValueError: for another dtype, or floats outside of [0, 1].
+    """
+    if images.dtype != np.uint8:
+        if images.dtype.kind != "f" or not np.all((images >= -1e-3) & (images <= 1 + 1e-3)):
+            raise ValueError(
+                "Expected images of uint8, or of floats in [0, 1]. "
+                f"Received dtype {images.dtype}, values {images.min()} to {images.max()}."
+            )
+        images = np.clip(images, 0, 1).astype("float32")
+    whole = 255 if images.dtype == np.uint8 else 1
+    rgb, complements = np.split(images, [3], axis=-1)
+    if complements.size and np.abs(whole - rgb - complements).max() < 1e-6 * whole:
+        images = rgb
+    eight_bits = np.rint(images * np.float32(255 / whole))
+    if np.abs(eight_bits / 255 - images / whole).max() < 1e-6:
+        return eight_bits.astype("uint8")
+    return images
+
+
+def encoded_view(view: View, weights: str = "int16") -> tuple[dict[str, Any], list[bytes]]:
+    """Writes a view as a manifest and packed arrays, a blob for each image and class.
+
+    Maps keep their float32 values, so that sums on screen are those of the library.
+
+    Args:
+        view: `View`.
+        weights: `"int16"` or `"int8"`, of how many bits the weights are; `"none"` leaves them out.
+
+    Returns:
+        `(manifest, blobs)`, a dict for JSON and bytes, to which the manifest refers by index.
+    """
+    blobs, error = [], 0.0
+
+    def add(arrays):
+        blobs.append(pack(arrays))
+        return len(blobs) - 1
+
+    images = []
+    for index, picture in enumerate(checked_picture(view.images)):
+        entry = {
+            "name": f"image {index}" if view.names is None else str(view.names[index]),
+            "label": None if view.labels is None else int(view.labels[index]),
+            "logits": [float(np.float32(logit)) for logit in view.logits[index]],
+            "picture": add({"picture": picture}),
+            "maps": {},
+            "layers": {},
+        }
+        for column, class_id in enumerate(view.class_ids[index]):
+            arrays = {"map": np.float32(view.maps[index, column])}
+            if view.weights is not None and weights != "none":
+                arrays["weights"] = Quantised(view.weights[index, column], weights)
+                error = max(error, arrays["weights"].error)
+            entry["maps"][str(class_id)] = add(arrays)
+        for layers in view.layers:
+            maps = layers.maps[index]
+            entry["layers"][str(layers.class_ids[index])] = add(
+                {
+                    "channels": np.int32(layers.channels[index]),
+                    "contributions": np.float32(layers.contributions[index]),
+                    "maps": Quantised(maps.reshape(-1, *maps.shape[-2:]), "int16", each=True),
+                }
+            )
+        images.append(entry)
+    classes = view.logits.shape[1]
+    names = range(classes) if view.class_names is None else view.class_names
+    found = np.percentile(np.abs(view.maps), PERCENTILES)
+    # As `figures.shared_scale` has it where a percentile is 0.
+    scales = [float(value or found[-1] or 1.0) for value in found]
+    manifest = {
+        "format": FORMAT,
+        "title": view.title,
+        "step": view.step,
+        "classes": [str(name) for name in names],
+        "size": list(view.images.shape[1:3]),
+        "bias": None if view.bias is None else float(np.float32(view.bias)),
+        "activation": view.activation,
+        "quantity": view.quantity,
+        "percentiles": list(PERCENTILES),
+        "scales": scales,
+        "layers": list(view.layers[0].names) if view.layers else [],
+        "weights": None if view.weights is None or weights == "none" else weights,
+        "error": error,
+        "images": images,
+    }
+    return manifest, blobs

@@ -1,0 +1,401 @@
+"""The explorer as one HTML file, in a real browser: its numbers are NumPy's."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+from browser import number
+from scipy.special import expit
+
+from coda_keras import explorer
+from coda_keras.figures import contribution_rgb, shared_scale, weights_rgba
+
+HEIGHT, WIDTH, CLASSES, COUNT = 12, 16, 5, 4
+BIAS = np.float32(-2.197)
+NAMES = ["cat", "<script>alert(1)</script>", 'dog "x" & co', "=SUM(1)", "ship"]
+
+
+def numbers(seed, count=COUNT, size=(HEIGHT, WIDTH), classes=CLASSES):
+    """Images, weights of all classes, maps and logits of a net that is linear in each image."""
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, (count, *size, 3)).astype("uint8")
+    encoded = np.concatenate([images / 255, 1 - images / 255], axis=-1)
+    weights = rng.normal(size=(count, classes, *size, 6)).astype("float32") / 20
+    maps = (weights * encoded[:, None]).sum(-1).astype("float32")
+    logits = (BIAS + maps.sum((2, 3), dtype="float64")).astype("float32")
+    return images, weights, maps, logits
+
+
+def view(seed=0, **more):
+    images, weights, maps, logits = numbers(seed)
+    ids = np.tile(np.arange(CLASSES), (COUNT, 1))
+    values = {"class_names": NAMES, "bias": BIAS, "weights": weights, "labels": [0, 1, 2, 3]}
+    values = {**values, **more}
+    values["labels"] = np.array(values["labels"])
+    return explorer.View(images, logits, ids, maps, **values)
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pages")
+    explorer.write_html(folder / "one.html", view())
+    explorer.write_html(folder / "two.html", [view(), view(1, title="other")])
+    steps = [view(0, step=0), view(1, step=5), view(2, step=7)]
+    explorer.write_html(folder / "steps.html", steps)
+    post_hoc = view(2, bias=None, weights=None, title="GradCAM", quantity="a. u.")
+    explorer.write_html(folder / "methods.html", [view(), post_hoc])
+    return folder.as_uri()
+
+
+@pytest.fixture
+def page(browser, pages):
+    return browser.open(f"{pages}/one.html")
+
+
+def test_the_account_of_a_rectangle_is_that_of_numpy(page):
+    _, _, maps, logits = numbers(0)
+    page.click("[data-id='4'] .pick")
+    page.drag([(2, 3), (5, 6), (9, 12)])
+    account = page.account()
+    total = logits[0, 4]
+    assert account["bias"] == round(float(BIAS), 3)
+    assert account["inside"] == pytest.approx(maps[0, 4, 2:10, 3:13].sum(), abs=6e-4)
+    assert account["total"] == pytest.approx(total, abs=5.1e-4)
+    # The digits on screen add up as they stand.
+    assert round(account["bias"] + account["inside"] + account["outside"], 3) == account["total"]
+    assert "80 pixels" in page.text(".term.inside small")
+    share = maps[0, 4, 2:10, 3:13].sum() / (total - BIAS)
+    shown = page.text(".term.inside small").split(", ")[1].rstrip(")")
+    assert number(shown) == pytest.approx(100 * share, abs=0.051)
+
+
+def test_a_lasso_takes_the_pixels_whose_centres_it_holds(page):
+    _, _, maps, logits = numbers(0)
+    page.click("[data-value='lasso']")
+    # A triangle with its corners at pixel centres; those on its edges may fall either way.
+    page.drag([(1, 1), (1, 9), (9, 1)])
+    mask = np.array(page.js("return [...codaExplorer.mask]")).reshape(HEIGHT, WIDTH)
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    inside = (rows > 1) & (columns > 1) & (rows + columns < 10)
+    around = (rows >= 1) & (columns >= 1) & (rows + columns <= 10)
+    assert mask[inside].all() and not mask[~around].any()
+    predicted = logits[0].argmax()
+    expected = maps[0, predicted][mask == 1].sum()
+    assert page.account()["inside"] == pytest.approx(expected, abs=6e-4)
+
+
+def test_the_brush_paints(page):
+    page.click("[data-value='brush']")
+    page.drag([(3, 3), (3, 8)])
+    assert page.js("return codaExplorer.mask[3 * 16 + 3] && codaExplorer.mask[3 * 16 + 8]") == 1
+
+
+def test_contrast_is_the_difference_of_two_maps(page):
+    _, _, maps, logits = numbers(0)
+    page.click("[data-id='2'] .pick")
+    page.click("[data-id='0'] .versus")
+    page.drag([(0, 0), (4, 4)])
+    account = page.account()
+    difference = maps[0, 2] - maps[0, 0]
+    assert "bias" not in account
+    assert account["inside"] == pytest.approx(difference[:5, :5].sum(), abs=6e-4)
+    assert account["total"] == pytest.approx(logits[0, 2] - logits[0, 0], abs=6e-4)
+    assert "rather than cat" in page.text("h1")
+
+
+def test_classes_have_their_logits_and_probabilities(page):
+    _, _, _, logits = numbers(0)
+    for text, logit in zip(page.texts(".values span"), logits[0]):
+        shown, probability = text.split()
+        assert number(shown) == pytest.approx(logit, abs=5.1e-3)
+        assert number(probability) == pytest.approx(100 * expit(logit), abs=0.051)
+
+
+def test_a_pixel_tells_its_channels_and_its_colour(page):
+    images, weights, maps, _ = numbers(0)
+    page.click("[data-id='3'] .pick")
+    page.drag([(7, 11)])
+    red, green, blue = images[0, 7, 11]
+    assert f"{red}, {green}, {blue}" in page.text(".readout")
+    assert number(page.text(".contribution")) == pytest.approx(maps[0, 3, 7, 11], rel=5e-3)
+    encoded = np.append(images[0, 7, 11] / 255, 1 - images[0, 7, 11] / 255)
+    parts = [number(text) for text in page.texts(".parts .number")]
+    np.testing.assert_allclose(parts, weights[0, 3, 7, 11] * encoded, rtol=6e-3, atol=1e-5)
+
+
+PIXELS = """
+    const [p] = [...codaExplorer.panelsOf(codaExplorer.sides[0])].slice(arguments[0]);
+    const {picture} = p.pictures[0];
+    return [...picture.getContext("2d").getImageData(0, 0, picture.width, picture.height).data];
+"""
+
+
+def test_colours_are_those_of_the_figures(page):
+    _, weights, maps, logits = numbers(0)
+    predicted = logits[0].argmax()
+    shape = (HEIGHT, WIDTH, 4)
+    found = np.array(page.js(PIXELS, 1)).reshape(shape)[..., :3]
+    expected = contribution_rgb(maps[0, predicted])
+    assert np.abs(found - expected.astype(int)).max() <= 1
+    rgba = weights_rgba(weights[0, predicted])
+    expected = 255 * (1 - rgba[..., 3:] * (1 - rgba[..., :3]))
+    # The weights travel with 16 bits.
+    assert np.abs(np.array(page.js(PIXELS, 2)).reshape(shape)[..., :3] - expected).max() < 1.5
+
+
+def test_one_scale_for_all_is_that_of_the_library(page):
+    _, _, maps, _ = numbers(0)
+    page.press("s")
+    assert page.js("return codaExplorer.sides[0].scale") == pytest.approx(shared_scale(maps))
+    assert page.js("codaExplorer.set({percentile: 90}); return codaExplorer.sides[0].scale") == (
+        pytest.approx(shared_scale(maps, 90))
+    )
+    page.press("s")
+    predicted = numbers(0)[3][0].argmax()
+    own = shared_scale(maps[0, predicted], 90)
+    assert page.js("return codaExplorer.sides[0].scale") == pytest.approx(own)
+
+
+def test_the_second_palette_and_signs(page):
+    predicted = numbers(0)[3][0].argmax()
+    values = numbers(0)[2][0, predicted]
+    page.press("p", "g")
+    found = np.array(page.js(PIXELS, 1)).reshape(HEIGHT, WIDTH, 4)
+    strongest = np.unravel_index(values.argmin(), values.shape)
+    assert found[strongest].tolist() == [69, 26, 130, 255]
+    assert page.js("return codaExplorer.panels[0][1].drawn.signs.values.length") == values.size
+
+
+def test_keys_choose_images_and_classes(page):
+    from selenium.webdriver.common.keys import Keys
+
+    page.press(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT, "4")
+    assert "Why ship?" in page.text("h1")
+    _, _, _, logits = numbers(0)
+    assert page.account()["total"] == pytest.approx(logits[2, 4], abs=5.1e-4)
+    assert (
+        page.js("return document.querySelector('.strip [aria-current=true]').dataset.index") == "2"
+    )
+    page.press(Keys.ESCAPE)
+    assert NAMES[logits[2].argmax()] in page.text("h1")
+    page.press(Keys.ARROW_LEFT, Keys.ARROW_LEFT, Keys.ARROW_LEFT)
+    assert page.js("return codaExplorer.state.image") == COUNT - 1
+
+
+def test_a_rectangle_can_be_drawn_with_keys(page):
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    page.js("document.querySelectorAll('.panel canvas')[1].focus()")
+    page.press(Keys.ENTER)
+    chain = ActionChains(page.driver).key_down(Keys.SHIFT)
+    chain.send_keys(Keys.ARROW_RIGHT).key_up(Keys.SHIFT).send_keys(Keys.ENTER).key_down(Keys.SHIFT)
+    chain.send_keys(Keys.ARROW_RIGHT, Keys.ARROW_DOWN).key_up(Keys.SHIFT).send_keys(Keys.ENTER)
+    chain.perform()
+    row, column = HEIGHT // 2, WIDTH // 2 + 1
+    selection = page.js("return codaExplorer.state.selection")
+    assert selection == {"rect": [row, column, row + 1, column + 1]}
+
+
+def test_a_link_reopens_exactly_this_view(page, browser):
+    page.press("3", "o", "p", "s", "w")
+    page.js("codaExplorer.zoomBy(2, [3, 4])")
+    page.drag([(1, 1), (6, 9)])
+    state = page.js("return codaExplorer.state")
+    link = page.js("return codaExplorer.link.url()")
+    account = page.account()
+    browser.open(link)
+    found = page.js("return codaExplorer.state")
+    assert found.pop("x") == pytest.approx(state.pop("x"), abs=0.01)
+    assert found.pop("y") == pytest.approx(state.pop("y"), abs=0.01)
+    assert found == state and browser.account() == account
+
+
+def test_a_link_with_nonsense_shows_the_start(browser, pages):
+    link = "image=99&class=77&contrast=88&layer=9.9&selection=rect.1.2&zoom=-1&palette=x&a=y@z"
+    browser.open(f"{pages}/one.html#{link}")
+    assert browser.js("return codaExplorer.state.image") == COUNT - 1
+    assert browser.js("return codaExplorer.state.selection") is None
+    assert browser.js("return codaExplorer.state.zoom") == 1
+
+
+def test_names_are_text_whatever_they_hold(page):
+    assert NAMES[1] in page.texts(".classes .name")
+    assert page.js("return document.querySelectorAll('.classes script').length") == 0
+    assert b"<script" not in bytes(page.js(SAVED, "SVG"))
+
+
+def test_two_views_have_one_pointer_and_one_selection(browser, pages):
+    page = browser.open(f"{pages}/two.html")
+    page.click("button.compare")
+    page.until("return codaExplorer.sides.length == 2")
+    page.ready().click("[data-id='1'] .pick")
+    page.drag([(2, 2), (8, 8)])
+    for side, seed in (("a", 0), ("b", 1)):
+        _, _, maps, logits = numbers(seed)
+        account = page.account(side)
+        assert account["inside"] == pytest.approx(maps[0, 1, 2:9, 2:9].sum(), abs=6e-4)
+        assert account["total"] == pytest.approx(logits[0, 1], abs=5.1e-4)
+    values = [number(text) for text in page.texts(".contribution")]
+    expected = [numbers(seed)[2][0, 1, 8, 8] for seed in (0, 1)]
+    np.testing.assert_allclose(values, expected, rtol=6e-3)
+
+
+def test_steps_have_a_slider(browser, pages):
+    page = browser.open(f"{pages}/steps.html")
+    assert page.text(".steps output") == "7"
+    page.js(
+        "const s = document.querySelector('.steps input'); s.value = 1;"
+        "s.dispatchEvent(new Event('input'))"
+    )
+    page.until("return document.querySelector('.steps output').innerText == '5'")
+    page.ready().press("2")
+    assert page.account()["total"] == pytest.approx(numbers(1)[3][0, 2], abs=5.1e-4)
+
+
+def test_maps_that_do_not_sum_to_the_logit_say_so(browser, pages):
+    page = browser.open(f"{pages}/methods.html#a=GradCAM@1&class=2")
+    account = page.account()
+    assert "bias" not in account
+    assert account["total"] == pytest.approx(numbers(2)[2][0, 2].sum(), abs=6e-4)
+    assert "sum of the map" in page.text(".term.total")
+    assert page.js("return document.querySelectorAll('.panel').length") == 2
+
+
+COPIED = """
+    const [name, done] = arguments;
+    navigator.clipboard.writeText = async (text) => done(text);
+    [...document.querySelectorAll(".export button")].find(b => b.innerText == name).click();
+"""
+SAVED = """
+    const [name] = arguments;
+    HTMLAnchorElement.prototype.click = () => {};
+    return new Promise(resolve => {
+        const make = URL.createObjectURL;
+        URL.createObjectURL = (blob) => {
+            URL.createObjectURL = make;
+            blob.arrayBuffer().then(bytes => resolve([...new Uint8Array(bytes)]));
+            return make.call(URL, blob);
+        };
+        [...document.querySelectorAll(".export button")].find(b => b.innerText == name).click();
+    });
+"""
+
+
+def test_numbers_are_copied_as_csv(page):
+    _, _, maps, logits = numbers(0)
+    page.press("3")
+    page.drag([(0, 0), (2, 2)])
+    pixels = list(
+        csv.DictReader(io.StringIO(page.driver.execute_async_script(COPIED, "CSV pixels")))
+    )
+    found = np.array([float(row["contribution"]) for row in pixels]).reshape(HEIGHT, WIDTH)
+    np.testing.assert_allclose(found, maps[0, 3], rtol=1e-6)
+    assert sum(int(row["inside"]) for row in pixels) == 9
+    parts = [sum(float(row[c]) for c in ("r", "g", "b", "1-r", "1-g", "1-b")) for row in pixels]
+    np.testing.assert_allclose(np.reshape(parts, (HEIGHT, WIDTH)), maps[0, 3], atol=1e-4)
+
+    text = page.driver.execute_async_script(COPIED, "CSV classes")
+    classes = list(csv.DictReader(io.StringIO(text)))
+    # A spreadsheet must take no name for a formula.
+    expected = [name if name[0] != "=" else f"'{name}" for name in NAMES]
+    assert [row["class"] for row in classes] == expected
+    np.testing.assert_allclose([float(row["logit"]) for row in classes], logits[0], rtol=1e-6)
+    inside = [float(row["inside"]) for row in classes]
+    np.testing.assert_allclose(inside, maps[0, :, :3, :3].sum((1, 2)), atol=1e-5)
+
+
+def test_the_view_is_saved_as_drawing_and_as_picture(page):
+    from xml.etree import ElementTree
+
+    from PIL import Image
+
+    page.drag([(0, 0), (2, 2)])
+    root = ElementTree.fromstring(bytes(page.js(SAVED, "SVG")))
+    assert len(root.findall(".//{http://www.w3.org/2000/svg}image")) == 3
+    texts = [node.text for node in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert any(text.startswith("bias") and "inside" in text for text in texts)
+    picture = Image.open(io.BytesIO(bytes(page.js(SAVED, "PNG"))))
+    assert picture.format == "PNG" and picture.size[0] == 2 * round(float(root.get("width")))
+    colours = np.unique(np.asarray(picture.convert("RGB")).reshape(-1, 3), axis=0)
+    assert len(colours) > 100
+
+
+def test_without_a_model_the_page_says_how_to_have_one(page):
+    assert "--serve" in page.text(".removal")
+    assert page.js("return document.querySelector('.removal button').checkVisibility()") is False
+
+
+def test_twice_as_large_nothing_is_cut_off(browser, pages):
+    browser.driver.set_window_size(720, 900)
+    try:
+        browser.open(f"{pages}/two.html")
+        widths = browser.js("return [document.body.scrollWidth, innerWidth]")
+        assert widths[0] <= widths[1]
+        visible = "return document.querySelector('.account').getBoundingClientRect().bottom"
+        assert browser.js(visible) <= browser.js("return innerHeight") + 1
+    finally:
+        browser.driver.set_window_size(1440, 1100)
+
+
+def test_every_control_has_a_name(page):
+    """What screen readers say of buttons, fields and pictures."""
+    code = """
+        const all = document.querySelectorAll("button, input, select, canvas:not([aria-hidden])");
+        return [...all].filter(e => !(e.innerText?.trim() || e.getAttribute("aria-label") ||
+            e.title || e.closest("label")?.innerText.trim())).map(e => e.outerHTML);
+    """
+    assert page.js(code) == []
+
+
+def test_damaged_numbers_end_in_a_sentence(browser, pages, tmp_path):
+    text = explorer.page(view())
+    first = text.index('class="blob">') + len('class="blob">')
+    damaged = tmp_path / "damaged.html"
+    damaged.write_text(text[:first] + "AAAA" + text[first + 4 :])
+    browser.driver.get(damaged.as_uri())
+    browser.until("return document.querySelector('.message:not([hidden])')")
+    assert "damaged" in browser.text(".message")
+
+
+def test_a_page_loads_nothing_from_elsewhere():
+    text = explorer.page(view())
+    policy = text[text.index("Content-Security-Policy") :].split("\n")[0]
+    assert "default-src 'none'" in policy and "http" not in policy.split('content="')[1]
+    assert "</script>" not in text[text.index('id="data">') :].split("</script>", 1)[0]
+
+
+def test_twenty_small_images_of_ten_classes_are_a_few_megabytes():
+    images, weights, maps, logits = numbers(0, 20, (32, 32), 10)
+    ids = np.tile(np.arange(10), (20, 1))
+    shown = explorer.View(images, logits, ids, maps, bias=BIAS, weights=weights)
+    assert len(explorer.page(shown)) < 5e6
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"class_names": NAMES[:2]}, "5 `class_names`"),
+        ({"labels": [0, 1, 2, 9]}, "0 to 4"),
+        ({"weights": np.zeros((1, 2, 3))}, "Expected `weights` of shape"),
+        ({"activation": "relu"}, "sigmoid"),
+    ],
+)
+def test_what_does_not_fit_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        view(**changes)
+
+
+def test_no_views_are_refused():
+    with pytest.raises(ValueError, match="at least one view"):
+        explorer.page([])
+
+
+def test_the_manifest_is_plain_json():
+    from coda_keras.explorer.view import encoded_view
+
+    manifest, blobs = encoded_view(view())
+    assert json.loads(json.dumps(manifest, allow_nan=False)) == manifest
+    assert len(blobs) == COUNT * (1 + CLASSES)
