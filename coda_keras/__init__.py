@@ -1,6 +1,7 @@
 """Convolutional Dynamic Alignment Networks for Keras 3."""
 
 from coda_keras.batches import explain_dataset as explain_dataset
+from coda_keras.confusion import ConfusionAccuracy as ConfusionAccuracy
 from coda_keras.dau import DAUConv2D as DAUConv2D
 from coda_keras.dynamic_linear import DynamicLinear as DynamicLinear
 from coda_keras.dynamic_linear import GlobalSumPooling2D as GlobalSumPooling2D
@@ -9,12 +10,13 @@ from coda_keras.dynamic_linear import TemperatureScaling as TemperatureScaling
 from coda_keras.dynamic_linear import linearize as linearize
 from coda_keras.encoding import encode as encode
 from coda_keras.explanation import Explanation as Explanation
-from coda_keras.explanation import LayerExplanation as LayerExplanation
 from coda_keras.explanation import explain as explain
-from coda_keras.explanation import explain_layer as explain_layer
+from coda_keras.inner import LayerExplanation as LayerExplanation
+from coda_keras.inner import explain_layer as explain_layer
 from coda_keras.losses import OneVsAllAccuracy as OneVsAllAccuracy
 from coda_keras.losses import OneVsAllCrossentropy as OneVsAllCrossentropy
 from coda_keras.net import CoDANet as CoDANet
 from coda_keras.presets import PRESETS as PRESETS
+from coda_keras.switch import unchecked as unchecked
 
 __version__ = "0.1.0"

@@ -9,7 +9,8 @@ from keras import ops
 from tqdm import tqdm
 
 from coda_keras import backend
-from coda_keras.explanation import Explanation, explain
+from coda_keras.checks import check_range
+from coda_keras.explanation import Explanation, explain, require_inherent
 
 FIELDS = tuple(field.name for field in dataclass_fields(Explanation))
 
@@ -54,6 +55,7 @@ def explain_dataset(
     (4, 9, 9)
     (2, 9, 9)
     """
+    require_inherent(net)
     fields = (fields,) if isinstance(fields, str) else tuple(fields)
     unknown = sorted(set(fields) - set(FIELDS))
     if unknown or not fields:
@@ -111,6 +113,7 @@ def _images_and_labels(batch, needs_labels):
             "Expected image batches (batch, height, width, 3 or 6) of floats in [0, 1]. "
             f"Received shape {images.shape} and dtype {images.dtype}."
         )
+    check_range(ops.convert_to_tensor(images))
     if needs_labels and labels is None:
         raise ValueError("`class_ids='labels'` needs batches of the form (images, labels).")
     return images, labels

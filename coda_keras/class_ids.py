@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from coda_keras import backend
+from coda_keras.checks import known_value, refuse_one_hot, require
 
 Tensor = Any
 ClassIds = Tensor | Sequence[int] | Sequence[Sequence[int]] | int | str | None
@@ -23,10 +23,12 @@ def standardize(class_ids: ClassIds, logits: Tensor) -> tuple[Tensor, Tensor | N
 
     Returns:
         The class ids, and booleans of their shape that tell which of them are in range. Instead
-        of the booleans None if all are known to be; unknown they are in compiled code only.
+        of the booleans None if all are known to be; unknown they are in compiled code, and under
+        `unchecked`.
 
     Raises:
-        ValueError: if the class ids do not fit the logits or are known to be out of range.
+        ValueError: if the class ids do not fit the logits, are one-hot rows or known to be out of
+            range.
     """
     batch, classes = ops.shape(logits)[0], logits.shape[-1]
     if class_ids is None:
@@ -59,11 +61,12 @@ def _checked(class_ids, classes):
     if "int" not in dtype:
         raise ValueError(f"`class_ids` must be integers. Received dtype {dtype}.")
     expected = f"`class_ids` must lie in 0 to {classes - 1}."
-    known = backend.known_value(class_ids)
+    known = known_value(class_ids) if ops.is_tensor(class_ids) else class_ids
     if known is not None:
         if known.size and not (known.min() >= 0 and known.max() < classes):
             raise ValueError(f"{expected} Received values from {known.min()} to {known.max()}.")
+        refuse_one_hot(known, classes)
         return ops.convert_to_tensor(known, "int32"), None
     valid = ops.logical_and(class_ids >= 0, class_ids < classes)
-    backend.require(ops.all(valid), f"{expected} Received:", class_ids)
+    require(ops.all(valid), f"{expected} Received:", class_ids)
     return ops.cast(class_ids, "int32"), valid

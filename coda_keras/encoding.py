@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from coda_keras.checks import check_range
+
 Tensor = Any
 
 
@@ -21,7 +23,8 @@ def encode(images: Tensor) -> Tensor:
         Tensor `(..., 6)`.
 
     Raises:
-        ValueError: if the last dimension is neither 3 nor 6, or the values are not floats.
+        ValueError: if the last dimension is neither 3 nor 6, or the values are not floats, or, in
+            eager calls, not in [0, 1]; see `unchecked`.
     """
     dtype = keras.backend.standardize_dtype(images.dtype)
     if "float" not in dtype:
@@ -32,15 +35,14 @@ def encode(images: Tensor) -> Tensor:
     channels = images.shape[-1]
     if channels is None:
         return _encode_unknown(images)
-    if channels == 6:
-        return images
-    if channels != 3:
+    if channels not in (3, 6):
         raise ValueError(
             "Expected images with 3 channels (RGB in [0, 1]) or 6 channels (already encoded as "
             f"[r, g, b, 1-r, 1-g, 1-b]), channels last. Received shape {tuple(images.shape)}; "
             "for grey images repeat the channel three times."
         )
-    return ops.concatenate([images, 1.0 - images], axis=-1)
+    check_range(images)
+    return images if channels == 6 else ops.concatenate([images, 1.0 - images], axis=-1)
 
 
 def _encode_unknown(images):

@@ -3,7 +3,6 @@
 Only the protocol is used here, no layer in particular.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
@@ -11,7 +10,6 @@ import numpy as np
 from keras import ops
 
 from coda_keras.class_ids import ClassIds, standardize
-from coda_keras.dynamic_linear import linearize
 from coda_keras.encoding import encode
 
 # A tensor of the running backend, or what converts to one.
@@ -31,7 +29,7 @@ def completeness_error(residual: np.ndarray, linear: np.ndarray) -> np.ndarray:
     return np.abs(residual) / np.maximum(np.abs(linear), COMPLETENESS_FLOOR)
 
 
-Fields = TypeVar("Fields", bound="_Tensors")
+Fields = TypeVar("Fields", bound="Tensors")
 
 
 def is_inherent(model: Any) -> bool:
@@ -39,7 +37,18 @@ def is_inherent(model: Any) -> bool:
     return callable(getattr(model, "explain", None))
 
 
-class _Tensors:
+def require_inherent(model: Any) -> None:
+    """Raises ValueError for a model that is no `CoDANet`."""
+    if not is_inherent(model) or not hasattr(model, "linearize"):
+        raise ValueError(
+            f"Expected a CoDANet. Received: {model!r}, whose logits are no sums of contributions. "
+            "`coda_keras.attribution` has methods for any classifier."
+        )
+
+
+class Tensors:
+    """What explanations share."""
+
     def numpy(self: Fields) -> Fields:
         """Returns the same with NumPy arrays instead of backend tensors; None stays None."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
@@ -51,7 +60,7 @@ class _Tensors:
 
 
 @dataclass(frozen=True)
-class Explanation(_Tensors):
+class Explanation(Tensors):
     """Logits and what every pixel contributed to them.
 
     Shapes are for `class_ids` of shape `(B,)`; with several classes an image all but `logits`
@@ -88,23 +97,6 @@ class Explanation(_Tensors):
         return completeness_error(ops.convert_to_numpy(self.residual), explained - bias)
 
 
-@dataclass(frozen=True)
-class LayerExplanation(_Tensors):
-    """An intermediate activation and what the inputs of an earlier layer contributed to it.
-
-    Attributes:
-        activation: `(B,)`, the activation explained.
-        weights: `(B, H, W, C)`, rows of `W_{l1->l2}(x)`; C is 6 when explained from the image.
-        contributions: `(B, H, W, C)`, weights times the inputs of layer l1.
-        contribution_map: `(B, H, W)`, contributions summed over the channels.
-    """
-
-    activation: Tensor
-    weights: Tensor
-    contributions: Tensor
-    contribution_map: Tensor
-
-
 def explain(net: Any, images: Tensor, class_ids: ClassIds = None) -> Explanation:
     """Explains logits of a `CoDANet`.
 
@@ -121,13 +113,18 @@ def explain(net: Any, images: Tensor, class_ids: ClassIds = None) -> Explanation
         TensorFlow raise `InvalidArgumentError` unless compiled by XLA.
 
     Raises:
-        ValueError: if the class ids do not fit the images or are out of range.
+        ValueError: if the net is no `CoDANet`, the images are no batch with values in [0, 1], or
+            the class ids do not fit them or are out of range. Values are seen in eager calls; see
+            `unchecked`.
     """
-    encoded = encode(ops.convert_to_tensor(images))
+    encoded = encoded_batch(net, images)
     linear, pullback = net.linearize(encoded)
     logits = linear + net.logit_bias
     class_ids, valid = standardize(class_ids, logits)
-    one_hot = ops.one_hot(class_ids, logits.shape[-1], dtype=logits.dtype)
+    classes = logits.shape[-1]
+    # Ids out of range, which are NaN in the end, torch would refuse by an error of its own.
+    within = class_ids if valid is None else ops.clip(class_ids, 0, classes - 1)
+    one_hot = ops.one_hot(within, classes, dtype=logits.dtype)
     if len(class_ids.shape) == 1:
         weights = ops.cast(pullback(one_hot), logits.dtype)
         inputs = ops.cast(encoded, logits.dtype)
@@ -151,90 +148,24 @@ def explain(net: Any, images: Tensor, class_ids: ClassIds = None) -> Explanation
     )
 
 
-def explain_layer(
-    net: Any,
-    images: Tensor,
-    layer: int | str,
-    channel: int | Sequence[int],
-    position: tuple[int, int] | None = None,
-    from_layer: int = 0,
-) -> LayerExplanation:
-    """Explains an activation of a layer, or a logit, by the inputs of an earlier layer.
-
-    Args:
-        net: a `CoDANet` of L layers.
-        images: `(B, H, W, 3)` in [0, 1], or `(B, H, W, 6)` encoded.
-        layer: int l2, counted from 1: the layer whose output is explained; or `"logits"`, whose
-            channels are the classes.
-        channel: int, the channel of that output, or `(B,)` integers, one for each image.
-        position: `(row, column)` of that output; None for the sum over all positions. Logits have
-            no positions.
-        from_layer: int l1 < l2, up to L for logits; contributions are those of the output of layer
-            l1, 0 meaning the encoded image.
-
-    Returns:
-        A `LayerExplanation`. Of logits, `activation` is the logit less b_0, to which the
-        contributions of any layer sum.
+def encoded_batch(net: Any, images: Tensor) -> Tensor:
+    """Images as a net explains them, `(B, H, W, 6)`; builds a net that is not built yet.
 
     Raises:
-        ValueError: if a layer, channel or position does not exist.
+        ValueError: if the net is no `CoDANet`, or the images are no batch of at least one.
     """
-    depth = len(net.body)
-    last = depth + 1 if layer == "logits" else layer
-    integers = hasattr(last, "__index__") and hasattr(from_layer, "__index__")
-    if not integers or not 0 <= from_layer < last <= depth + (layer == "logits"):
+    require_inherent(net)
+    images = ops.convert_to_tensor(images)
+    if len(images.shape) != 4:
+        single = len(images.shape) == 3 and images.shape[-1] in (3, 6)
+        advice = " Give a single image as image[None]." if single else ""
         raise ValueError(
-            f"Expected 0 <= from_layer < layer <= {depth}, the number of layers, or "
-            f"layer='logits'. Received: layer={layer!r}, from_layer={from_layer}."
+            "Expected a batch of images (batch, height, width, 3 or 6). "
+            f"Received shape {tuple(images.shape)}.{advice}"
         )
-    start, _ = linearize(net.body[:from_layer], encode(ops.convert_to_tensor(images)))
-    rest = net.chain[from_layer:] if layer == "logits" else net.body[from_layer:layer]
-    outputs, pullback = linearize(rest, start)
-    chosen = _one_channel(layer, channel, outputs)
-    if position is not None:
-        chosen = chosen * _one_position(layer, position, outputs)
-    weights = pullback(ops.broadcast_to(chosen, ops.shape(outputs)))
-    contributions = weights * ops.cast(start, weights.dtype)
-    return LayerExplanation(
-        activation=ops.sum(outputs * chosen, axis=tuple(range(1, len(outputs.shape)))),
-        weights=weights,
-        contributions=contributions,
-        contribution_map=ops.sum(contributions, axis=-1),
-    )
-
-
-def _one_channel(layer, channel, outputs):
-    """1 on the chosen channel of every image, `(B or 1, 1, 1, C)` or `(B or 1, C)`, else 0."""
-    channels = outputs.shape[-1]
-    given = np.asarray(ops.convert_to_numpy(channel))
-    if given.dtype.kind not in "iu" or given.ndim > 1:
-        raise ValueError(
-            f"`channel` must be an integer, or one for each image. Received: channel={channel!r}."
-        )
-    if given.ndim and outputs.shape[0] not in (None, len(given)):
-        raise ValueError(
-            f"Expected a channel for each of {outputs.shape[0]} images. Received {len(given)}."
-        )
-    if given.size and not (given.min() >= 0 and given.max() < channels):
-        raise ValueError(
-            f"Layer {layer} has channels 0 to {channels - 1}. Received: channel={channel!r}."
-        )
-    chosen = np.eye(channels, dtype="float32")[given.reshape(-1)]
-    shape = (len(chosen), *(1,) * (len(outputs.shape) - 2), channels)
-    return ops.convert_to_tensor(chosen.reshape(shape), outputs.dtype)
-
-
-def _one_position(layer, position, outputs):
-    """1 on the chosen position, `(1, h, w, 1)`, else 0."""
-    if len(outputs.shape) != 4:
-        raise ValueError(f"Logits have no positions. Received: position={tuple(position)}.")
-    height, width = outputs.shape[1:3]
-    row, column = position
-    if not (0 <= row < height and 0 <= column < width):
-        raise ValueError(
-            f"Layer {layer} has {height}x{width} positions for these images. "
-            f"Received: position={tuple(position)}."
-        )
-    chosen = np.zeros((1, height, width, 1), "float32")
-    chosen[0, row, column] = 1
-    return ops.convert_to_tensor(chosen, outputs.dtype)
+    if images.shape[0] == 0:
+        raise ValueError(f"Expected at least one image. Received shape {tuple(images.shape)}.")
+    encoded = encode(images)
+    if not net.built:
+        net.build(images.shape)
+    return encoded

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from coda_keras import explanation, presets
+from coda_keras import explanation, inner, presets
 from coda_keras.class_ids import ClassIds
 from coda_keras.dau import DAUConv2D
 from coda_keras.dynamic_linear import (
@@ -169,7 +169,16 @@ class CoDANet(keras.Model):
 
     @property
     def classes(self) -> int:
-        """Number of classes, known once the net is built."""
+        """Number of classes.
+
+        Raises:
+            ValueError: if the net is not built yet.
+        """
+        if not self.built:
+            raise ValueError(
+                "The net is not built yet, so its number of classes is not known. Give it an "
+                "`image_size`, or call it on images."
+            )
         return self._classes
 
     def build(self, input_shape: Sequence[int | None]) -> None:
@@ -221,9 +230,9 @@ class CoDANet(keras.Model):
         channel: int | Sequence[int],
         position: tuple[int, int] | None = None,
         from_layer: int = 0,
-    ) -> explanation.LayerExplanation:
+    ) -> inner.LayerExplanation:
         """Explains an activation inside, or a logit. See `coda_keras.explain_layer`."""
-        return explanation.explain_layer(self, images, layer, channel, position, from_layer)
+        return inner.explain_layer(self, images, layer, channel, position, from_layer)
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -18,8 +18,11 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from export.quiet import import_tensorflow
+
+import_tensorflow()
 
 import keras
 import numpy as np
@@ -96,7 +99,7 @@ def package(
 
 def _check_arguments(name, version, labels):
     # Names of digits are versions, and beside the models lie the server's files.
-    taken = {folder.CONFIG, *(path.name for path in folder.DEPLOY.iterdir())}
+    taken = {folder.CONFIG, *folder.SERVER_FILES}
     if (
         not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", name)
         or name.isdigit()

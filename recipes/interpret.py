@@ -16,22 +16,26 @@ grids, images or methods it computes only these. docs/interpretation.md explains
 A small net on two CPU cores takes about an hour with 100 grids and 200 images (docs/cifar10.md).
 """
 
-import argparse
 import logging
 import os
 import sys
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["KERAS_BACKEND"] = "tensorflow"
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from export.quiet import import_tensorflow
+
+import_tensorflow()
+
 from coda_keras import attribution, evaluation, provenance
+from coda_keras.files import check_folder
 from coda_keras.interpretation import DRAWN, VIDEO, Settings, Study, draw
+from coda_keras.interpretation.loading import check_exists
 from coda_keras.interpretation.video import read_frames
 from coda_keras.tf.board import Board
 from coda_keras.tf.data import load_digits, load_tfds
-from coda_keras.training import command, positive_int
+from coda_keras.training import Parser, command, positive_int
 
 METHODS = attribution.STUDIED
 METRICS = tuple(evaluation.METRICS)
@@ -53,6 +57,10 @@ def main():
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     wanted = chosen("--figures", args.figures, DRAWN)
     settings = settings_of(args)
+    # What is known at once before what takes minutes.
+    check_folder(args.output)
+    for path in [*args.model, *([args.baseline] if args.baseline else [])]:
+        check_exists(path)
     data = load_digits() if args.dataset == "digits" else load_tfds(args.dataset, args.data)
     data = data.limit(test=args.limit_test)
     if args.video and VIDEO in wanted:
@@ -118,9 +126,7 @@ def chosen(flag, text, known, check=None):
 
 
 def parse():
-    flags = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    flags = Parser(description=__doc__)
 
     def add(group, name, text, default=None, **options):
         shown = "" if default is None else f" (default: {default})"

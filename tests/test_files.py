@@ -16,6 +16,15 @@ def test_text_and_json_are_written_as_utf_8_with_their_folders(tmp_path):
     assert json.loads(text) == {"b": [1, None]} and text.endswith("}\n")
 
 
+def test_files_in_the_way_of_folders_are_found(tmp_path):
+    (tmp_path / "file").write_text("")
+    files.check_folder(tmp_path)
+    files.check_folder(tmp_path / "new/folder")
+    for path in (tmp_path / "file", tmp_path / "file/folder/deep"):
+        with pytest.raises(NotADirectoryError, match="file is a file"):
+            files.check_folder(path)
+
+
 def test_what_is_written_replaces_the_old_file(tmp_path):
     path = tmp_path / "a.txt"
     files.write_text(path, "old and longer")

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from coda_keras import attribution, evaluation
+from coda_keras import CoDANet, DAUConv2D, attribution, evaluation
 from coda_keras.evaluation import grid_localisation
 from coda_keras.interpretation import FIGURES
 
@@ -266,6 +266,7 @@ def test_figures_without_their_inputs_are_skipped_with_a_sentence(command, nets,
         (["--video", "nowhere.gif", "--figures", "video"], "nowhere.gif is neither"),
         (["--grids", "0"], "0 is not a positive whole number"),
         (["--model", "nowhere/model.keras"], "There is no model nowhere/model.keras"),
+        (["--baseline", "nowhere/model.keras"], "There is no model nowhere/model.keras"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_2(flags, message, command, nets, tmp_path):
@@ -275,6 +276,42 @@ def test_mistakes_are_one_line_and_exit_code_2(flags, message, command, nets, tm
     assert code == 2
     assert message in err.strip().splitlines()[-1]
     assert "Traceback" not in err
+
+
+def test_an_output_that_is_a_file_is_told(command, nets):
+    code, _, err = command("--model", nets["t4"], "--output", __file__)
+    assert code == 2 and "test_interpret.py is a file. Expected a folder" in err
+
+
+def test_models_are_looked_for_before_the_data(recipe, command, tmp_path, monkeypatch):
+    def load_tfds(*_):
+        raise AssertionError("the data was loaded first")
+
+    monkeypatch.setattr(recipe, "load_tfds", load_tfds)
+    flags = ["--dataset", "cifar10", "--model", tmp_path / "model.keras"]
+    code, _, err = command(*flags, "--output", tmp_path / "out", tiny=False)
+    assert code == 2 and "There is no model" in err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["net", "classifier"])
+def test_models_of_other_data_are_told(kind, command, quarters, tmp_path):
+    def made(size, classes):
+        if kind == "net":
+            return CoDANet([DAUConv2D(classes, 2, 3)], temperature=1, image_size=size)
+        inputs = keras.Input((size, size, 3))
+        outputs = keras.layers.Dense(classes)(keras.layers.Flatten()(inputs))
+        return keras.Model(inputs, outputs)
+
+    path = tmp_path / "model.keras"
+    for model, message in (
+        (made(SIZE + 2, 4), "takes images of 10x10 pixels, the data has 8x8"),
+        (made(SIZE, 7), "has 7 classes, the data has 4"),
+    ):
+        model.save(path)
+        code, _, err = command("--model", path, "--output", tmp_path / "out")
+        assert code == 2 and message in err and str(path) in err
+        assert not (tmp_path / "out").exists()
 
 
 def test_a_broken_model_is_named(command, tmp_path):

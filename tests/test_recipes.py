@@ -117,8 +117,17 @@ def test_mistakes_are_one_line_and_exit_code_2(flags, message, tmp_path):
     code, _, err = finished(recipe("digits.py", *flags, "--output", tmp_path / "run"))
     assert code == 2
     assert message in err.strip().splitlines()[-1]
-    assert "Traceback" not in err
-    assert not (tmp_path / "run").exists()
+    # No usage, no log lines of TensorFlow.
+    assert err.count("\n") == 1 and err.startswith("digits.py: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_that_is_a_file_is_told(tmp_path):
+    (tmp_path / "taken").write_text("mine")
+    for output in (tmp_path / "taken", tmp_path / "taken/run"):
+        code, _, err = finished(recipe("digits.py", *TINY, "--output", output))
+        assert code == 2 and "taken is a file. Expected a folder" in err
+    assert (tmp_path / "taken").read_text() == "mine"
 
 
 def test_digits_without_scikit_learn_name_the_extra_and_leave_no_folder(tmp_path):
@@ -129,7 +138,7 @@ def test_digits_without_scikit_learn_name_the_extra_and_leave_no_folder(tmp_path
     code, _, err = finished(recipe("digits.py", *flags, PYTHONPATH=path))
     assert code == 2
     last = err.strip().splitlines()[-1]
-    assert last.startswith("digits.py: ") and "pip install 'coda-keras[demo]'" in last
+    assert last.startswith("digits.py: ") and "pip install scikit-learn" in last
     assert "Traceback" not in err
     assert not (tmp_path / "run").exists()
 
@@ -169,9 +178,10 @@ def test_cifar10_trains_on_prepared_data(name, flags, tmp_path):
 
 
 def test_help_shows_defaults():
-    code, out, _ = finished(recipe("cifar10.py", "--help"))
+    code, out, err = finished(recipe("cifar10.py", "--help"))
     assert code == 0
     assert "default: 0.00025" in out and "Table C.1" in out
+    assert err == ""
 
 
 @pytest.mark.parametrize(

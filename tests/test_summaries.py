@@ -9,6 +9,7 @@ import pytest
 
 from coda_keras import (
     CoDANet,
+    ConfusionAccuracy,
     DAUConv2D,
     OneVsAllAccuracy,
     OneVsAllCrossentropy,
@@ -21,11 +22,32 @@ pytestmark = pytest.mark.tensorflow
 
 NAMES = ["cat", "dog", "capybara"]
 IMAGES, STEPS, BATCH = 5, 3, 4
-ARGUMENTS = {"epochs": 2, "learning_rate": 1e-2, "xla": False, "out": Path("runs"), "limit": None}
+ARGUMENTS = {
+    "xla": False,
+    "data": "somewhere",
+    "output": Path("runs"),
+    "limit_train": 100,
+    "replicas": None,
+    "epochs": 2,
+    "temperature": 2.0,
+}
+SHOWN = {"temperature": 2.0, "epochs": 2, "xla": False}
+CARDS = ["contribution_maps/1", "contribution_maps/2"]
 SCALARS = {
     "train": ["epoch_accuracy", "epoch_images_per_second", "epoch_learning_rate", "epoch_loss"],
-    "validation": ["epoch_accuracy", "epoch_loss"],
-    "explanations": ["completeness_residual", "mean_alignment/first", "mean_alignment/second"],
+    "validation": [
+        *(f"accuracy_by_class/{name}" for name in NAMES),
+        "epoch_accuracy",
+        "epoch_loss",
+    ],
+    ".": ["hparams/accuracy", "hparams/loss"],
+    "explanations": [
+        "completeness_residual",
+        "last_layer_alignment/other_classes",
+        "last_layer_alignment/true_class",
+        "layer_alignment/first",
+        "layer_alignment/second",
+    ],
 }
 
 
@@ -53,7 +75,8 @@ def make_net():
     ]
     net = CoDANet(layers, temperature=2.0, image_size=(6, 5))
     rate = keras.optimizers.schedules.ExponentialDecay(1e-2, STEPS, 0.5, staircase=True)
-    net.compile(keras.optimizers.Adam(rate), OneVsAllCrossentropy(), metrics=[OneVsAllAccuracy()])
+    accuracy = ConfusionAccuracy(len(NAMES))
+    net.compile(keras.optimizers.Adam(rate), OneVsAllCrossentropy(), metrics=[accuracy])
     return net
 
 
@@ -83,6 +106,15 @@ class Events:
 
         self.accumulator = ea.EventAccumulator(str(folder), size_guidance={ea.TENSORS: 0}).Reload()
 
+    def plugins(self):
+        return self.accumulator.summary_metadata and {
+            metadata.plugin_data.plugin_name
+            for metadata in self.accumulator.summary_metadata.values()
+        }
+
+    def description(self, tag):
+        return self.accumulator.SummaryMetadata(tag).summary_description
+
     def tags(self, plugin):
         return sorted(self.accumulator.PluginTagToContent(plugin))
 
@@ -105,11 +137,11 @@ class Events:
 def assert_series_complete(log_dir, epochs):
     for folder, tags in SCALARS.items():
         events = Events(log_dir / folder)
-        assert events.tags("scalars") == tags
+        assert events.tags("scalars") == sorted(tags)
         for tag in tags:
             assert events.steps(tag) == list(range(epochs)), tag
     explanations = Events(log_dir / "explanations")
-    for tag in ("contribution_maps", "alignment/first", "alignment/second"):
+    for tag in (*CARDS, "layer_cosines/first", "layer_cosines/second"):
         assert explanations.steps(tag) == list(range(epochs)), tag
     run = Events(log_dir)
     assert run.steps("_hparams_/session_start_info") == [0]
@@ -139,29 +171,83 @@ def test_scalars_are_those_of_fit(run):
     assert (train.values("epoch_images_per_second") > 0).all()
 
 
-def test_maps_are_those_of_true_and_predicted_class(run):
+def test_maps_are_those_of_the_true_class_and_the_strongest_other(run):
     import tensorflow as tf
 
     log_dir, net, _ = run
     events = Events(log_dir / "explanations")
-    assert events.tags("images") == ["contribution_maps"]
-    pictures = []
-    for width, height, png in events.values("contribution_maps"):
-        pictures.append(tf.io.decode_png(png).numpy().astype("float64"))
-        assert pictures[-1].shape == (int(height), int(width), 3)
+    assert events.tags("images") == CARDS
     images, labels = (array[:IMAGES] for array in make_data())
-    true, predicted = net.explain(images, labels).numpy(), net.explain(images).numpy()
-    assert (true.class_ids != predicted.class_ids).any()
-    titles = [
-        f"true {NAMES[one]} {1 / (1 + np.exp(-logits[one])):.2f}, "
-        f"predicted {NAMES[other]} {1 / (1 + np.exp(-logits[other])):.2f}"
-        for one, other, logits in zip(labels, predicted.class_ids, true.logits)
+    logits = np.asarray(net(images), "float64")
+    masked = np.where(np.eye(len(NAMES), dtype=bool)[labels], -np.inf, logits)
+    others = masked.argmax(axis=1)
+    # Where the net is right the other class is the runner-up, else the one predicted.
+    assert {*(others == logits.argmax(axis=1))} == {True, False}
+    shown = {"true class": labels, "strongest other": others}
+    explained = {title: net.explain(images, ids).numpy() for title, ids in shown.items()}
+    for card, part in zip(CARDS, (slice(0, 4), slice(4, 5))):
+        columns = [
+            figures.Column(
+                title,
+                explained[title].contribution_map[part],
+                [
+                    f"{NAMES[each]} {1 / (1 + np.exp(-row[each])):.2f}"
+                    for each, row in zip(ids[part], logits[part])
+                ],
+            )
+            for title, ids in shown.items()
+        ]
+        weights = figures.weights_rgb(explained["true class"].weights[part])
+        columns.append(figures.Column("weights", weights, pictures=True))
+        # 100 logits over 30 pixels, whatever the epoch.
+        expected = figures.figure_rgb(
+            figures.map_table(images[part], columns, scale=100 / 30, panel=0.95)
+        )
+        width, height, png = events.values(card)[-1]
+        picture = tf.io.decode_png(png).numpy().astype("float64")
+        assert picture.shape == (int(height), int(width), 3) == expected.shape
+        # Rounding may move a colour by one step.
+        assert np.abs(picture - expected).mean() < 0.5
+
+
+def test_classes_are_told_apart(run):
+    log_dir, net, _ = run
+    images, labels = make_data()
+    predicted = np.asarray(net(images)).argmax(axis=1)
+    events = Events(log_dir / "validation")
+    for label, name in enumerate(NAMES):
+        expected = np.mean(predicted[labels == label] == label)
+        found = events.values(f"accuracy_by_class/{name}")[-1]
+        assert found == pytest.approx(expected)
+    counts = np.zeros((len(NAMES),) * 2)
+    np.add.at(counts, (labels, predicted), 1)
+    expected = figures.figure_rgb(figures.confusion_matrix(counts, NAMES))
+    _, _, png = events.values("confusion_matrix")[-1]
+    import tensorflow as tf
+
+    assert np.abs(tf.io.decode_png(png).numpy().astype("float64") - expected).mean() < 0.5
+
+
+def test_every_tag_is_described(run):
+    for folder in SCALARS:
+        events = Events(run[0] / folder)
+        for plugin in ("scalars", "images", "histograms"):
+            tags = events.tags(plugin) if plugin in events.plugins() else []
+            for tag in tags:
+                assert len(events.description(tag)) > 30, tag
+
+
+def test_accuracy_and_maps_come_before_what_layers_have(run):
+    tags = [
+        tag
+        for folder in SCALARS
+        for plugin in ("scalars", "images", "histograms")
+        if plugin in Events(run[0] / folder).plugins()
+        for tag in Events(run[0] / folder).tags(plugin)
     ]
-    maps = np.stack([true.contribution_map, predicted.contribution_map], axis=1)
-    gallery = figures.gallery(images, maps, titles, columns=2, weights=true.weights)
-    expected = figures.figure_rgb(gallery)
-    # Rounding may move a colour by one step.
-    assert np.abs(pictures[-1] - expected).mean() < 0.5
+    groups = sorted({tag.partition("/")[0] for tag in tags})
+    layers = [name for name in groups if "layer" in name]
+    assert len(layers) == 3 and groups[-3:] == layers
 
 
 def test_contributions_are_stored_as_numbers(run):
@@ -204,13 +290,15 @@ def test_completeness_is_that_of_the_worst_image(tmp_path, monkeypatch):
     net = make_net()
 
     def explain(images, class_ids=None):
-        maps = np.zeros((3, 6, 5, 6), "float32")
-        ids = np.array(labels, "int32")
-        return Explanation(logits, ids, maps, maps, maps[..., 0], np.float32(-2), residual)
+        maps = np.zeros((3, 2, 6, 5, 6), "float32")
+        both = np.stack([residual, np.zeros(3, "float32")], axis=1)
+        return Explanation(logits, class_ids, maps, maps, maps[..., 0], np.float32(-2), both)
 
     monkeypatch.setattr(net, "explain", explain)
     board = ExplanationBoard(tmp_path, make_data()[0][:3], labels, NAMES)
     board.set_model(net)
+    # Of which the numbers above are none.
+    monkeypatch.setattr(board._tensors, "write", lambda *_: None)
     board.on_epoch_end(0)
     # |residual| / max(|logit + 2|, 0.01): 0.02, 0.6, 0.002
     value = Events(tmp_path / "explanations").values("completeness_residual")
@@ -237,12 +325,17 @@ def test_alignment_is_the_cosine_of_weights_and_patches(run):
     outputs = encode(make_data()[0][:IMAGES])
     for layer in net.body:
         cosines = reference_cosines(layer, outputs)
-        mean = events.values(f"mean_alignment/{layer.name}")[-1]
-        np.testing.assert_allclose(mean, cosines.mean(), atol=1e-5)
-        left, right, count = events.values(f"alignment/{layer.name}")[-1].T
+        mean = events.values(f"layer_alignment/{layer.name}")[-1]
+        np.testing.assert_allclose(mean, np.abs(cosines).mean(), atol=1e-5)
+        left, right, count = events.values(f"layer_cosines/{layer.name}")[-1].T
         assert count.sum() == cosines.size
         np.testing.assert_allclose([left[0], right[-1]], [cosines.min(), cosines.max()], atol=1e-4)
         outputs = layer(outputs)
+    # Of the last layer the unit of the class, and all others.
+    own = np.eye(len(NAMES), dtype=bool)[make_data()[1][:IMAGES]]
+    for name, chosen in (("true_class", own), ("other_classes", ~own)):
+        found = events.values(f"last_layer_alignment/{name}")[-1]
+        np.testing.assert_allclose(found, cosines.mean(axis=(1, 2))[chosen].mean(), atol=1e-5)
 
 
 def test_arguments_are_hparams_with_the_accuracy_as_metric(run):
@@ -251,21 +344,56 @@ def test_arguments_are_hparams_with_the_accuracy_as_metric(run):
     content = Events(run[0]).content("hparams")
     start = metadata.parse_session_start_info_plugin_data(content[metadata.SESSION_START_INFO_TAG])
     shown = {n: getattr(v, v.WhichOneof("kind")) for n, v in start.hparams.items()}
-    assert shown == {**ARGUMENTS, "out": "runs", "limit": "None"}
+    assert shown == SHOWN
     experiment = metadata.parse_experiment_plugin_data(content[metadata.EXPERIMENT_TAG])
-    assert sorted(info.name for info in experiment.hparam_infos) == sorted(ARGUMENTS)
+    # What matters comes first.
+    assert [info.name for info in experiment.hparam_infos] == list(SHOWN)
     accuracy = experiment.metric_infos[0].name
-    assert (accuracy.group, accuracy.tag) == ("validation", "epoch_accuracy")
-    assert accuracy.tag in SCALARS[accuracy.group]
+    assert accuracy.tag in SCALARS["."] and accuracy.group == ""
     end = metadata.parse_session_end_info_plugin_data(content[metadata.SESSION_END_INFO_TAG])
     assert end.status == api_pb2.STATUS_SUCCESS
 
 
-def test_graph_shows_the_layers(run):
+@pytest.mark.parametrize("shown", ["runs", "runs/tiny"])
+def test_metrics_of_hparams_are_found_in_one_run_and_in_many(shown, run):
+    """What TensorBoard's tab asks its server for, for the folder of a run and for that above."""
+    from tensorboard.backend.event_processing import data_provider, plugin_event_multiplexer
+    from tensorboard.context import RequestContext
+    from tensorboard.plugins.base_plugin import TBContext
+    from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_groups
+
+    folder = run[0] if shown == "runs/tiny" else run[0].parent
+    multiplexer = plugin_event_multiplexer.EventMultiplexer().AddRunsFromDirectory(str(folder))
+    multiplexer.Reload()
+    provider = data_provider.MultiplexerDataProvider(multiplexer, str(folder))
+    context, request = RequestContext(), api_pb2.ListSessionGroupsRequest()
+    backend = backend_context.Context(TBContext(data_provider=provider))
+    statuses = [api_pb2.STATUS_SUCCESS, api_pb2.STATUS_RUNNING, api_pb2.STATUS_UNKNOWN]
+    request.allowed_statuses.extend(statuses)
+    request.slice_size = 10
+    experiment = backend.experiment_from_metadata(
+        context, "", True, backend.hparams_metadata(context, ""), []
+    )
+    request.col_params.extend(
+        api_pb2.ColParams(metric=info.name) for info in experiment.metric_infos
+    )
+    (group,) = list_session_groups.Handler(context, backend, "", request).run().session_groups
+    found = {value.name.tag: value.value for value in group.metric_values}
+    history = run[2]
+    assert found == {
+        "hparams/accuracy": pytest.approx(history["val_accuracy"][-1]),
+        "hparams/loss": pytest.approx(history["val_loss"][-1]),
+    }
+
+
+def test_the_graph_names_the_layers_as_they_are_named(run):
     graph = Events(run[0]).accumulator.Graph()
-    scopes = {node.name.partition("/")[0] for node in graph.node}
-    assert any(scope.startswith("first") for scope in scopes)
-    assert any(scope.startswith("second") for scope in scopes)
+    scopes = {node.name.partition("/")[0] for node in graph.node if "/" in node.name}
+    assert scopes >= {"first", "second", "sum_pooling", "temperature"}
+    assert not {scope for scope in scopes if scope.startswith(("first_", "second_"))}
+    names = {node.name for node in graph.node}
+    inputs = {name.lstrip("^").split(":")[0] for node in graph.node for name in node.input}
+    assert inputs <= names
 
 
 def test_series_continue_after_an_interruption(tmp_path):
@@ -332,6 +460,6 @@ def test_two_replicas(run, tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     assert_series_complete(tmp_path, epochs=2)
     # The same training on one device, as all batches divide evenly.
-    for folder, tag in (("validation", "epoch_loss"), ("explanations", "mean_alignment/first")):
+    for folder, tag in (("validation", "epoch_loss"), ("explanations", "layer_alignment/first")):
         expected = Events(run[0] / folder).values(tag)
         np.testing.assert_allclose(Events(tmp_path / folder).values(tag), expected, atol=1e-4)

@@ -70,12 +70,15 @@ def test_a_value_without_a_flag_is_a_mistake_of_the_recipe():
 
 
 @pytest.mark.parametrize("text", ["0", "-3", "2.5", "many"])
-def test_counts_are_positive_whole_numbers(text):
-    parser = argparse.ArgumentParser()
+def test_counts_are_positive_whole_numbers(text, capsys):
+    parser = training.Parser(prog="some.py")
     parser.add_argument("--n", type=training.positive_int)
     assert parser.parse_args(["--n", "3"]).n == 3
     with pytest.raises(SystemExit):
         parser.parse_args(["--n", text])
+    assert capsys.readouterr().err == (
+        f"some.py: argument --n: {text} is not a positive whole number (--help lists the options)\n"
+    )
 
 
 # How commands end.
@@ -106,6 +109,23 @@ def test_an_interruption_says_how_to_go_on(capsys):
         main()
     assert end.value.code == 130
     assert "goes on where it stopped" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("epoch", "said"),
+    [(0, "first epoch: nothing is saved yet, the same command begins anew"), (1, "after epoch 1")],
+)
+def test_an_interruption_says_what_is_saved(epoch, said, args, data, monkeypatch):
+    class Interrupting(training.EpochCheckpoint):
+        def on_epoch_begin(self, number, logs=None):
+            super().on_epoch_begin(number, logs)
+            if number == epoch:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr("coda_keras.training.run.EpochCheckpoint", Interrupting)
+    with pytest.raises(KeyboardInterrupt, match=said):
+        run(args, data)
+    assert len(training.restore(args.output, steps_per_epoch=2)[1]) == epoch
 
 
 def test_other_errors_keep_their_traceback():

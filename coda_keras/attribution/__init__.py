@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from coda_keras import arguments
 from coda_keras.attribution.base import Attribution as Attribution
 from coda_keras.attribution.contributions import Contributions as Contributions
 from coda_keras.attribution.deeplift import DeepLIFT as DeepLIFT
@@ -40,7 +41,7 @@ def get(name: str, **kwargs: Any) -> Attribution:
         An `Attribution`.
 
     Raises:
-        ValueError: if there is no such method.
+        ValueError: if there is no such method, or it has no such argument.
 
     Example:
 
@@ -48,6 +49,7 @@ def get(name: str, **kwargs: Any) -> Attribution:
     'IntGrad'
     """
     row = find(name)
+    arguments.check(name, row.make, kwargs)
     return row.make(**{**row.arguments, **kwargs})
 
 

@@ -9,6 +9,7 @@ from keras import ops
 from tqdm import tqdm
 
 from coda_keras.backend import compiled
+from coda_keras.checks import refuse_one_hot
 from coda_keras.encoding import encode
 from coda_keras.explanation import is_inherent
 
@@ -146,6 +147,7 @@ class Attribution:
                 f"`class_ids` must lie in 0 to {self._classes - 1}. "
                 f"Received values from {class_ids.min()} to {class_ids.max()}."
             )
+        refuse_one_hot(class_ids, self._classes)
         rows = class_ids if class_ids.ndim == 2 else class_ids[..., None]
         return np.broadcast_to(rows, (batch, rows.shape[-1])).astype("int32")
 

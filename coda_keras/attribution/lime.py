@@ -58,7 +58,7 @@ class LIME(Attribution):
             from lime.wrappers.scikit_image import SegmentationAlgorithm
         except ImportError as error:
             raise ImportError(
-                "LIME needs the package `lime`: pip install 'coda-keras[interpret]'"
+                "LIME needs the package `lime`, of the extra `interpret`: pip install lime"
             ) from error
         self._segmenter = SegmentationAlgorithm(
             "quickshift", kernel_size=kernel_size, max_dist=max_dist, ratio=ratio

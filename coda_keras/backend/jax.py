@@ -47,9 +47,14 @@ def extract_patches(images: Any, size: int, strides: int) -> Any:
     return ops.image.extract_patches(images, (size, size), (strides, strides), padding="valid")
 
 
+def is_known(tensor: Any) -> bool:
+    """Whether a tensor has values; not while a function is traced."""
+    return not isinstance(tensor, jax.core.Tracer)
+
+
 def known_value(tensor: Any) -> np.ndarray | None:
     """A tensor as a NumPy array; None while a function is traced, when there are no values yet."""
-    return None if isinstance(tensor, jax.core.Tracer) else np.asarray(tensor)
+    return np.asarray(tensor) if is_known(tensor) else None
 
 
 def require(condition: Any, message: str, given: Any) -> None:

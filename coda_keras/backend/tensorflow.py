@@ -87,6 +87,11 @@ def extract_patches(images: Any, size: int, strides: int) -> Any:
     )
 
 
+def is_known(tensor: Any) -> bool:
+    """Whether a tensor has values; not in graphs."""
+    return not tf.is_symbolic_tensor(tensor)
+
+
 def known_value(tensor: Any) -> np.ndarray | None:
     """A tensor as a NumPy array; None in graphs, where only constants have values."""
     return tf.get_static_value(tf.convert_to_tensor(tensor))

@@ -8,6 +8,7 @@ import torch
 from keras import ops
 
 from coda_keras.backend.arrays import Arrays, refuse_strategy, to_numpy
+from coda_keras.switch import unchecked
 
 
 def compiled(
@@ -25,7 +26,13 @@ def compiled(
     """
     refuse_strategy(strategy, "torch")
     run = torch.no_grad()(function)
-    return lambda *arrays: to_numpy(run(*map(ops.convert_to_tensor, arrays)))
+
+    def on_tensors(*arrays):
+        # As compiled code elsewhere, which sees no values.
+        with unchecked():
+            return to_numpy(run(*map(ops.convert_to_tensor, arrays)))
+
+    return on_tensors
 
 
 def gradient(function: Callable[[Any], Any], inputs: Any) -> Any:
@@ -45,9 +52,14 @@ def extract_patches(images: Any, size: int, strides: int) -> Any:
     return ops.image.extract_patches(images, (size, size), (strides, strides), padding="valid")
 
 
+def is_known(tensor: Any) -> bool:
+    """Whether a tensor has values; not while a function is compiled, nor where only shapes are."""
+    return not torch.compiler.is_compiling() and not getattr(tensor, "is_meta", False)
+
+
 def known_value(tensor: Any) -> np.ndarray | None:
     """A tensor as a NumPy array; None while a function is compiled, when there are no values."""
-    return None if torch.compiler.is_compiling() else ops.convert_to_numpy(tensor)
+    return ops.convert_to_numpy(tensor) if is_known(tensor) else None
 
 
 def require(condition: Any, message: str, given: Any) -> None:

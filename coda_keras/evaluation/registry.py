@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from coda_keras import arguments
 from coda_keras.evaluation.completeness import Completeness
 from coda_keras.evaluation.complexity import Complexity
 from coda_keras.evaluation.deletion import Deletion
@@ -46,7 +47,7 @@ def get(name: str, **kwargs: Any) -> Metric:
         **kwargs: arguments of the metric.
 
     Raises:
-        ValueError: if there is no such metric.
+        ValueError: if there is no such metric, or it has no such argument.
 
     Example:
 
@@ -55,4 +56,5 @@ def get(name: str, **kwargs: Any) -> Metric:
     """
     if name not in METRICS:
         raise ValueError(f"Unknown metric: {name!r}. Expected one of {', '.join(METRICS)}.")
+    arguments.check(name, METRICS[name], kwargs)
     return METRICS[name](**kwargs)

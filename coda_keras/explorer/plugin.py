@@ -103,7 +103,11 @@ class ExplanationsPlugin(base_plugin.TBPlugin):
         pictures = self._provider.list_blob_sequences(
             context, experiment_id=experiment, plugin_name="images"
         )
-        old = sorted(run for run, tags in pictures.items() if PICTURES in tags and run not in found)
+        old = sorted(
+            run
+            for run, tags in pictures.items()
+            if run not in found and any(tag.startswith(PICTURES) for tag in tags)
+        )
         return _json(request, {"entries": entries, "old": old, "model": bool(self._model_path)})
 
     def _view(self, request):

@@ -12,6 +12,7 @@ from coda_keras.figures.animation import save_gif as save_gif
 from coda_keras.figures.colours import PERCENTILE as PERCENTILE
 from coda_keras.figures.colours import contribution_rgb as contribution_rgb
 from coda_keras.figures.colours import shared_scale as shared_scale
+from coda_keras.figures.confusion import confusion_matrix as confusion_matrix
 from coda_keras.figures.contributions import CONTRIBUTION as CONTRIBUTION
 from coda_keras.figures.contributions import INPUT_X_GRADIENT as INPUT_X_GRADIENT
 from coda_keras.figures.contributions import gallery as gallery
@@ -25,4 +26,5 @@ from coda_keras.figures.metrics import metrics_figure as metrics_figure
 from coda_keras.figures.multi_images import multi_image as multi_image
 from coda_keras.figures.rendering import figure_rgb as figure_rgb
 from coda_keras.figures.rendering import save_figure as save_figure
+from coda_keras.figures.weights import weights_rgb as weights_rgb
 from coda_keras.figures.weights import weights_rgba as weights_rgba

@@ -26,19 +26,21 @@ class Column:
         captions: N strings below the maps, or None.
         signed: bool. Signed maps are drawn from blue over white (0) to red; others, such as those
             of RISE, in colours of their own from their smallest to their largest value.
+        pictures: bool, whether the maps are pictures `(h, w, 3)`, shown as they are.
     """
 
     title: str
     maps: ArrayLike | Sequence[ArrayLike]
     captions: Sequence[str] | None = None
     signed: bool = True
+    pictures: bool = False
 
 
 def map_table(
     images: ArrayLike | Sequence[ArrayLike],
     columns: Sequence[Column],
     row_titles: Sequence[str] | None = None,
-    scale: str = "map",
+    scale: str | float = "map",
     explained: str = "the class",
     panel: float = 1.15,
 ) -> Figure:
@@ -49,7 +51,8 @@ def map_table(
         columns: sequence of `Column`.
         row_titles: N strings at the left of the rows, or None.
         scale: `"map"`, `"row"` or `"all"`: which signed maps share a colour scale, the 99.75th
-            percentile of their magnitudes. Maps in different units can share none.
+            percentile of their magnitudes; or a number, the full colour of all of them. Maps in
+            different units can share none.
         explained: str, what red speaks for and blue against.
         panel: width of a picture in inches.
 
@@ -62,7 +65,7 @@ def map_table(
     """
     count = len(images)
     _check(count, columns, row_titles, scale)
-    signed = [column for column in columns if column.signed]
+    signed = [column for column in columns if column.signed and not column.pictures]
     captions = 0.16 * any(column.captions is not None for column in columns)
     lines = 1 + max(column.title.count("\n") for column in columns)
     height, width = np.shape(images[0])[:2]
@@ -83,8 +86,11 @@ def map_table(
         of_row = shared_scale([c.maps[row] for c in signed]) if signed else 1.0
         for axis, column in zip(axes[row, 1:], columns):
             values = column.maps[row]
-            own = {"map": None, "row": of_row, "all": overall}[scale]
-            show(axis, contribution_rgb(values, own) if column.signed else _own_colours(values))
+            own = {"map": None, "row": of_row, "all": overall}.get(scale, scale)
+            if column.pictures:
+                show(axis, image_rgb(values))
+            else:
+                show(axis, contribution_rgb(values, own) if column.signed else _own_colours(values))
             if column.captions is not None:
                 axis.set_xlabel(column.captions[row], fontsize=SMALL, labelpad=2)
     for axis, title in zip(axes[0], ["input", *(column.title for column in columns)]):
@@ -102,8 +108,8 @@ def _check(count, columns, row_titles, scale):
             "Expected at least one image and column, and a map, caption and row title for each "
             f"image. Received {count} images, {len(columns)} columns and lengths {sorted(lengths)}."
         )
-    if scale not in SCALES:
-        raise ValueError(f"Unknown `scale`: {scale!r}. Expected one of {SCALES}.")
+    if scale not in SCALES and isinstance(scale, str):
+        raise ValueError(f"Unknown `scale`: {scale!r}. Expected a number or one of {SCALES}.")
 
 
 def _own_colours(values):
@@ -114,11 +120,15 @@ def _own_colours(values):
 
 def _colour_keys(figure, axes, columns, scale, explained, panel):
     keys = []
-    if any(column.signed for column in columns):
-        shared = {"map": "each map", "row": "each row", "all": "all maps"}[scale]
-        text = f"{explained} (full colour: {PERCENTILE}th percentile of {shared})"
+    if any(column.signed and not column.pictures for column in columns):
+        shared = {"map": "each map", "row": "each row", "all": "all maps"}
+        if isinstance(scale, str):
+            full = f"{PERCENTILE}th percentile of {shared[scale]}"
+        else:
+            full = f"{scale:.2g} logits"
+        text = f"{explained} (full colour: {full})"
         keys.append((SIGNED_COLOURS, text, (-1, 0, 1), ("against", "0", "for")))
-    own = [column.title for column in columns if not column.signed]
+    own = [column.title for column in columns if not (column.signed or column.pictures)]
     if own:
         keys.append((OWN_COLOURS, ", ".join(own), (-1, 1), ("lowest", "highest")))
     width = axes.shape[1]

@@ -109,16 +109,18 @@ def collect(
         A dict of arrays, `total` rows each.
     """
     folder = folder.with_name(f"{folder.name}-{digest(arguments)}")
-    if not (folder / "arguments.json").exists():
-        write_json(folder / "arguments.json", arguments)
     slices = []
     with tqdm(total=total, desc=label, unit=unit, disable=None, leave=False) as bar:
         for start in range(0, total, step):
             stop = min(start + step, total)
             path = folder / f"{start:06d}-{stop:06d}.npz"
             if not path.exists():
+                # Before anything is written: what fails leaves no folder.
+                arrays = compute(start, stop)
+                if not (folder / "arguments.json").exists():
+                    write_json(folder / "arguments.json", arguments)
                 with replacing(path) as temporary:
-                    np.savez_compressed(temporary, **compute(start, stop))
+                    np.savez_compressed(temporary, **arrays)
             with np.load(path) as arrays:
                 slices.append(dict(arrays))
             bar.update(stop - start)

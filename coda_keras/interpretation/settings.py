@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from coda_keras import attribution, evaluation
+from coda_keras import arguments, attribution, evaluation
 
 Arguments = Mapping[str, Mapping[str, Any]]
 
@@ -31,7 +31,8 @@ class Settings:
             `"softmax"`.
 
     Raises:
-        ValueError: for an unknown method or metric, or a number that is not positive.
+        ValueError: for an unknown method, metric or argument of one, or a number that is not
+            positive.
     """
 
     methods: Sequence[str] | None = None
@@ -63,6 +64,10 @@ class Settings:
                 f"Unknown method in `method_arguments`: {unknown[0]!r}. "
                 f"Expected some of {', '.join(attribution.METHODS)}."
             )
+        for name, given in self.method_arguments.items():
+            arguments.check(name, attribution.METHODS[name].make, given)
+        for name, given in self.metric_arguments.items():
+            arguments.check(name, evaluation.METRICS[name], given)
         counts = {"images": self.images, "few_images": self.few_images}
         counts |= {"batch_size": self.batch_size, **self.items, **self.few_items}
         for name, count in counts.items():

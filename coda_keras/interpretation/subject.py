@@ -17,7 +17,7 @@ from coda_keras.evaluation import Grids, make_grids, most_confident, probabiliti
 from coda_keras.evaluation.metric import Attribute
 from coda_keras.explanation import is_inherent
 from coda_keras.interpretation.cache import code_digest, collect, digest
-from coda_keras.interpretation.loading import load, weight_bytes
+from coda_keras.interpretation.loading import check_fits, load, weight_bytes
 from coda_keras.interpretation.settings import Settings
 
 LOGITS_PER_SLICE = 1000
@@ -45,7 +45,8 @@ class Subject:
         left_out: dict from methods that need a package to a sentence about it.
 
     Raises:
-        ValueError: if the file is missing or no model, or a named method's package is missing.
+        ValueError: if the file is missing or no model, the data does not fit it, or a named
+            method's package is missing.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Subject:
         self.labels = data.test_labels
         self.path = None if isinstance(model, keras.Model) else Path(model)
         self.model = load(self.path) if self.path else model
+        check_fits(self.model, str(self.path or name), self.images, len(self.class_names))
         self.inherent = is_inherent(self.model)
         self.activation = "sigmoid" if self.inherent else settings.baseline_activation
         self.names, self.left_out = self._applicable(methods)
@@ -245,8 +247,8 @@ class Subject:
                 names.append(name)
                 continue
             left_out[name] = (
-                f"{attribution.find(name).label} needs the package `{package}`: "
-                "pip install 'coda-keras[interpret]'"
+                f"{attribution.find(name).label} needs the package `{package}`, of the extra "
+                f"`interpret`: pip install {package}"
             )
         if left_out and self.settings.methods is not None:
             raise ValueError(f"{next(iter(left_out.values()))}; or leave it out of the methods.")

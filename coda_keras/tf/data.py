@@ -103,8 +103,8 @@ def load_digits() -> ImageData:
         from sklearn import datasets
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            "The digits come with scikit-learn, which is not installed: "
-            "pip install 'coda-keras[demo]'"
+            "The digits come with scikit-learn, of the extra `demo`, which is not installed: "
+            "pip install scikit-learn"
         ) from error
     digits = datasets.load_digits()
     grey = np.round(digits.images * (255 / 16)).astype("uint8")

@@ -36,7 +36,9 @@ def rescale_rule(
         ValueError: if `shap` cannot explain the model.
     """
     if importlib.util.find_spec("shap") is None:
-        raise ImportError("DeepLIFT needs the package `shap`: pip install 'coda-keras[interpret]'")
+        raise ImportError(
+            "DeepLIFT needs the package `shap`, of the extra `interpret`: pip install shap"
+        )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "graph.pb").write_bytes(_frozen(model, images.shape[1:]))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from coda_keras.presets import PRESETS
+from coda_keras.training.commands import Parser
 
 # What a recipe need not repeat.
 DEFAULTS = {
@@ -37,9 +38,7 @@ def parser(description: str, **defaults: Any) -> argparse.ArgumentParser:
     5
     """
     defaults = {**DEFAULTS, **defaults}
-    flags = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    flags = Parser(description=description)
     known = set()
 
     def add(group, name, text, **options):
@@ -100,14 +99,16 @@ def parser(description: str, **defaults: Any) -> argparse.ArgumentParser:
 
 def positive_int(text: str) -> int:
     """Reads a positive whole number; for the `type` of an argument."""
-    value = int(text)
-    if value < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a positive whole number")
-    return value
+    return int(text)
 
 
 def _positive(text):
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
     return value

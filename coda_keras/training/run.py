@@ -10,8 +10,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from coda_keras.files import write_json
-from coda_keras.losses import OneVsAllAccuracy, OneVsAllCrossentropy
+from coda_keras.confusion import ConfusionAccuracy
+from coda_keras.files import check_folder, write_json
+from coda_keras.losses import OneVsAllCrossentropy
 from coda_keras.net import CoDANet
 from coda_keras.tf import distribution
 from coda_keras.tf.data import ImageData, steps_per_epoch, test_batches, train_batches
@@ -37,6 +38,7 @@ def start(args: argparse.Namespace) -> tf.distribute.Strategy:
 
     Raises:
         FileExistsError: if the folder holds a finished run, or one with other arguments.
+        NotADirectoryError: if it is a file.
         ValueError: if there are fewer devices than asked for, or they cannot share a batch.
     """
     _check_folder(args)
@@ -79,7 +81,7 @@ def train(
         net.compile(
             optimizer=net.optimizer,
             loss=OneVsAllCrossentropy(),
-            metrics=[OneVsAllAccuracy()],
+            metrics=[ConfusionAccuracy(len(data.class_names))],
             # XLA's collectives cannot cross devices.
             jit_compile=strategy.num_replicas_in_sync == 1,
         )
@@ -94,26 +96,39 @@ def train(
     )
     checkpoint = EpochCheckpoint(run, history)
     write_json(run / ARGUMENTS, _arguments(args))
+    try:
+        _fit(args, net, data, augment, steps, [*boards, checkpoint], len(history))
+    except KeyboardInterrupt as end:
+        raise KeyboardInterrupt(_how_to_go_on(len(checkpoint.history))) from end
+    save_model(net, run / "model.keras")
+    return net, checkpoint.history
+
+
+def _fit(args, net, data, augment, steps, callbacks, start_epoch):
     net.fit(
         train_batches(
             data.train_images,
             data.train_labels,
             args.batch_size,
             args.epochs,
-            start_epoch=len(history),
+            start_epoch=start_epoch,
             seed=args.seed,
             augment=augment,
         ),
         steps_per_epoch=steps,
-        initial_epoch=len(history),
+        initial_epoch=start_epoch,
         epochs=args.epochs,
         validation_data=test_batches(data.test_images, data.test_labels, 250),
-        callbacks=[*boards, checkpoint],
+        callbacks=callbacks,
         shuffle=False,
         verbose=1 if sys.stdout.isatty() else 2,
     )
-    save_model(net, run / "model.keras")
-    return net, checkpoint.history
+
+
+def _how_to_go_on(epochs):
+    if not epochs:
+        return "Interrupted in the first epoch: nothing is saved yet, the same command begins anew."
+    return f"Interrupted; the same command goes on after epoch {epochs}."
 
 
 def learning_rate(
@@ -132,6 +147,7 @@ def learning_rate(
 
 
 def _check_folder(args):
+    check_folder(args.output)
     if (args.output / "metrics.json").exists():
         raise FileExistsError(
             f"{args.output} holds a finished run. Choose another --output, or delete the folder."
