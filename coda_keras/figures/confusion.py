@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from coda_keras.figures.rendering import Picture
 from coda_keras.figures.style import FONT, SMALL
 
 # More names than these cannot be read.
@@ -37,7 +38,7 @@ def confusion_matrix(counts: ArrayLike, class_names: Sequence[str], size: float 
         )
     images = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, images, out=np.zeros_like(counts), where=images > 0)
-    figure = Figure(figsize=(size + 1.2, size + 1.0), layout="constrained")
+    figure = Picture(figsize=(size + 1.2, size + 1.0), layout="constrained")
     axes = figure.subplots()
     axes.imshow(shares, cmap=_COLOURS, vmin=0, vmax=1, interpolation="nearest")
     axes.set_xlabel("predicted", fontsize=FONT)

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from coda_keras.figures.rendering import Picture
 from coda_keras.figures.style import FONT, SMALL, light_frame
 
 _WIDTH = 0.34
@@ -95,7 +96,7 @@ def metrics_figure(
     if not all(row.panels for row in rows) or not panels or not all(p.entries for p in panels):
         raise ValueError("Expected at least one row of panels with entries. Received none.")
     columns = max(len(row.panels) for row in rows)
-    figure = Figure(figsize=(panel[0] * columns, panel[1] * len(rows) + 0.3), layout="constrained")
+    figure = Picture(figsize=(panel[0] * columns, panel[1] * len(rows) + 0.3), layout="constrained")
     figure.get_layout_engine().set(h_pad=0.08, w_pad=0.08)
     parts = [figure] if len(rows) == 1 else list(figure.subfigures(len(rows), 1))
     for part, row in zip(parts, rows):
