@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from coda_keras.figures.rendering import Picture
-from coda_keras.figures.style import FONT, SMALL, light_frame
+from coda_keras.figures.style import FONT, SMALL, light_frame, slant
 
 _WIDTH = 0.34
 
@@ -144,7 +144,7 @@ def _draw_boxes(axes, panel):
     count = len(panel.entries)
     axes.set_xticks(range(count), [entry.label for entry in panel.entries])
     if count > 4:
-        _slant(axes, 40)
+        slant(axes, 40)
     axes.set(xlim=(-0.6, count - 0.4))
 
 
@@ -191,7 +191,7 @@ def _draw_curves(axes, panel, ours, published):
             axes.plot(x, y, style, color=entry.colour, linewidth=width, alpha=strength, **marker)
             kinds.add(kind)
             if isinstance(x[0], str):
-                _slant(axes, 45)
+                slant(axes, 45)
             elif panel.markers:
                 axes.set_xticks(np.unique(x))
     if len(kinds) > 1:
@@ -200,12 +200,6 @@ def _draw_curves(axes, panel, ours, published):
             handles, (ours, published), fontsize=SMALL, frameon=False, loc="best", handlelength=2.4
         )
     axes.margins(x=0.01)
-
-
-def _slant(axes, degrees):
-    axes.tick_params(axis="x", rotation=degrees)
-    for label in axes.get_xticklabels():
-        label.set(ha="right", rotation_mode="anchor")
 
 
 def _list_entries(axes, panels):

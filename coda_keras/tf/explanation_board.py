@@ -131,7 +131,7 @@ class ExplanationBoard(EpochBoard):
                 Column(
                     title,
                     explanation.contribution_map[part, which],
-                    [f"{n[which]} {c[which]:.2f}" for n, c in zip(names[part], chances[part])],
+                    [f"{n[which]}, {c[which]:.2f}" for n, c in zip(names[part], chances[part])],
                 )
                 for which, title in enumerate(["true class", "strongest other"])
             ]
