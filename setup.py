@@ -11,7 +11,7 @@ VERSION = next(
 
 LIME_AND_SHAP = ["lime>=0.2", "shap>=0.51"]
 DEMO = ["scikit-learn>=1.4"]
-TEST = [*DEMO, *LIME_AND_SHAP, "jax>=0.6", "pytest>=8", "selenium>=4.20"]
+TEST = [*DEMO, *LIME_AND_SHAP, "jax>=0.6", "pytest>=8", "selenium>=4.20", "trustme>=1.1"]
 
 setup(
     name="coda-keras",
@@ -36,6 +36,9 @@ setup(
         "keras>=3.15,<4",
         "keras-cv>=0.9,<0.10",
         "tensorflow-serving-api>=2.21,<2.22",
+        "grpcio>=1.66",
+        "grpcio-health-checking>=1.66",
+        "prometheus-client>=0.20",
         "tensorflow-datasets>=4.9.10",
         # tensorflow-datasets imports it without requiring it.
         "importlib_resources",

@@ -1,12 +1,39 @@
-"""What the embedded server serves: every complete version of every model, kept up to date."""
+"""What the embedded server serves: the wanted versions of every model, kept up to date."""
 
+import contextlib
 import sys
 import threading
+import time
+from concurrent import futures
+from typing import NamedTuple
 
 import tensorflow as tf
 
-from export import cli, folder
+from export import cli, folder, memory
+from export.policy import DEFAULTS
 from export.servable import Servable
+
+LOADING, AVAILABLE, FAILED = "LOADING", "AVAILABLE", "END"
+# Between attempts at a version that fails; it doubles each time.
+_FIRST_DELAY, _LAST_DELAY = 1, 600
+
+
+class State(NamedTuple):
+    """`LOADING`, `AVAILABLE` or `FAILED`, and why it is not served."""
+
+    name: str
+    reason: str = ""
+
+
+class _Version:
+    """A version that was found, whatever became of it."""
+
+    def __init__(self, path):
+        self.path, self.state, self.servable = path, State(LOADING), None
+        # Requests that it answers now; it is closed when it is dropped and they are done.
+        self.uses, self.dropped = 0, False
+        # When it may be tried again after it failed, and which files it had.
+        self.attempts, self.again, self.files = 0, 0.0, None
 
 
 class Catalogue:
@@ -15,86 +42,217 @@ class Catalogue:
     Args:
         root: folder of servables, `<root>/<model>/<integer version>/`.
         max_batch_size: images a request may hold; None for a number that their size suggests.
+        policies: `Policies`: which versions are wanted.
+        loaders: number of versions that load at once.
+        changed: called, from any thread, when states may have changed.
+        attempted: called with a path and whether it loaded.
+        clock: seconds, as `time.monotonic`.
     """
 
-    def __init__(self, root, max_batch_size=None):
-        self.root, self.max_batch_size = root, max_batch_size
-        self._loaded = {}
-        self._failed = {}
+    def __init__(
+        self,
+        root,
+        max_batch_size=None,
+        policies=DEFAULTS,
+        loaders=2,
+        changed=lambda: None,
+        attempted=lambda path, loaded: None,
+        clock=time.monotonic,
+    ):
+        self.root, self.max_batch_size, self.policies = root, max_batch_size, policies
+        self._changed, self._attempted, self._clock = changed, attempted, clock
+        self._found = {}
+        self._versions = {}
         self._unreadable = set()
+        self._loads = set()
+        self._loaders = futures.ThreadPoolExecutor(loaders, thread_name_prefix="load")
         self._lock = threading.Lock()
 
     def refresh(self):
-        """Loads what is new, forgets what is gone. A version that fails leaves the others be.
+        """Begins to load what is new, forgets what is gone; `wait` waits for what loads.
 
         Raises:
             OSError: if the folder cannot be looked into; what is loaded stays.
         """
         models, unreadable = folder.look(self.root)
         self._report(unreadable)
-        found = {
-            (name, version): path
-            for name, versions in models.items()
-            for version, path in versions.items()
-        }
+        with self._lock:
+            failed = [entry for entry in self._versions.values() if entry.state.name == FAILED]
+        # Not under the lock, for which requests would wait: a network drive may take its time.
+        repaired = {entry for entry in failed if folder.fingerprint(entry.path) != entry.files}
         with self._lock:
             # Nobody knows whether what cannot be looked into is gone.
-            stay = [key for key in self._loaded if key in found or key[0] in unreadable]
-            self._loaded = {key: self._loaded[key] for key in stay}
-            self._failed = {key: self._failed[key] for key in self._failed if key in found}
-            missing = sorted(found.keys() - self._loaded.keys())
-        for key in missing:
-            self._load(key, found[key])
+            stay = {name: self._found[name] for name in unreadable if name in self._found}
+            self._found = models | stay
+            gone = [key for key in self._versions if key[1] not in self._found.get(key[0], ())]
+            idle = self._drop(gone)
+            # The newest of every model come before the second newest of any.
+            ranks = sorted(
+                (rank, name, version)
+                for name in models
+                for rank, version in enumerate(self._wanted(name))
+            )
+            for _, name, version in ranks:
+                self._plan(name, version, repaired)
+            for name in models:
+                idle += self._drop_unwanted(name)
+        self._close(idle)
+        self._changed()
 
-    def find(self, name, version=None):
-        """Returns `(version, Servable)`; the latest version for None.
+    def wait(self):
+        """Waits until nothing loads."""
+        while loads := list(self._loads):
+            futures.wait(loads)
+
+    @contextlib.contextmanager
+    def use(self, name, version=None):
+        """Gives `(version, Servable)`, which stays open meanwhile; the latest version for None.
 
         Raises:
             tf.errors.NotFoundError: if it is not served.
+            tf.errors.UnavailableError: if it is still loading.
         """
         with self._lock:
-            versions = [number for model, number in self._loaded if model == name]
-            if version is None and versions:
-                version = max(versions)
-            if version in versions:
-                return version, self._loaded[name, version]
-            served = sorted(f"{model} {number}" for model, number in self._loaded)
+            number, entry = self._find(name, version)
+            entry.uses += 1
+        try:
+            yield number, entry.servable
+        finally:
+            with self._lock:
+                entry.uses -= 1
+                idle = [entry] if entry.dropped and not entry.uses else []
+            self._close(idle)
+
+    def states(self, name):
+        """Returns `{version: State}` of a model."""
+        with self._lock:
+            return {
+                version: entry.state
+                for (model, version), entry in self._versions.items()
+                if model == name
+            }
+
+    def models(self):
+        """Returns `{model name: whether a version of it is served}`."""
+        with self._lock:
+            served = dict.fromkeys(sorted({name for name, _ in self._versions}), False)
+            for (name, _), entry in self._versions.items():
+                served[name] |= entry.state.name == AVAILABLE
+        return served
+
+    def _find(self, name, version):
+        """Returns `(version, _Version)`; the latest for None."""
+        states = {
+            number: entry.state.name
+            for (model, number), entry in self._versions.items()
+            if model == name
+        }
+        ready = [number for number, state in states.items() if state == AVAILABLE]
+        if version is None and ready:
+            version = max(ready)
+        if version in ready:
+            return version, self._versions[name, version]
         wanted = f"model {cli.short(name)!r}"
         if version is not None:
             wanted = f"version {version} of {wanted}"
+        if LOADING in (states.values() if version is None else [states.get(version)]):
+            sentence = f"{wanted[0].upper()}{wanted[1:]} is still loading."
+            raise tf.errors.UnavailableError(None, None, sentence)
+        served = sorted(
+            f"{model} {number}"
+            for (model, number), entry in self._versions.items()
+            if entry.state.name == AVAILABLE
+        )
         raise tf.errors.NotFoundError(
             None, None, f"There is no {wanted}. Served: {cli.listed(served)}."
         )
 
-    def states(self, name):
-        """Returns `{version: None, or the reason why it is not served}` of a model."""
-        with self._lock:
-            states = dict.fromkeys(self._loaded) | self._failed
-        return {version: reason for (model, version), reason in states.items() if model == name}
+    def _wanted(self, name):
+        """The versions of a model that are wanted, newest first."""
+        found = self._found.get(name, {})
+        failed = {version for version in found if self._state(name, version) == FAILED}
+        return self.policies.of(name).wanted(found, failed)
 
-    def __len__(self):
+    def _state(self, name, version):
+        entry = self._versions.get((name, version))
+        return entry and entry.state.name
+
+    def _plan(self, name, version, repaired=()):
+        """Has a version loaded that is new, or that failed and may be tried again."""
+        entry = self._versions.get((name, version))
+        if entry is None:
+            entry = self._versions[name, version] = _Version(self._found[name][version])
+        elif entry.state.name == FAILED and (entry in repaired or self._clock() >= entry.again):
+            entry.state = State(LOADING, entry.state.reason)
+        else:
+            return
+        load = self._loaders.submit(self._load, name, version, entry)
+        self._loads.add(load)
+        load.add_done_callback(self._loads.discard)
+
+    def _load(self, name, version, entry):
+        if entry.dropped:
+            return
+        files, reason = folder.fingerprint(entry.path), ""
+        try:
+            servable = Servable(entry.path, max_batch_size=self.max_batch_size)
+            servable.warm_up()
+        except Exception as error:  # One bad version must not keep the others from being served.
+            # A ValueError names the folder itself.
+            named = isinstance(error, ValueError)
+            reason = cli.short(error if named else f"{entry.path} does not load: {error!r}", 1000)
+        memory.trim()
         with self._lock:
-            return len(self._loaded)
+            if reason:
+                self._note_failure(entry, files, reason)
+            else:
+                entry.state, entry.servable = State(AVAILABLE), servable
+            if entry.dropped:
+                idle = [entry]
+            else:
+                idle = self._drop_unwanted(name)
+                for older in self._wanted(name):
+                    if (name, older) not in self._versions:
+                        self._plan(name, older)
+        self._close(idle)
+        self._attempted(entry.path, not reason)
+        self._changed()
+
+    def _note_failure(self, entry, files, reason):
+        if entry.state.reason != reason:
+            print(f"not served: {reason}", file=sys.stderr, flush=True)
+        delay = min(_FIRST_DELAY * 2**entry.attempts, _LAST_DELAY)
+        entry.state, entry.files = State(FAILED, reason), files
+        entry.attempts, entry.again = entry.attempts + 1, self._clock() + delay
+
+    def _drop_unwanted(self, name):
+        """Drops versions that nobody wants, once one that is wanted serves in their place."""
+        wanted = self._wanted(name)
+        states = [self._state(name, version) for version in wanted]
+        if AVAILABLE not in states or LOADING in states or None in states:
+            return []
+        return self._drop(
+            [key for key in self._versions if key[0] == name and key[1] not in wanted]
+        )
+
+    def _drop(self, keys):
+        """Takes versions out; returns those of them that can be closed at once."""
+        entries = [self._versions.pop(key) for key in keys]
+        for entry in entries:
+            entry.dropped = True
+        return [entry for entry in entries if entry.servable and not entry.uses]
+
+    def _close(self, entries):
+        """Closes versions that were dropped and answer nothing any more."""
+        for entry in entries:
+            if entry.servable:
+                entry.servable.close()
+                entry.servable = None
+        if entries:
+            memory.collect()
 
     def _report(self, unreadable):
         """Says which folders cannot be looked into, each once until it can be."""
         for name in unreadable.keys() - self._unreadable:
             print(f"cannot look for versions: {unreadable[name]}", file=sys.stderr, flush=True)
         self._unreadable = set(unreadable)
-
-    def _load(self, key, path):
-        try:
-            servable = Servable(path, max_batch_size=self.max_batch_size)
-            servable.warm_up()
-        except Exception as error:  # One bad version must not keep the others from being served.
-            # A ValueError names the folder itself.
-            said = error if isinstance(error, ValueError) else f"{path} does not load: {error!r}"
-            reason = cli.short(said, 1000)
-            if self._failed.get(key) != reason:
-                print(f"not served: {reason}", file=sys.stderr, flush=True)
-            with self._lock:
-                self._failed[key] = reason
-            return
-        with self._lock:
-            self._loaded[key] = servable
-            self._failed.pop(key, None)

@@ -17,10 +17,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 from PIL import Image
 
-from export import cli
+from export import cli, drawing, security
 from export.connection import Client
 from export.images import open_image
-from export.quiet import import_tensorflow
 
 MAX_INT32 = 2**31 - 1
 
@@ -72,9 +71,8 @@ def ask(
 
 def save_map(path: Path, image: Image.Image, outputs: dict[str, np.ndarray], title: str) -> None:
     """Saves the image beside its contribution map, and the weights where there are any."""
-    from coda_keras import figures
-
     weights = outputs["weights"][0] if "weights" in outputs else None
+    figures = drawing.figures()
     figure = figures.plot_contributions(
         np.asarray(image), outputs["contribution_map"][0], title, weights=weights
     )
@@ -87,8 +85,13 @@ def main() -> None:
         if not Path(file).is_file():
             raise ValueError(f"There is no image file {file}.")
     paths = _output_paths(Path(arguments.out), arguments.images, arguments.overwrite)
-    import_tensorflow()
-    with Client(arguments.server, arguments.model, arguments.version, arguments.timeout) as client:
+    with Client(
+        arguments.server,
+        arguments.model,
+        arguments.version,
+        arguments.timeout,
+        _credentials(arguments),
+    ) as client:
         signatures = client.signatures()
         _, height, width, _ = _shape(signatures, "serving_default", "inputs", "images")
         _, classes = _shape(signatures, "serving_default", "outputs", "logits")
@@ -136,6 +139,10 @@ def _parse():
     parser.add_argument(
         "--timeout", type=cli.seconds, default=30, help="of a request, in s (%(default)s)"
     )
+    parser.add_argument("--tls", action="store_true", help="encrypt, trusting public authorities")
+    parser.add_argument("--tls-ca", help="PEM file of certificates to trust instead; encrypts")
+    parser.add_argument("--tls-key", help="PEM file of the client's own key, for mutual TLS")
+    parser.add_argument("--tls-certificate", help="PEM file of that key's certificate")
     explained = parser.add_mutually_exclusive_group()
     explained.add_argument(
         "--class-id",
@@ -144,6 +151,11 @@ def _parse():
     )
     explained.add_argument("--class-name", help="the same by its name")
     return parser.parse_args()
+
+
+def _credentials(arguments):
+    files = arguments.tls_ca, arguments.tls_key, arguments.tls_certificate
+    return security.client_credentials(*files) if arguments.tls or any(files) else None
 
 
 def _class_id(arguments, labels):

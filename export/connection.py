@@ -5,9 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from export import cli
+from export import arrays, cli, messages
 
 MAX_MESSAGE_BYTES = 2**31 - 1
+PREDICT = "/tensorflow.serving.PredictionService/Predict"
+METADATA = "/tensorflow.serving.PredictionService/GetModelMetadata"
+STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
+# The states of a version, as the API numbers them.
+STATES = {0: "UNKNOWN", 10: "START", 20: "LOADING", 30: "AVAILABLE", 40: "UNLOADING", 50: "END"}
 
 
 class Client:
@@ -18,20 +23,31 @@ class Client:
         model: name of the model.
         version: integer; None for the latest.
         timeout: seconds a request may take.
+        credentials: `grpc.ChannelCredentials`, as `security.client_credentials` makes them; None
+            for a connection without encryption.
 
     Raises (all methods):
-        OSError: if the server cannot be reached or refuses; with its sentence.
+        OSError: if the server cannot be reached or refuses; with its sentence. Its `__cause__` is
+            the `grpc.RpcError`.
     """
 
-    def __init__(self, server: str, model: str, version: int | None = None, timeout: float = 30.0):
+    def __init__(
+        self,
+        server: str,
+        model: str,
+        version: int | None = None,
+        timeout: float = 30.0,
+        credentials: Any = None,
+    ):
         import grpc
-        from tensorflow_serving.apis import prediction_service_pb2_grpc
 
         # By default a client accepts 4 MiB: one contribution map of 1024x1024.
         options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)]
         self.server, self.model, self.version, self.timeout = server, model, version, timeout
-        self._channel = grpc.insecure_channel(server, options)
-        self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
+        if credentials is None:
+            self._channel = grpc.insecure_channel(server, options)
+        else:
+            self._channel = grpc.secure_channel(server, credentials, options)
 
     def __enter__(self):
         return self
@@ -41,13 +57,10 @@ class Client:
 
     def signatures(self) -> dict[str, Any]:
         """Returns `{name: SignatureDef}`: what the model answers, with shapes."""
-        from tensorflow_serving.apis import get_model_metadata_pb2
-
-        request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
-        response = self._call(self._stub.GetModelMetadata, request)
-        signatures = get_model_metadata_pb2.SignatureDefMap()
-        response.metadata["signature_def"].Unpack(signatures)
-        return dict(signatures.signature_def)
+        request = messages.MetadataRequest(metadata_field=["signature_def"])
+        response = self._call(METADATA, request, messages.MetadataResponse)
+        packed = response.metadata["signature_def"].value
+        return dict(messages.SignatureMap.FromString(packed).signature_def)
 
     def predict(
         self, signature: str, inputs: Mapping[str, np.ndarray], outputs: Sequence[str] = ()
@@ -62,24 +75,39 @@ class Client:
         Returns:
             dict of output name to NumPy array.
         """
-        import tensorflow as tf
-        from tensorflow_serving.apis import predict_pb2
+        return self.answer(signature, inputs, outputs)[0]
 
-        request = predict_pb2.PredictRequest(output_filter=outputs)
+    def answer(
+        self, signature: str, inputs: Mapping[str, np.ndarray], outputs: Sequence[str] = ()
+    ) -> tuple[dict[str, np.ndarray], int]:
+        """As `predict`; returns `(outputs, version that answered)`."""
+        request = messages.PredictRequest(output_filter=outputs)
         request.model_spec.signature_name = signature
         for name, values in inputs.items():
-            request.inputs[name].CopyFrom(tf.make_tensor_proto(values))
-        response = self._call(self._stub.Predict, request)
-        return {name: tf.make_ndarray(proto) for name, proto in response.outputs.items()}
+            arrays.fill(request.inputs[name], values)
+        response = self._call(PREDICT, request, messages.PredictResponse)
+        found = {name: arrays.read(proto) for name, proto in response.outputs.items()}
+        return found, response.model_spec.version.value
 
-    def _call(self, method, request):
+    def status(self) -> dict[int, tuple[str, str]]:
+        """Returns `{version: (state, reason)}`, a state as in `STATES`, an empty reason if well."""
+        response = self._call(STATUS, messages.StatusRequest(), messages.StatusResponse)
+        return {
+            found.version: (STATES.get(found.state, "UNKNOWN"), found.status.error_message)
+            for found in response.model_version_status
+        }
+
+    def _call(self, method, request, response):
         import grpc
 
         request.model_spec.name = self.model
         if self.version is not None:
             request.model_spec.version.value = self.version
+        call = self._channel.unary_unary(
+            method, type(request).SerializeToString, response.FromString
+        )
         try:
-            return method(request, timeout=self.timeout)
+            return call(request, timeout=self.timeout)
         except grpc.RpcError as error:
             raise OSError(
                 f"{self.server} answers {error.code().name}: {cli.sentence(error.details())}"

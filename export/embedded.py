@@ -1,173 +1,198 @@
 """A gRPC server with TensorFlow Serving's API, for where the stock server is not installed.
 
-Predict, GetModelMetadata and GetModelStatus, with the status codes of the stock server.
+The main thread runs an event loop that receives, answers about states and hears signals. Models
+load and requests run in other threads; TensorFlow itself is imported in one.
 """
 
-from concurrent import futures
+import asyncio
+import importlib
+import os
+import sys
 
 import grpc
-import tensorflow as tf
-from tensorflow_serving.apis import (
-    get_model_metadata_pb2,
-    get_model_status_pb2,
-    model_service_pb2_grpc,
-    predict_pb2,
-    prediction_service_pb2_grpc,
-)
-from tensorflow_serving.apis.status_pb2 import StatusProto
 
-from export import cli
-from export.servable import DEFAULT_SIGNATURE
-from export.tensors import invalid
+from export import cli, memory, security
+from export.quiet import import_tensorflow
 
-# Of one request, by default: a batch of `folder.MAX_PIXELS` takes 12 MiB.
-MAX_MESSAGE_BYTES = 64 * 2**20
+GRACE_SECONDS = 5
+# How many of the largest requests may be there; of smaller ones more.
+_LARGEST_AT_ONCE = 4
 # The largest protobuf message. How much comes back follows from what was accepted.
 _MAX_ANSWER_BYTES = 2**31 - 1
-# Clients drop answers with more than 8 KiB of headers, in which a byte may take three.
-_MAX_DETAILS_BYTES = 2000
-CODES = {code.value[0]: code for code in grpc.StatusCode}
-State = get_model_status_pb2.ModelVersionStatus.State
+# Calls of one connection that are open at once.
+_MAX_STREAMS = 1024
 
 
-def bind(catalogue, address, threads, max_message_bytes=MAX_MESSAGE_BYTES):
-    """Makes a server that listens and answers once it is started.
+def serve(arguments):
+    """Serves until SIGINT, SIGTERM or SIGHUP; a second one ends it at once.
+
+    Args:
+        arguments: those of `serve.py`.
+
+    Raises:
+        OSError: if an address cannot be bound.
+        ValueError: if no servable could be loaded.
+    """
+    asyncio.run(_serve(arguments))
+
+
+async def _serve(arguments):
+    signals, server = asyncio.Queue(), Server(arguments)
+    for number in cli.end_signals():
+        asyncio.get_running_loop().add_signal_handler(number, signals.put_nowait, number)
+    working = asyncio.create_task(server.work())
+    ended = asyncio.create_task(signals.get())
+    await asyncio.wait([working, ended], return_when=asyncio.FIRST_COMPLETED)
+    if not ended.done():
+        ended.cancel()
+        await server.stop(0)
+        working.result()
+    stopping = asyncio.create_task(server.stop(GRACE_SECONDS))
+    hurry = asyncio.create_task(signals.get())
+    await asyncio.wait(
+        [stopping, hurry], timeout=GRACE_SECONDS + 1, return_when=asyncio.FIRST_COMPLETED
+    )
+    # The interpreter would wait for loads, and for requests that outlast their grace.
+    os._exit(128 + hurry.result() if hurry.done() else 0)
+
+
+class Server:
+    """What answers, and what looks for versions.
+
+    Args:
+        arguments: those of `serve.py`.
+    """
+
+    def __init__(self, arguments):
+        self._arguments = arguments
+        self._server = self._health = None
+
+    async def work(self):
+        """Listens, loads, and looks for new versions; ends only by an error."""
+        arguments = self._arguments
+        await asyncio.to_thread(_import)
+        catalogue, address = await self._listen()
+        await asyncio.to_thread(catalogue.refresh)
+        await asyncio.to_thread(catalogue.wait)
+        if not any(catalogue.models().values()):
+            raise ValueError(f"No servable in {arguments.models} could be loaded; see above.")
+        await self._health.start()
+        print(f"serving {arguments.models} on {address}", flush=True)
+        said = None
+        while True:
+            await asyncio.sleep(arguments.poll)
+            try:
+                await asyncio.to_thread(catalogue.refresh)
+                said = None
+            except Exception as error:  # Whatever it is, what is loaded is served.
+                if said != (said := f"cannot look for versions: {error}"):
+                    print(said, file=sys.stderr, flush=True)
+
+    async def stop(self, seconds):
+        """Takes no more requests, and gives those that are there so many seconds."""
+        if self._server:
+            await self._health.end()
+            await self._server.stop(seconds)
+
+    async def _listen(self):
+        """Answers from here on; returns `(catalogue, address)`."""
+        from export.catalogue import Catalogue
+        from export.health import Health
+        from export.metrics import Metrics
+        from export.pool import Pool
+
+        arguments, loop = self._arguments, asyncio.get_running_loop()
+        max_message_bytes = arguments.max_message_mib * 2**20
+        metrics = Metrics()
+        if arguments.metrics_port is not None:
+            metrics.serve(arguments.host, arguments.metrics_port)
+        catalogue = Catalogue(
+            arguments.models,
+            arguments.max_batch_size,
+            arguments.policies,
+            arguments.load_threads,
+            changed=lambda: asyncio.run_coroutine_threadsafe(self._health.update(), loop),
+            attempted=metrics.attempted,
+        )
+        self._health = Health(catalogue)
+        await self._health.update()
+        pool = Pool(
+            arguments.threads,
+            arguments.max_concurrent_requests,
+            _LARGEST_AT_ONCE * max_message_bytes,
+        )
+        host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
+        self._server, port = bind(
+            catalogue,
+            f"{host}:{arguments.port}",
+            pool,
+            max_message_bytes,
+            metrics,
+            self._health,
+            security.server_credentials(*arguments.tls) if arguments.tls else None,
+        )
+        await self._server.start()
+        address = f"{host}:{port}"
+        print(f"listening on {address}", file=sys.stderr, flush=True)
+        return catalogue, address
+
+
+def bind(
+    catalogue,
+    address,
+    pool,
+    max_message_bytes=64 * 2**20,
+    metrics=None,
+    health=None,
+    credentials=None,
+):
+    """Makes a `grpc.aio` server that listens, and answers once it is started.
 
     Args:
         catalogue: a `Catalogue`.
         address: `host:port`; port 0 takes a free one.
-        threads: number of requests that run at once.
+        pool: a `Pool` for requests to run in.
         max_message_bytes: the largest request; a larger one is RESOURCE_EXHAUSTED.
+        metrics, health: a `Metrics` and a `Health`, or None.
+        credentials: `grpc.ServerCredentials` for TLS; None for none.
 
     Returns:
-        `(server, port)`; `server.start()` begins to answer.
+        `(server, port)`.
 
     Raises:
         OSError: if the address cannot be bound.
     """
-    server = grpc.server(
-        futures.ThreadPoolExecutor(threads, thread_name_prefix="request"),
+    from grpc_health.v1 import health_pb2_grpc
+    from tensorflow_serving.apis import model_service_pb2_grpc
+
+    from export import services
+
+    server = grpc.aio.server(
         options=[
             ("grpc.max_receive_message_length", max_message_bytes),
             ("grpc.max_send_message_length", _MAX_ANSWER_BYTES),
+            ("grpc.max_concurrent_streams", _MAX_STREAMS),
             # A second server on the same port must fail, not take half of the requests.
             ("grpc.so_reuseport", 0),
         ],
     )
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-        PredictionService(catalogue), server
+    prediction = services.PredictionService(catalogue, pool, metrics)
+    server.add_generic_rpc_handlers([prediction.handlers()])
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(
+        services.ModelService(catalogue), server
     )
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(catalogue), server)
+    if health:
+        health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)
     try:
-        port = server.add_insecure_port(address)
+        if credentials is None:
+            return server, server.add_insecure_port(address)
+        return server, server.add_secure_port(address, credentials)
     except RuntimeError as error:
         raise OSError(f"Cannot listen on {address}: is the port taken?") from error
-    return server, port
 
 
-class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
-    """Answers requests from the servables of a catalogue."""
-
-    def __init__(self, catalogue):
-        self.catalogue = catalogue
-
-    def Predict(self, request, context):
-        with _Errors(context):
-            version, servable = _find(self.catalogue, request.model_spec)
-            # A request may have waited in the queue for longer than its client did.
-            if not context.is_active():
-                raise tf.errors.DeadlineExceededError(None, None, "The client has gone.")
-            signature_name = request.model_spec.signature_name or DEFAULT_SIGNATURE
-            outputs = servable.predict(signature_name, request.inputs, request.output_filter)
-            response = predict_pb2.PredictResponse()
-            _describe(response.model_spec, request.model_spec.name, version)
-            response.model_spec.signature_name = signature_name
-            for name, values in outputs.items():
-                response.outputs[name].CopyFrom(tf.make_tensor_proto(values))
-            return response
-
-    def GetModelMetadata(self, request, context):
-        with _Errors(context):
-            version, servable = _find(self.catalogue, request.model_spec)
-            if list(request.metadata_field) != ["signature_def"]:
-                raise invalid(
-                    "Expected the metadata_field signature_def. "
-                    f"Received: {cli.listed(request.metadata_field)}."
-                )
-            signatures = get_model_metadata_pb2.SignatureDefMap()
-            for name, signature in servable.signatures.items():
-                signatures.signature_def[name].CopyFrom(signature)
-            response = get_model_metadata_pb2.GetModelMetadataResponse()
-            _describe(response.model_spec, request.model_spec.name, version)
-            response.metadata["signature_def"].Pack(signatures)
-            return response
-
-
-class ModelService(model_service_pb2_grpc.ModelServiceServicer):
-    """Says which versions of a model are served."""
-
-    def __init__(self, catalogue):
-        self.catalogue = catalogue
-
-    def GetModelStatus(self, request, context):
-        with _Errors(context):
-            name, version = _wanted(request.model_spec)
-            states = self.catalogue.states(name)
-            if version is not None:
-                states = {number: why for number, why in states.items() if number == version}
-            if not states:
-                which = "versions" if version is None else f"version {version}"
-                raise tf.errors.NotFoundError(
-                    None, None, f"Could not find {which} of model {cli.short(name)}"
-                )
-            response = get_model_status_pb2.GetModelStatusResponse()
-            for number, why in sorted(states.items(), reverse=True):
-                status = StatusProto()
-                if why is not None:
-                    status = StatusProto(
-                        error_code=tf.errors.FAILED_PRECONDITION, error_message=why
-                    )
-                response.model_version_status.add(
-                    version=number,
-                    state=State.Value("AVAILABLE" if why is None else "END"),
-                    status=status,
-                )
-            return response
-
-
-class _Errors:
-    """Turns TensorFlow's errors into the gRPC status of the same code."""
-
-    def __init__(self, context):
-        self.context = context
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, trace):
-        if isinstance(error, tf.errors.OpError):
-            details = error.message.encode()[:_MAX_DETAILS_BYTES].decode(errors="ignore")
-            self.context.abort(CODES[error.error_code], details)
-        if isinstance(error, MemoryError):
-            self.context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "Out of memory.")
-
-
-def _wanted(spec):
-    """Returns `(name, version or None)` of a `ModelSpec`."""
-    if not spec.name:
-        raise invalid("The request's model_spec has no name.")
-    if spec.WhichOneof("version_choice") == "version_label":
-        raise invalid(
-            f"Unrecognized version label: {cli.short(spec.version_label)!r}. "
-            "This server knows numbers only."
-        )
-    return spec.name, spec.version.value if spec.HasField("version") else None
-
-
-def _find(catalogue, spec):
-    return catalogue.find(*_wanted(spec))
-
-
-def _describe(spec, name, version):
-    spec.name = name
-    spec.version.value = version
+def _import():
+    """Imports what takes seconds, once, before threads load models."""
+    import_tensorflow()
+    importlib.import_module("export.services")
+    memory.settle()

@@ -7,9 +7,11 @@ from pathlib import Path
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
-from export import cli
+from export import cli, policy
+from export.policy import DEFAULTS, Policies
 
 DEPLOY = Path(__file__).parent / "deploy"
+SERVER_FILES = ("batching_parameters.txt", "compose.yaml", "monitoring.config")
 # Where the compose file mounts the folder.
 MOUNT = "/models"
 CONFIG = "models.config"
@@ -62,31 +64,59 @@ def models(root):
     return look(root)[0]
 
 
-def models_config(root, mount, coming=()):
-    """Returns the text of a `models.config` that serves every model and version of `root`.
+def fingerprint(path):
+    """Returns what changes when somebody repairs a version; None while it cannot be read."""
+    try:
+        found = [(str(item), item.stat()) for item in sorted(Path(path).rglob("*"))]
+    except OSError:
+        return None
+    return [(name, status.st_size, status.st_mtime_ns) for name, status in found]
+
+
+def models_config(root, mount, coming=(), policies=DEFAULTS):
+    """Returns the text of a `models.config` that serves every model of `root`.
 
     Args:
         root: folder of servables.
         mount: where the server sees that folder.
         coming: names of models whose first version is about to be published.
+        policies: `Policies`: which versions are served.
     """
     config = model_server_config_pb2.ModelServerConfig()
     for name in sorted({*models(root), *coming}):
         model = config.model_config_list.config.add(
             name=name, base_path=f"{mount}/{name}", model_platform="tensorflow"
         )
-        model.model_version_policy.all.SetInParent()
+        policies.of(name).write_to(model.model_version_policy)
     return text_format.MessageToString(config)
 
 
 def write_server_files(root, coming=()):
-    """Writes `models.config` anew, and the other files of `deploy/` where they are missing."""
+    """Writes `models.config` anew, and `SERVER_FILES` where they are missing.
+
+    The version policy of a model that is listed already is kept: it may have been edited.
+    """
     root = Path(root)
-    header = "# Written by export/package.py whenever it adds a servable.\n"
-    write(root / CONFIG, header + models_config(root, MOUNT, coming))
-    for source in sorted(DEPLOY.iterdir()):
-        if not (root / source.name).exists():
-            write(root / source.name, source.read_text())
+    header = "# Written by export/package.py whenever it adds a servable; version policies stay.\n"
+    policies = Policies(by_model=_listed_policies(root / CONFIG))
+    write(root / CONFIG, header + models_config(root, MOUNT, coming, policies))
+    for name in SERVER_FILES:
+        if not (root / name).exists():
+            write(root / name, (DEPLOY / name).read_text())
+
+
+def _listed_policies(path):
+    """Returns `{model name: Policy}` of a `models.config`; none of a file that cannot be read."""
+    config = model_server_config_pb2.ModelServerConfig()
+    try:
+        text_format.Parse(path.read_text(), config)
+    except (OSError, ValueError, text_format.ParseError):
+        return {}
+    return {
+        model.name: policy.from_config(model.model_version_policy)
+        for model in config.model_config_list.config
+        if model.HasField("model_version_policy")
+    }
 
 
 def batching_params(height, width, classes):

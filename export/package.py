@@ -99,7 +99,7 @@ def package(
 
 def _check_arguments(name, version, labels):
     # Names of digits are versions, and beside the models lie the server's files.
-    taken = {folder.CONFIG, *(path.name for path in folder.DEPLOY.iterdir())}
+    taken = {folder.CONFIG, *folder.SERVER_FILES}
     if (
         not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", name)
         or name.isdigit()

@@ -4,7 +4,8 @@ The TF1 session loader is what `tensorflow_model_server` uses. A session runs th
 were asked for and may be called from several threads.
 """
 
-import contextlib
+import logging
+import threading
 from pathlib import Path
 
 import tensorflow as tf
@@ -45,7 +46,7 @@ class Servable:
         graph = tf.Graph()
         self._session = tf.compat.v1.Session(graph=graph, config=config)
         try:
-            with graph.as_default(), _quiet():
+            with graph.as_default(), _QUIET:
                 meta_graph = tf.compat.v1.saved_model.load(
                     self._session, [tf.saved_model.SERVING], str(self.path)
                 )
@@ -79,6 +80,11 @@ class Servable:
             return self._session.run({name: signature.outputs[name].name for name in names}, feeds)
         except tf.errors.OpError as error:
             raise type(error)(None, None, cli.sentence(error.message)) from error
+
+    def close(self):
+        """Frees the session; nothing may run on it any more."""
+        self._session.close()
+        self._session = None
 
     def warm_up(self):
         """Runs the stored warm-up requests, so that the first real request is not slow.
@@ -135,16 +141,25 @@ class Servable:
         }
 
 
-@contextlib.contextmanager
-def _quiet():
-    """Keeps TensorFlow from calling the session loader deprecated: servers use it."""
-    logger = tf.get_logger()
-    level = logger.level
-    logger.setLevel("ERROR")
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+class _Quiet(logging.Filter):
+    """Keeps TensorFlow from calling the session loader deprecated in the thread that loads."""
+
+    def __init__(self):
+        super().__init__()
+        self._threads = set()
+        tf.get_logger().addFilter(self)
+
+    def __enter__(self):
+        self._threads.add(threading.get_ident())
+
+    def __exit__(self, *_):
+        self._threads.discard(threading.get_ident())
+
+    def filter(self, record):
+        return record.thread not in self._threads or record.levelno >= logging.ERROR
+
+
+_QUIET = _Quiet()
 
 
 def _check_names(kind, names, expected, all_needed):

@@ -1,4 +1,4 @@
-"""Serves a folder of servables, every model and version in it, over TensorFlow Serving's gRPC API.
+"""Serves a folder of servables over TensorFlow Serving's gRPC API.
 
     python export/serve.py --models servables --port 8500
 
@@ -7,25 +7,54 @@ versions are picked up while it runs; SIGINT (Ctrl-C), SIGTERM or SIGHUP ends it
 a second one at once.
 """
 
-import contextlib
 import os
-import queue
 import shutil
-import signal
 import sys
-import threading
-import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from export import cli, folder
-from export.quiet import import_tensorflow
+from export import cli, folder, policy, security
 
-GRACE_SECONDS = 5
+# What only the embedded server has, and what it takes unless told otherwise.
+_EMBEDDED = {
+    "threads": 8,
+    "max_concurrent_requests": 128,
+    "max_batch_size": None,
+    "max_message_mib": 64,
+    "metrics_port": None,
+}
 
 
 def main():
+    arguments = _parse()
+    if not Path(arguments.models).is_dir() or not folder.models(arguments.models):
+        raise ValueError(
+            f"There is no servable in {arguments.models}. Expected <model>/<integer version>/ in "
+            "it, as export/package.py writes."
+        )
+    binary = None if arguments.embedded else shutil.which("tensorflow_model_server")
+    given = [name for name in _EMBEDDED if getattr(arguments, name) is not None]
+    if binary and given:
+        flags = ", ".join("--" + name.replace("_", "-") for name in given)
+        raise ValueError(
+            f"{binary} would serve, but only the embedded server has {flags}. Give --embedded too."
+        )
+    if binary:
+        from export import stock
+
+        stock.serve(binary, arguments)
+    else:
+        from export import embedded
+
+        for name, default in _EMBEDDED.items():
+            if getattr(arguments, name) is None:
+                setattr(arguments, name, default)
+        embedded.serve(arguments)
+
+
+def _parse():
+    """Reads the flags; adds `policies`, and `tls`: None, or arguments for `security`."""
     parser = cli.Parser(prog="serve.py", description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--models", required=True, help="folder of servables")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
@@ -36,108 +65,67 @@ def main():
         help="TCP port (%(default)s); 0 takes a free one",
     )
     parser.add_argument(
-        "--threads",
-        type=cli.integer(1, 1000),
-        default=8,
-        help="requests at once (%(default)s)",
-    )
-    parser.add_argument(
         "--poll",
         type=cli.seconds,
         default=2,
         help="seconds between looks for new versions (%(default)s)",
     )
     parser.add_argument(
-        "--max-batch-size",
-        type=cli.integer(1, 2**31 - 1),
-        help="images a request may hold; by default as many as have 2^20 pixels (embedded server)",
+        "--version-policy",
+        action="append",
+        default=[],
+        metavar="POLICY",
+        help="[MODEL=]latest:N, all or specific:VERSION,... (latest:2); once for each model",
     )
     parser.add_argument(
+        "--load-threads",
+        type=cli.integer(1, 1000),
+        default=len(os.sched_getaffinity(0)),
+        help="versions that load at once (%(default)s)",
+    )
+    parser.add_argument("--tls-key", help="PEM file of the server's key; encrypts")
+    parser.add_argument("--tls-certificate", help="PEM file of the key's certificate chain")
+    parser.add_argument(
+        "--tls-client-ca", help="PEM file of certificates; clients must show one signed by them"
+    )
+    parser.add_argument(
+        "--embedded",
+        action="store_true",
+        help="use the embedded server, which alone has the flags below, in any case",
+    )
+    embedded = parser.add_argument_group("of the embedded server")
+    embedded.add_argument(
+        "--threads", type=cli.integer(1, 1000), help=f"requests at once ({_EMBEDDED['threads']})"
+    )
+    embedded.add_argument(
+        "--max-concurrent-requests",
+        type=cli.integer(1, 10**6),
+        help="requests that run or wait; one more is RESOURCE_EXHAUSTED "
+        f"({_EMBEDDED['max_concurrent_requests']})",
+    )
+    embedded.add_argument(
+        "--max-batch-size",
+        type=cli.integer(1, 2**31 - 1),
+        help="images a request may hold; by default as many as have 2^20 pixels",
+    )
+    embedded.add_argument(
         "--max-message-mib",
         type=cli.integer(1, 2047),
-        default=64,
-        help="size of a request in MiB (%(default)s; embedded server)",
+        help=f"size of a request in MiB ({_EMBEDDED['max_message_mib']})",
+    )
+    embedded.add_argument(
+        "--metrics-port",
+        type=cli.integer(1, 65535),
+        help="TCP port for Prometheus; without it there are no metrics",
     )
     arguments = parser.parse_args()
-    if not Path(arguments.models).is_dir() or not folder.models(arguments.models):
-        raise ValueError(
-            f"There is no servable in {arguments.models}. Expected <model>/<integer version>/ in "
-            "it, as export/package.py writes."
-        )
-    binary = shutil.which("tensorflow_model_server")
-    if binary:
-        from export import stock
-
-        stock.serve(binary, arguments)
-    else:
-        serve_embedded(arguments)
-
-
-def serve_embedded(arguments):
-    """Serves with the server of `export.embedded` until a signal comes.
-
-    The main thread does nothing but wait, so that signals are heard at any time, also while
-    models load.
-    """
-    # Events may deadlock when a signal handler sets them; this queue may be put to from one.
-    events, servers = queue.SimpleQueue(), []
-    for number in cli.end_signals():
-        signal.signal(number, lambda number, _: events.put(number))
-    threading.Thread(target=_work, args=(arguments, events, servers), daemon=True).start()
-    event = events.get()
-    if isinstance(event, Exception):
-        raise event
-    for server in servers:
-        _stop(server, events)
-    # The interpreter would wait for requests that outlast their grace.
-    os._exit(0)
-
-
-def _work(arguments, events, servers):
-    """Serves; what keeps it from beginning to goes to `events`."""
-    try:
-        catalogue, server, address = _begin(arguments)
-        servers.append(server)
-        server.start()
-        print(f"serving {arguments.models} on {address}", flush=True)
-    except Exception as error:
-        events.put(error)
-        return
-    said = None
-    while True:
-        time.sleep(arguments.poll)
-        try:
-            catalogue.refresh()
-            said = None
-        except Exception as error:  # Whatever it is, what is loaded is served.
-            if said != (said := f"cannot look for versions: {error}"):
-                print(said, file=sys.stderr, flush=True)
-
-
-def _begin(arguments):
-    import_tensorflow()
-
-    from export import embedded
-    from export.catalogue import Catalogue
-
-    catalogue = Catalogue(arguments.models, arguments.max_batch_size)
-    host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
-    server, port = embedded.bind(
-        catalogue, f"{host}:{arguments.port}", arguments.threads, arguments.max_message_mib * 2**20
-    )
-    catalogue.refresh()
-    if not len(catalogue):
-        raise ValueError(f"No servable in {arguments.models} could be loaded; see above.")
-    return catalogue, server, f"{host}:{port}"
-
-
-def _stop(server, events):
-    """Lets requests end within their grace, unless another signal comes."""
-    stopped = server.stop(GRACE_SECONDS)
-    deadline = time.monotonic() + GRACE_SECONDS + 1
-    while not stopped.is_set() and time.monotonic() < deadline:
-        with contextlib.suppress(queue.Empty):
-            os._exit(128 + events.get(timeout=0.1))
+    arguments.policies = policy.parse(arguments.version_policy)
+    tls = arguments.tls_key, arguments.tls_certificate, arguments.tls_client_ca
+    security.check_files(*tls)
+    if arguments.tls_client_ca and not arguments.tls_key:
+        raise ValueError("--tls-client-ca needs --tls-key and --tls-certificate.")
+    arguments.tls = tls if arguments.tls_key else None
+    return arguments
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Runs the stock `tensorflow_model_server` on a folder of servables.
 
 The stock server can only listen on every interface. It therefore gets a Unix socket, and
-connections to the address asked for are passed on to it.
+connections to the address asked for are passed on to it, decrypted where there is TLS.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import grpc
 
-from export import cli, folder
+from export import cli, folder, security
 
 GRACE_SECONDS = 5
 _CHUNK = 2**18
@@ -54,10 +54,14 @@ async def _serve(binary, arguments):
             await asyncio.gather(_pass_on(reader, to_server), _pass_on(from_server, writer))
 
         front = await asyncio.start_server(
-            connect, arguments.host, arguments.port, start_serving=False
+            connect,
+            arguments.host,
+            arguments.port,
+            start_serving=False,
+            ssl=security.server_context(*arguments.tls) if arguments.tls else None,
         )
-        _write_config(config, arguments.models)
-        process = await _start(binary, socket, config, math.ceil(arguments.poll))
+        _write_config(config, arguments)
+        process = await _start(binary, socket, config, arguments)
         try:
             with grpc.insecure_channel(f"unix:{socket}") as channel:
                 ready = grpc.channel_ready_future(channel)
@@ -71,7 +75,7 @@ async def _serve(binary, arguments):
                 await _wait(stop, process, arguments.poll)
                 # While the folder is away, the models it had stay listed.
                 with contextlib.suppress(OSError):
-                    _write_config(config, arguments.models)
+                    _write_config(config, arguments)
         finally:
             front.close()
             await _end(process, at_once)
@@ -79,11 +83,13 @@ async def _serve(binary, arguments):
         sys.exit(128 + signals[-1])
 
 
-def _write_config(path, models):
-    folder.write(path, folder.models_config(models, Path(models).resolve()))
+def _write_config(path, arguments):
+    root = Path(arguments.models).resolve()
+    folder.write(path, folder.models_config(root, root, policies=arguments.policies))
 
 
-def _start(binary, socket, config, poll):
+def _start(binary, socket, config, arguments):
+    poll = math.ceil(arguments.poll)
     return asyncio.create_subprocess_exec(
         binary,
         "--port=0",
@@ -91,6 +97,7 @@ def _start(binary, socket, config, poll):
         f"--model_config_file={config}",
         f"--model_config_file_poll_wait_seconds={poll}",
         f"--file_system_poll_wait_seconds={poll}",
+        f"--num_load_threads={arguments.load_threads}",
         # Ctrl-C reaches this process alone, which then ends the server.
         start_new_session=True,
     )

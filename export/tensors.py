@@ -5,18 +5,8 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from export import cli
+from export import arrays, cli
 from export.folder import MAX_PIXELS
-
-# Where a proto keeps values that are not packed into bytes.
-_FIELDS = {
-    "float32": "float_val",
-    "float64": "double_val",
-    "int32": "int_val",
-    "int64": "int64_val",
-    "bool": "bool_val",
-    "string": "string_val",
-}
 
 
 def max_batch_size(signature, wanted=None):
@@ -69,7 +59,8 @@ def array(name, tensor, expected, most=None):
     if most is not None and shape and shape[0] > most:
         raise invalid(f"A request may hold at most {most} images here. Received {shape[0]}.")
     packed = b"" if dtype == tf.string else tensor.tensor_content
-    values = getattr(tensor, _FIELDS[dtype.name]) if dtype.name in _FIELDS else []
+    field = arrays.FIELDS.get(expected.dtype)
+    values = getattr(tensor, field) if field else []
     count = len(packed) / dtype.size if packed else len(values)
     if count != math.prod(shape):
         raise invalid(

@@ -600,7 +600,7 @@ def test_files_for_the_stock_server(tmp_path):
         ("one", "/models/one"),
         ("two", "/models/two"),
     ]
-    assert all(m.model_version_policy.HasField("all") for m in models)
+    assert [m.model_version_policy.latest.num_versions for m in models] == [2, 2]
     assert (tmp_path / "compose.yaml").read_text() == "mine"
     batching = (tmp_path / "batching_parameters.txt").read_text()
     largest = re.search(r"max_batch_size \{ value: (\d+) \}", batching)[1]
@@ -608,6 +608,29 @@ def test_files_for_the_stock_server(tmp_path):
     compose = (folder.DEPLOY / "compose.yaml").read_text()
     for name in re.findall(r"/models/([\w.]+)\n", compose):
         assert (tmp_path / name).is_file()
+
+
+def test_version_policies_that_were_edited_stay(tmp_path):
+    for version in ("one/1", "two/1", "three/1"):
+        (tmp_path / version).mkdir(parents=True)
+    folder.write_server_files(tmp_path)
+    config = tmp_path / "models.config"
+    text = config.read_text()
+    for edited in ("all { }", "specific { versions: 7 }"):
+        text = re.sub(r"latest \{[^}]*\}", edited, text, count=1)
+    config.write_text(text)
+    (tmp_path / "four" / "1").mkdir(parents=True)
+    folder.write_server_files(tmp_path)
+    found = text_format.Parse(config.read_text(), model_server_config_pb2.ModelServerConfig())
+    policies = [
+        text_format.MessageToString(model.model_version_policy, as_one_line=True)
+        for model in found.model_config_list.config
+    ]
+    latest = "latest { num_versions: 2 }"
+    assert policies == [latest, "all { }", "specific { versions: 7 }", latest]
+    config.write_text("no configuration")
+    folder.write_server_files(tmp_path)
+    assert served(tmp_path) == ["four", "one", "three", "two"]
 
 
 def served(root):

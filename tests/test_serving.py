@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from concurrent import futures
 from pathlib import Path
 
@@ -19,10 +18,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from serving import AVAILABLE, END, ROOT, Server, eventually, publish, refusal, status
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
-    get_model_status_pb2,
-    model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
 )
@@ -33,7 +31,6 @@ from export.package import package
 
 pytestmark = pytest.mark.tensorflow
 
-ROOT = Path(__file__).resolve().parents[1]
 HEIGHT, WIDTH, CLASSES = 8, 7, 3
 NAMES = ["cat", "dog", "ship"]
 CODE = grpc.StatusCode
@@ -43,35 +40,6 @@ def tiny_net(seed):
     keras.utils.set_random_seed(seed)
     layers = [DAUConv2D(4, 2, 3, strides=2), DAUConv2D(CLASSES, 4, 1)]
     return CoDANet(layers, temperature=0.1, image_size=(HEIGHT, WIDTH))
-
-
-class Server:
-    """`export/serve.py` in a process of its own."""
-
-    def __init__(self, models, *arguments, env=None, script="export/serve.py"):
-        command = [sys.executable, str(script), "--models", str(models), "--port", "0"]
-        self.process = subprocess.Popen(
-            [*command, *arguments],
-            cwd=ROOT,
-            env={**os.environ, **(env or {})},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        # Otherwise a full pipe would stop the server.
-        self.errors = []
-        self.reader = threading.Thread(target=lambda: self.errors.extend(self.process.stderr))
-        self.reader.start()
-        self.line = self.process.stdout.readline()
-        self.address = self.line.split()[-1] if self.line else None
-
-    def end(self, number=signal.SIGTERM):
-        self.process.send_signal(number)
-        code = self.process.wait(timeout=120)
-        self.reader.join(timeout=60)
-        self.process.stdout.close()
-        self.process.stderr.close()
-        return code
 
 
 @pytest.fixture(scope="module")
@@ -130,13 +98,6 @@ def images(rng):
 
 def arrays(response):
     return {name: tf.make_ndarray(proto) for name, proto in response.outputs.items()}
-
-
-def refusal(call, *arguments, **keywords):
-    with pytest.raises(grpc.RpcError) as error:
-        call(*arguments, **keywords)
-    assert "\n" not in error.value.details()
-    return error.value.code(), error.value.details()
 
 
 def test_it_says_where_it_serves(server):
@@ -284,31 +245,6 @@ def test_metadata(channel):
     assert refusal(metadata, channel, "lion", "signature_def")[0] == CODE.NOT_FOUND
 
 
-def status(channel, name, version=None):
-    request = get_model_status_pb2.GetModelStatusRequest()
-    request.model_spec.name = name
-    if version is not None:
-        request.model_spec.version.value = version
-    answer = model_service_pb2_grpc.ModelServiceStub(channel).GetModelStatus(request)
-    return {state.version: state for state in answer.model_version_status}
-
-
-def eventually(condition):
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
-AVAILABLE, END = 30, 50
-
-
-def publish(source, target):
-    hidden = target.with_name(".tmp-copy")
-    shutil.copytree(source, hidden)
-    hidden.rename(target)
-
-
 def test_status(channel):
     assert {v: s.state for v, s in status(channel, "tiny").items()} == {1: AVAILABLE, 2: AVAILABLE}
     assert list(status(channel, "tiny", 1)) == [1]
@@ -321,14 +257,14 @@ def test_versions_come_and_go_while_it_serves(channel, predict, server, models, 
     # Half a version must not take the place of the good one.
     (base / "8").mkdir()
     shutil.copy(base / "5" / "saved_model.pb", base / "8")
-    eventually(lambda: 8 in status(channel, "other"))
+    eventually(lambda: getattr(status(channel, "other").get(8), "state", None) == END)
     incomplete = status(channel, "other")[8]
     assert incomplete.state == END
     assert "variables.index" in incomplete.status.error_message
     assert predict({"images": images}, name="other").model_spec.version.value == 5
     shutil.rmtree(base / "8")
     publish(base / "5", base / "9")
-    eventually(lambda: set(status(channel, "other")) == {5, 9})
+    eventually(lambda: getattr(status(channel, "other").get(9), "state", None) == AVAILABLE)
     assert predict({"images": images}, name="other").model_spec.version.value == 9
     shutil.rmtree(base / "9")
     eventually(lambda: set(status(channel, "other")) == {5})
@@ -532,12 +468,13 @@ def test_server_errors(models, server, tmp_path):
 
 
 STAND_IN = """#!{python}
-import sys, threading
+import asyncio, sys
 sys.path.insert(0, {root!r})
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 from export import embedded
 from export.catalogue import Catalogue
+from export.pool import Pool
 
 flags = dict(flag[2:].split("=") for flag in sys.argv[1:])
 assert flags.pop("port") == "0"
@@ -547,9 +484,14 @@ config = text_format.Parse(
 (root,) = {{model.base_path.rsplit("/", 1)[0] for model in config.model_config_list.config}}
 catalogue = Catalogue(root)
 catalogue.refresh()
-server, _ = embedded.bind(catalogue, "unix:" + flags["grpc_socket_path"], 2)
-server.start()
-threading.Event().wait()
+catalogue.wait()
+
+async def serve():
+    server, _ = embedded.bind(catalogue, "unix:" + flags["grpc_socket_path"], Pool(2, 9, 2**30))
+    await server.start()
+    await server.wait_for_termination()
+
+asyncio.run(serve())
 """
 
 
@@ -599,13 +541,13 @@ HEAR_SIGHUP = "import signal\nsignal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
 SLOW = (
     HEAR_SIGHUP
     + """
-import sys, time
+import os, sys, time
 sys.path.insert(0, {root!r})
-from export import cli, serve
+from export import cli, embedded, serve
 from export.servable import Servable
 
 def slowly(*_):
-    print("begun", flush=True)
+    os.write(1, b"begun\\n")
     time.sleep(600)
 
 {change}
@@ -646,7 +588,7 @@ SLOW_ANSWERS = "Servable.warm_up, Servable.predict = lambda _: 0, slowly"
 
 
 def test_requests_get_some_grace_and_no_more(models, tmp_path, images):
-    server = slow_server(models, tmp_path, SLOW_ANSWERS + "; serve.GRACE_SECONDS = 1")
+    server = slow_server(models, tmp_path, SLOW_ANSWERS + "; embedded.GRACE_SECONDS = 1")
     asking = ask_in_vain(server.address, images)
     assert server.process.stdout.readline() == "begun\n"
     assert server.end() == 0
@@ -654,7 +596,7 @@ def test_requests_get_some_grace_and_no_more(models, tmp_path, images):
 
 
 def test_a_second_signal_ends_it_at_once(models, tmp_path, images):
-    server = slow_server(models, tmp_path, SLOW_ANSWERS + "; serve.GRACE_SECONDS = 600")
+    server = slow_server(models, tmp_path, SLOW_ANSWERS + "; embedded.GRACE_SECONDS = 600")
     asking = ask_in_vain(server.address, images)
     assert server.process.stdout.readline() == "begun\n"
     server.process.send_signal(signal.SIGTERM)
@@ -667,8 +609,8 @@ def test_a_second_signal_ends_it_at_once(models, tmp_path, images):
 
 def test_a_second_signal_ends_the_stock_server_too(models, tmp_path):
     binary = tmp_path / "tensorflow_model_server"
-    deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\nimport sys, threading"
-    deaf = STAND_IN.replace("import sys, threading", deaf)
+    deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\nimport asyncio, sys"
+    deaf = STAND_IN.replace("import asyncio, sys", deaf)
     binary.write_text(deaf.format(python=sys.executable, root=str(ROOT)))
     binary.chmod(0o755)
     script = tmp_path / "patient.py"

@@ -1,0 +1,63 @@
+"""Threads in which requests run, and the bound on those that wait for one."""
+
+import asyncio
+from concurrent import futures
+
+
+class FullError(Exception):
+    """There are as many requests as may be."""
+
+
+class Pool:
+    """Runs functions in threads and lets others wait.
+
+    What waits holds no thread, and costs nothing any more once whoever asked has gone.
+
+    Args:
+        threads: number of functions that run at once.
+        most: number that may be there, running or waiting.
+        most_bytes: bytes of the messages that may be there.
+    """
+
+    def __init__(self, threads, most, most_bytes):
+        self.most, self.most_bytes = most, most_bytes
+        self._slots = asyncio.Semaphore(threads)
+        self._threads = futures.ThreadPoolExecutor(threads, thread_name_prefix="request")
+        self._present = self._bytes = 0
+
+    async def run(self, function, message, *arguments):
+        """Returns `function(message, *arguments)`, run in a thread.
+
+        Raises:
+            FullError: if there are too many; nothing waits then.
+        """
+        size = len(message)
+        if self._present >= self.most or (self._present and self._bytes + size > self.most_bytes):
+            raise FullError(
+                f"There are {self._present} requests of {self._bytes} bytes already, at most "
+                f"{self.most} of {self.most_bytes} bytes may be. Try again later."
+            )
+        self._present += 1
+        self._bytes += size
+        try:
+            await self._slots.acquire()
+        except BaseException:
+            self._leave(size)
+            raise
+        loop = asyncio.get_running_loop()
+        work = self._threads.submit(function, message, *arguments)
+
+        def end(_):
+            loop.call_soon_threadsafe(self._end, size)
+
+        # Whoever asked may go while it runs; the thread is taken until it ends.
+        work.add_done_callback(end)
+        return await asyncio.wrap_future(work)
+
+    def _end(self, size):
+        self._slots.release()
+        self._leave(size)
+
+    def _leave(self, size):
+        self._present -= 1
+        self._bytes -= size
