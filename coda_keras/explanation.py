@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 from keras import ops
 
+from coda_keras import pictures
 from coda_keras.class_ids import ClassIds, standardize
 from coda_keras.encoding import encode
 
@@ -47,7 +48,13 @@ def require_inherent(model: Any) -> None:
 
 
 class Tensors:
-    """What explanations share."""
+    """What explanations share: NumPy arrays, a line of text, a picture in notebooks."""
+
+    def __repr__(self) -> str:
+        return pictures.text(self)
+
+    def _repr_png_(self) -> bytes | None:
+        return pictures.png(self)
 
     def numpy(self: Fields) -> Fields:
         """Returns the same with NumPy arrays instead of backend tensors; None stays None."""
@@ -59,9 +66,9 @@ class Tensors:
         return type(self)(**arrays)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation(Tensors):
-    """Logits and what every pixel contributed to them.
+    """Logits and what every pixel contributed to them; notebooks show the first maps.
 
     Shapes are for `class_ids` of shape `(B,)`; with several classes an image all but `logits`
     and `bias` have an axis `n` after the batch.

@@ -36,7 +36,7 @@ CARDS = ["contribution_maps/1", "contribution_maps/2"]
 SCALARS = {
     "train": ["epoch_accuracy", "epoch_images_per_second", "epoch_learning_rate", "epoch_loss"],
     "validation": [
-        *(f"accuracy_by_class/{name}" for name in NAMES),
+        *(f"epoch_recall/{name}" for name in NAMES),
         "epoch_accuracy",
         "epoch_loss",
     ],
@@ -191,7 +191,7 @@ def test_maps_are_those_of_the_true_class_and_the_strongest_other(run):
                 title,
                 explained[title].contribution_map[part],
                 [
-                    f"{NAMES[each]} {1 / (1 + np.exp(-row[each])):.2f}"
+                    f"{NAMES[each]}, {1 / (1 + np.exp(-row[each])):.2f}"
                     for each, row in zip(ids[part], logits[part])
                 ],
             )
@@ -217,7 +217,7 @@ def test_classes_are_told_apart(run):
     events = Events(log_dir / "validation")
     for label, name in enumerate(NAMES):
         expected = np.mean(predicted[labels == label] == label)
-        found = events.values(f"accuracy_by_class/{name}")[-1]
+        found = events.values(f"epoch_recall/{name}")[-1]
         assert found == pytest.approx(expected)
     counts = np.zeros((len(NAMES),) * 2)
     np.add.at(counts, (labels, predicted), 1)
@@ -344,10 +344,12 @@ def test_arguments_are_hparams_with_the_accuracy_as_metric(run):
     content = Events(run[0]).content("hparams")
     start = metadata.parse_session_start_info_plugin_data(content[metadata.SESSION_START_INFO_TAG])
     shown = {n: getattr(v, v.WhichOneof("kind")) for n, v in start.hparams.items()}
-    assert shown == SHOWN
+    assert {name[3:]: value for name, value in shown.items()} == SHOWN
     experiment = metadata.parse_experiment_plugin_data(content[metadata.EXPERIMENT_TAG])
-    # What matters comes first.
-    assert [info.name for info in experiment.hparam_infos] == list(SHOWN)
+    # What matters comes first: TensorBoard sorts by name.
+    infos = sorted(experiment.hparam_infos, key=lambda info: info.name)
+    assert [info.display_name for info in infos] == list(SHOWN)
+    assert {info.name for info in infos} == shown.keys()
     accuracy = experiment.metric_infos[0].name
     assert accuracy.tag in SCALARS["."] and accuracy.group == ""
     end = metadata.parse_session_end_info_plugin_data(content[metadata.SESSION_END_INFO_TAG])

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from coda_keras.figures.colours import PERCENTILE, contribution_rgb, shared_scale
 from coda_keras.figures.images import image_rgb
+from coda_keras.figures.rendering import Picture
 from coda_keras.figures.style import FONT, FRAME, colour_key, show, wrapped
 from coda_keras.figures.weights import weights_rgb, weights_scale
 
@@ -59,7 +60,7 @@ def plot_contributions(
         opaque = weights_scale(rows, percentile)
         pictures += [weights_rgb(row, opaque) for row in rows]
     height, width = pictures[0].shape[:2]
-    figure = Figure(
+    figure = Picture(
         figsize=(panel * len(pictures) + colour_bar, panel * height / width + 0.5),
         layout="compressed",
     )
@@ -125,7 +126,7 @@ def gallery(
     width = panel * (1 + (len(maps[0]) + len(rows[0])) * (1 + _GAP))
     lines = max(wrapped(title, width).count("\n") + bool(title) for title in titles)
     grid = (-(-count // columns), columns)
-    figure = Figure(
+    figure = Picture(
         figsize=((width + 0.2) * columns + shared, (panel + 0.2 + 0.2 * lines) * grid[0]),
         layout="compressed",
     )

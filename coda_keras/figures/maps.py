@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from coda_keras.figures.colours import PERCENTILE, contribution_rgb, shared_scale
 from coda_keras.figures.images import image_rgb
+from coda_keras.figures.rendering import Picture
 from coda_keras.figures.style import FONT, SIGNED_COLOURS, SMALL, colour_key, show, wrapped
 
 OWN_COLOURS = "jet"
@@ -69,7 +70,7 @@ def map_table(
     captions = 0.16 * any(column.captions is not None for column in columns)
     lines = 1 + max(column.title.count("\n") for column in columns)
     height, width = np.shape(images[0])[:2]
-    figure = Figure(
+    figure = Picture(
         figsize=(
             (panel + 0.06) * (1 + len(columns)) + 0.3 * (row_titles is not None),
             (panel * height / width + 0.06 + captions) * count + 0.18 * lines + 0.6,

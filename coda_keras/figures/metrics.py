@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from coda_keras.figures.style import FONT, SMALL, light_frame
+from coda_keras.figures.rendering import Picture
+from coda_keras.figures.style import FONT, SMALL, light_frame, slant
 
 _WIDTH = 0.34
 
@@ -95,7 +96,7 @@ def metrics_figure(
     if not all(row.panels for row in rows) or not panels or not all(p.entries for p in panels):
         raise ValueError("Expected at least one row of panels with entries. Received none.")
     columns = max(len(row.panels) for row in rows)
-    figure = Figure(figsize=(panel[0] * columns, panel[1] * len(rows) + 0.3), layout="constrained")
+    figure = Picture(figsize=(panel[0] * columns, panel[1] * len(rows) + 0.3), layout="constrained")
     figure.get_layout_engine().set(h_pad=0.08, w_pad=0.08)
     parts = [figure] if len(rows) == 1 else list(figure.subfigures(len(rows), 1))
     for part, row in zip(parts, rows):
@@ -143,7 +144,7 @@ def _draw_boxes(axes, panel):
     count = len(panel.entries)
     axes.set_xticks(range(count), [entry.label for entry in panel.entries])
     if count > 4:
-        _slant(axes, 40)
+        slant(axes, 40)
     axes.set(xlim=(-0.6, count - 0.4))
 
 
@@ -190,7 +191,7 @@ def _draw_curves(axes, panel, ours, published):
             axes.plot(x, y, style, color=entry.colour, linewidth=width, alpha=strength, **marker)
             kinds.add(kind)
             if isinstance(x[0], str):
-                _slant(axes, 45)
+                slant(axes, 45)
             elif panel.markers:
                 axes.set_xticks(np.unique(x))
     if len(kinds) > 1:
@@ -199,12 +200,6 @@ def _draw_curves(axes, panel, ours, published):
             handles, (ours, published), fontsize=SMALL, frameon=False, loc="best", handlelength=2.4
         )
     axes.margins(x=0.01)
-
-
-def _slant(axes, degrees):
-    axes.tick_params(axis="x", rotation=degrees)
-    for label in axes.get_xticklabels():
-        label.set(ha="right", rotation_mode="anchor")
 
 
 def _list_entries(axes, panels):

@@ -43,8 +43,9 @@ class ExplanationBoard(EpochBoard):
     class, and the weights of its class as `figures.weights_rgba` colours them; a card for every
     few images), the contributions to all their logits as numbers for the tab Explanations
     (`coda_keras.tf.explanations`), `completeness_residual` (the largest
-    `Explanation.completeness_error` of the classes with maps), and for every layer the cosines between w(x) and the patch: `layer_cosines/<layer>`
-    as histogram over images, positions and units, the mean of their magnitudes as
+    `Explanation.completeness_error` of the classes with maps), and for every layer the cosines
+    between w(x) and the patch: `layer_cosines/<layer>` as histogram over images, positions and
+    units, the mean of their magnitudes as
     `layer_alignment/<layer>`, and the mean of those of the last layer apart for the image's class
     and all others, `last_layer_alignment`.
 
@@ -135,7 +136,7 @@ class ExplanationBoard(EpochBoard):
                 Column(
                     title,
                     explanation.contribution_map[part, which],
-                    [f"{n[which]} {c[which]:.2f}" for n, c in zip(names[part], chances[part])],
+                    [f"{n[which]}, {c[which]:.2f}" for n, c in zip(names[part], chances[part])],
                 )
                 for which, title in enumerate(["true class", "strongest other"])
             ]
