@@ -143,7 +143,7 @@ def parse():
         type=Path,
         action="append",
         required=True,
-        help="a trained .keras file, or a preset with weights; several times to compare temperatures",
+        help="a trained .keras file or preset; several times to compare temperatures",
     )
     add(what, "--baseline", "an ordinary classifier to compare with, as .keras file", type=Path)
     add(

@@ -26,8 +26,8 @@ from coda_keras.interpretation.loading import load
 from coda_keras.tf.data import load_tfds
 
 INTENDED_USE = (
-    "Trying out, teaching and comparing explanations on photographs of the ten classes of CIFAR-10, "
-    "32x32 pixels, and as a body to fine-tune on small images."
+    "Trying out, teaching and comparing explanations on photographs of the ten classes of "
+    "CIFAR-10, 32x32 pixels, and as a body to fine-tune on small images."
 )
 LIMITS = (
     "Any other image gets one of the ten classes too; scores are of CIFAR-10's test images and say "

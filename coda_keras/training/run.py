@@ -82,8 +82,7 @@ def train(
             optimizer=net.optimizer,
             loss=OneVsAllCrossentropy(),
             metrics=[ConfusionAccuracy(len(data.class_names))],
-            # XLA's collectives cannot cross devices.
-            jit_compile=strategy.num_replicas_in_sync == 1,
+            jit_compile=distribution.use_xla(strategy),
         )
     shown = SHOWN_IMAGES if isinstance(net, CoDANet) else 0
     boards = tensorboard_callbacks(
