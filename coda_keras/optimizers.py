@@ -19,8 +19,8 @@ class DAUMuon(keras.optimizers.Optimizer):
     Muon (Jordan et al., 2024) replaces the momentum of a matrix by the nearest one with orthogonal
     columns or rows, so that all directions of a unit learn at the same pace. Every A_j is a matrix
     of its own. Updates have the root mean square `0.2 learning_rate` (Liu et al., 2025,
-    arXiv:2502.16982), so that rates are about those of Adam. (`keras.optimizers.Muon` orthogonalises
-    variables of two dimensions only, and treats these by AdamW.)
+    arXiv:2502.16982), so that rates are about those of Adam. `keras.optimizers.Muon` takes
+    variables of two dimensions only for matrices, and would treat these by AdamW.
 
     Args:
         learning_rate: float or a schedule.
