@@ -26,6 +26,7 @@ setup(
         "coda_keras": [
             "py.typed",
             "evaluation/*.json",
+            "weights/*",
             "explorer/*.js",
             "explorer/*.css",
             "explorer/*.html",

@@ -162,10 +162,10 @@ def plan(
     card = trained.cards().get(preset)
     if card is not None:
         for name, given in (("rescale", rescale), ("rank_scale", rank_scale)):
-            own = getattr(card, name)
-            if given not in (None, own):
+            used = getattr(card, name)
+            if given not in (None, used):
                 raise ValueError(
-                    f"The weights of {preset!r} were trained with {name}={own!r}. Received: "
+                    f"The weights of {preset!r} were trained with {name}={used!r}. Received: "
                     f"{name}={given!r}. For untrained layers use the preset {card.architecture!r}."
                 )
         rescale, rank_scale = card.rescale, card.rank_scale
@@ -176,7 +176,8 @@ def plan(
         raise ValueError(
             f"`rank_scale` must be a positive number. Received: rank_scale={rank_scale!r}."
         )
-    filters = [*sizes.filters[:-1], sizes.filters[-1] if classes is None else classes]
+    own = sizes.filters[-1] if card is None else len(card.class_names)
+    filters = [*sizes.filters[:-1], own if classes is None else classes]
     ranks = [max(1, round(rank * rank_scale)) for rank in sizes.ranks]
     layers = list(zip(filters, ranks, sizes.kernel_sizes, sizes.strides))
     weights = []

@@ -88,9 +88,11 @@ def pack(weights: list[np.ndarray]) -> bytes:
     Raises:
         ValueError: if a weight does not fit into float16.
     """
-    halves = [np.asarray(weight, "float16") for weight in weights]
-    if not all(np.isfinite(half).all() for half in halves):
+    largest = np.finfo("float16").max
+    # Written so that it is not true of NaN.
+    if not all((np.abs(weight) <= largest).all() for weight in weights):
         raise ValueError("A weight is not finite, or beyond the 65,504 that float16 can hold.")
+    halves = [np.asarray(weight, "float16") for weight in weights]
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **{f"{i:03}": half for i, half in enumerate(halves)})
     return buffer.getvalue()
