@@ -12,7 +12,7 @@ from PIL import Image
 from coda_keras import attribution, provenance
 from coda_keras.attribution.own import own_method
 from coda_keras.batches import explain_dataset
-from coda_keras.evaluation import most_confident, probabilities
+from coda_keras.evaluation import most_confident, note_of_missing, probabilities
 from coda_keras.figures import gallery, save_figure
 from coda_keras.files import write_json
 from coda_keras.net import CoDANet
@@ -108,16 +108,18 @@ def draw_gallery(
         per_class: int, images shown of each class.
     """
     chosen = np.concatenate(most_confident(logits, data.test_labels, per_class))
+    note = note_of_missing(data.test_labels[chosen], data.class_names)
     if not len(chosen):
         # A net that has not learned anything yet still shows what it looks at.
         chosen = np.arange(min(len(logits), 8))
+        note = "No image is classified correctly; these are the first, with the class predicted."
     labels = np.argmax(logits[chosen], axis=-1)
     images = data.test_images[chosen].astype("float32") / 255.0
     maps, weights, quantity = _own_maps(net, images, labels)
     confidence = probabilities(logits[chosen])[np.arange(len(chosen)), labels]
     titles = [f"{data.class_names[label]}, {p:.2f}" for label, p in zip(labels, confidence)]
     columns = 4 if weights is None else 3
-    return gallery(images, maps, titles, columns, quantity=quantity, weights=weights)
+    return gallery(images, maps, titles, columns, quantity=quantity, weights=weights, note=note)
 
 
 def _own_maps(net, images, labels):
