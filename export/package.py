@@ -210,7 +210,7 @@ def _publish(temporary, base, version):
 
 
 def main():
-    parser = cli.Parser(prog="package.py", description=__doc__.split("\n", maxsplit=1)[0])
+    parser = cli.Parser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--model", required=True, help="the trained .keras file")
     parser.add_argument("--out", required=True, help="folder of servables")
     parser.add_argument("--name", required=True, help="name of the model")
