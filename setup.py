@@ -10,8 +10,18 @@ VERSION = next(
 )
 
 LIME_AND_SHAP = ["lime>=0.2", "shap>=0.51"]
+NOTEBOOK = ["anywidget>=0.9"]
 DEMO = ["scikit-learn>=1.4"]
-TEST = [*DEMO, *LIME_AND_SHAP, "jax>=0.6", "pytest>=8", "selenium>=4.20", "trustme>=1.1"]
+TEST = [
+    *DEMO,
+    *NOTEBOOK,
+    *LIME_AND_SHAP,
+    "jax>=0.6",
+    "jupyterlab>=4",
+    "pytest>=8",
+    "selenium>=4.20",
+    "trustme>=1.1",
+]
 
 setup(
     name="coda-keras",
@@ -59,6 +69,7 @@ setup(
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
         "interpret": LIME_AND_SHAP,
         "demo": DEMO,
+        "notebook": NOTEBOOK,
         "test": TEST,
         "dev": [*TEST, "ruff>=0.6"],
     },
