@@ -47,25 +47,31 @@ OLD_SERVABLE = (
 @command
 def main():
     args = parse()
-    page, removal = page_of(args)
-    write_text(args.output, page)
+    views, predicts = explained(args)
+    write_text(args.output, explorer.page(views, title(args)))
     print(f"explorer  {args.output}", flush=True)
     if args.serve:
-        server = explorer.local_server(page, removal, args.port)
+        server = explorer.local_server(*served_page(args, views, predicts), args.port)
         print(f"serving   http://127.0.0.1:{server.server_port}/ (Ctrl-C ends it)", flush=True)
         server.serve_forever()
 
 
-def page_of(args):
-    """The page of all models, and what answers its questions, None if nothing can."""
+def title(args):
+    return f"Explanations of {', '.join(args.model)}"
+
+
+def explained(args):
+    """A view for each model, and what it predicts without some pixels."""
     sources = [Served(args, name) if args.server else Local(name) for name in args.model]
-    views = [view(args, source) for source in sources]
-    predicts = [source.predict for source in sources]
-    removal = explorer.Removal(views, predicts) if args.serve and all(predicts) else None
-    title = f"Explanations of {', '.join(args.model)}"
-    no_model = {"no_model": OLD_SERVABLE} if args.serve else {}
-    predict = None if removal is None else PREDICT
-    return explorer.page(views, title, predict=predict, **no_model), removal
+    return [view(args, source) for source in sources], [source.predict for source in sources]
+
+
+def served_page(args, views, predicts):
+    """The page that asks for new predictions, and what answers it."""
+    if not all(predicts):
+        return explorer.page(views, title(args), no_model=OLD_SERVABLE), None
+    removal = explorer.Removal(views, predicts)
+    return explorer.page(views, title(args), predict=PREDICT), removal
 
 
 def view(args, source):

@@ -1,5 +1,6 @@
 """recipes/explore.py as a user runs it: models as files, several of them, and served ones."""
 
+import base64
 import importlib.util
 import json
 import re
@@ -13,6 +14,7 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
+from serving import Server
 
 from coda_keras.explorer import local_server
 
@@ -68,9 +70,8 @@ def test_a_page_of_two_models_has_the_numbers_of_both(
     code, out, err = command(*flags, "--output", tmp_path / "page.html", *pictures)
     assert code == 0, err
     assert str(tmp_path / "page.html") in out
-    page = browser.open(
-        f"{(tmp_path / 'page.html').as_uri()}#b={nets['t4']}@1&image=1&class=2&selection=rect.0.0.3.3"
-    )
+    fragment = f"b={nets['t4']}@1&image=1&class=2&selection=rect.0.0.3.3"
+    page = browser.open(f"{(tmp_path / 'page.html').as_uri()}#{fragment}")
     images = quarters.test_images[:3].astype("float32") / 255
     for side, name in (("a", "t2"), ("b", "t4")):
         found = keras.models.load_model(nets[name]).explain(images, 2).numpy()
@@ -142,8 +143,10 @@ def test_a_served_page_takes_pixels_away(recipe, nets, pictures, serving, browse
     flags = ["explore.py", "--model", str(nets["t2"]), "--serve", *map(str, pictures)]
     monkeypatch.setattr(sys, "argv", flags)
     args = recipe.parse()
-    page, removal = recipe.page_of(args)
-    shown = browser.open(serving(page, removal) + "/#image=2&selection=rect.0.0.3.7")
+    shown = browser.open(
+        serving(*recipe.served_page(args, *recipe.explained(args)))
+        + "/#image=2&selection=rect.0.0.3.7"
+    )
     shown.click(".removal [data-value=others]")
     shown.click(".removal .primary")
     shown.until("return codaExplorer.removed")
@@ -170,12 +173,11 @@ def test_most_and_least_important_pixels_are_those_of_the_map(
 
     flags = ["explore.py", "--model", str(nets["t2"]), "--serve", str(pictures[0])]
     monkeypatch.setattr(sys, "argv", flags)
-    page, _ = recipe.page_of(recipe.parse())
+    args = recipe.parse()
+    page, _ = recipe.served_page(args, *recipe.explained(args))
     shown = browser.open(serving(page, answer) + "/#class=1")
     image = np.asarray(Image.open(pictures[0]), "float32")[None] / 255
     found = keras.models.load_model(nets["t2"]).explain(image, 1).numpy().contribution_map.ravel()
-    import base64
-
     for order, expected in (("most", np.argsort(-found)[:16]), ("least", np.argsort(found)[:16])):
         shown.click(f".removal [data-value={order}]")
         shown.js(
@@ -186,6 +188,34 @@ def test_most_and_least_important_pixels_are_those_of_the_map(
         shown.until("return !codaExplorer.removing && codaExplorer.removed")
         gone = np.frombuffer(base64.b64decode(asked[-1]["removed"]), "uint8")
         assert sorted(np.flatnonzero(gone)) == sorted(expected)
+
+
+def test_a_served_model_is_asked_by_grpc(command, recipe, nets, pictures, tmp_path, monkeypatch):
+    from export.package import package
+
+    net = keras.models.load_model(nets["t2"])
+    package(net, tmp_path / "servables", "quarters", labels=["a", "b", "c", "d"])
+    server = Server(tmp_path / "servables")
+    try:
+        output = tmp_path / "page.html"
+        flags = ["--server", server.address, "--model", "quarters", "--output", output]
+        code, _, err = command(*flags, *pictures)
+        assert code == 0, err
+        (view,) = data_of(output)["views"]
+        images = np.stack([np.asarray(Image.open(path), "float32") for path in pictures]) / 255
+        found = net.explain(images, "all").numpy()
+        logits = [image["logits"] for image in view["images"]]
+        np.testing.assert_allclose(logits, found.logits, rtol=1e-5)
+        assert view["classes"] == ["a", "b", "c", "d"] and view["weights"] == "int16"
+        monkeypatch.setattr(sys, "argv", ["explore.py", *map(str, flags), str(pictures[0])])
+        (shown,), (predict,) = recipe.explained(recipe.parse())
+        order = shown.class_ids[0]
+        np.testing.assert_allclose(shown.maps[0], found.contribution_map[0, order], atol=1e-5)
+        removed = images[:1, ..., 0] > 0.5
+        encoded = np.concatenate([images[:1], 1 - images[:1]], axis=-1) * ~removed[..., None]
+        np.testing.assert_allclose(predict(images[:1], removed), net(encoded), atol=1e-5)
+    finally:
+        server.end()
 
 
 @pytest.mark.parametrize(
