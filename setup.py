@@ -21,6 +21,7 @@ def readable_alone(page):
 COMMANDS = {f"coda_keras_commands.{name}": name for name in ("recipes", "export")}
 
 LIME_AND_SHAP = ["lime>=0.2", "shap>=0.51"]
+NOTEBOOK = ["anywidget>=0.9"]
 DEMO = ["scikit-learn>=1.4"]
 DOCS = [
     *DEMO,
@@ -30,7 +31,15 @@ DOCS = [
     "mkdocs-material>=9.5",
     "mkdocstrings[python]>=0.26",
 ]
-TEST = [*DOCS, *LIME_AND_SHAP, "jax>=0.6", "pytest>=8", "selenium>=4.20", "trustme>=1.1"]
+TEST = [
+    *DOCS,
+    *LIME_AND_SHAP,
+    *NOTEBOOK,
+    "jax>=0.6",
+    "pytest>=8",
+    "selenium>=4.20",
+    "trustme>=1.1",
+]
 
 setup(
     name="coda-keras",
@@ -101,6 +110,8 @@ setup(
         "demo": DEMO,
         # The pages of the documentation, with the notebooks run.
         "docs": DOCS,
+        # Taking pixels away in notebooks.
+        "notebook": NOTEBOOK,
         "test": TEST,
         "dev": [*TEST, "ruff>=0.6"],
     },

@@ -3,6 +3,7 @@
 Only the protocol is used here, no layer in particular.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from importlib import import_module
 from typing import Any, TypeVar
@@ -108,6 +109,30 @@ class Explanation(Tensors):
         explained = np.take_along_axis(logits, ids, axis=1).reshape(class_ids.shape)
         bias = ops.convert_to_numpy(self.bias)
         return completeness_error(ops.convert_to_numpy(self.residual), explained - bias)
+
+    def show(
+        self,
+        images: Tensor,
+        class_names: Sequence[str] | None = None,
+        net: Any = None,
+        **options: Any,
+    ) -> Any:
+        """Returns the explorer of this explanation, which notebooks display.
+
+        Args:
+            images: the images explained, `(B, H, W, 3)` or `(B, H, W, 6)`.
+            class_names: names of the classes, by class id; None for their numbers.
+            net: the net, to ask it again when pixels are taken away; needs the package anywidget.
+            **options: `title` and `height` of `coda_keras.explorer.show`; `labels` and `names` of
+                `coda_keras.explorer.View`.
+
+        Raises:
+            ValueError: if the images or names do not fit, or an option is unknown.
+        """
+        # Most programs explain without it.
+        from coda_keras import explorer
+
+        return explorer.show_explanation(self, images, class_names, net, **options)
 
 
 def explain(net: Any, images: Tensor, class_ids: ClassIds = None) -> Explanation:

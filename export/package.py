@@ -148,6 +148,7 @@ def _requests(name, net, labels):
         "images": image[None].astype("float32") / 255,
         "image_bytes": np.array([tf.io.encode_png(image).numpy()], object),
         "class_ids": np.zeros(1, "int32"),
+        "removed": np.zeros((1, height, width), bool),
     }
     for signature_name, (_, specs) in signatures.signatures(net, labels).items():
         request = predict_pb2.PredictRequest()

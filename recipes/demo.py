@@ -43,6 +43,7 @@ def main():
         server.wait()
 
     print(f"\nThe most confident test images with their contribution maps: {RUN / 'gallery.png'}")
+    print(f"The explorer of test images, to open in a browser: {RUN / 'explorer.html'}")
     print(f"The maps that came over gRPC: {MAPS}/")
     print("Training, maps and alignment in TensorBoard: tensorboard --logdir demo")
 
