@@ -36,6 +36,7 @@ TEST = [
     *LIME_AND_SHAP,
     *NOTEBOOK,
     "jax>=0.6",
+    "jupyterlab>=4",
     "pytest>=8",
     "selenium>=4.20",
     "trustme>=1.1",
