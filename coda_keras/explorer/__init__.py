@@ -11,6 +11,6 @@ from coda_keras.explorer.notebook import show_explanation as show_explanation
 from coda_keras.explorer.removal import Removal as Removal
 from coda_keras.explorer.removal import without_pixels as without_pixels
 from coda_keras.explorer.server import local_server as local_server
+from coda_keras.explorer.storage import fitted as fitted
 from coda_keras.explorer.view import View as View
-from coda_keras.explorer.view import fitted as fitted
 from coda_keras.explorer.view import from_explanation as from_explanation
