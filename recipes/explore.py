@@ -27,59 +27,63 @@ import keras
 import numpy as np
 
 from coda_keras import PRESETS, CoDANet, explorer
-from coda_keras.channels import strongest_channels
 from coda_keras.explorer.server import PREDICT
 from coda_keras.files import write_text
 from coda_keras.training import command, positive_int
+from coda_keras.training.views import CLASSES, net_view
 from export.client import class_labels
 from export.connection import Client
 from export.images import open_image
 
 OUTPUT = Path("explorer.html")
-# Of more classes only the likeliest have maps, unless --classes says otherwise.
-FEW_CLASSES = 20
-CHANNELS = 3
 BATCH = 32
 # Where the recipes leave the names of classes, beside model.keras.
 LABELS = "servables/*/*/assets.extra/labels.txt"
+OLD_SERVABLE = (
+    "The served model has no signature classify_without: package it again, and pixels can go."
+)
 
 
 @command
 def main():
     args = parse()
-    sources = [Served(args, name) if args.server else Local(name) for name in args.model]
-    views = [view(args, source) for source in sources]
-    predicts = [source.predict for source in sources]
-    able = args.serve and all(predicts)
-    title = f"Explanations of {', '.join(args.model)}"
-    page = explorer.page(views, title, predict=PREDICT if able else None)
-    write_text(args.output, page)
+    views, predicts = explained(args)
+    write_text(args.output, explorer.page(views, title(args)))
     print(f"explorer  {args.output}", flush=True)
     if args.serve:
-        removal = explorer.Removal(views, predicts)
-        server = explorer.local_server(page, removal, args.port)
+        server = explorer.local_server(*served_page(args, views, predicts), args.port)
         print(f"serving   http://127.0.0.1:{server.server_port}/ (Ctrl-C ends it)", flush=True)
         server.serve_forever()
+
+
+def title(args):
+    return f"Explanations of {', '.join(args.model)}"
+
+
+def explained(args):
+    """A view for each model, and what it predicts without some pixels."""
+    sources = [Served(args, name) if args.server else Local(name) for name in args.model]
+    return [view(args, source) for source in sources], [source.predict for source in sources]
+
+
+def served_page(args, views, predicts):
+    """The page that asks for new predictions, and what answers it."""
+    if not all(predicts):
+        return explorer.page(views, title(args), no_model=OLD_SERVABLE), None
+    removal = explorer.Removal(views, predicts)
+    return explorer.page(views, title(args), predict=PREDICT), removal
 
 
 def view(args, source):
     """The images as a model sees them, explained for its likeliest classes."""
     height, width = source.size
     images = [open_image(file, height, width, args.resize)[0] for file in args.images]
-    images = np.stack([np.asarray(image) for image in images])
-    floats = images.astype("float32") / 255
-    logits = source.logits(floats)
-    count = min(args.classes or FEW_CLASSES, logits.shape[1])
-    class_ids = np.argsort(-logits, axis=1, kind="stable")[:, :count]
-    return explorer.View(
-        images=images,
-        logits=logits,
-        class_ids=class_ids,
+    return source.view(
+        np.stack([np.asarray(image) for image in images]),
         class_names=source.labels(args.labels),
         names=[Path(file).name for file in args.images],
         title=source.name,
-        layers=source.layers(floats, class_ids[:, 0]),
-        **source.explain(floats, class_ids),
+        classes=args.classes or CLASSES,
     )
 
 
@@ -100,22 +104,8 @@ class Local:
         found = [path] if path else sorted(Path(self.name).parent.glob(LABELS))
         return Path(found[0]).read_text(encoding="utf-8").splitlines() if found else None
 
-    def logits(self, images):
-        return keras.ops.convert_to_numpy(self.net(images))
-
-    def explain(self, images, class_ids):
-        found = [
-            self.net.explain(images[i : i + 1], class_ids[i : i + 1]).numpy()
-            for i in range(len(images))
-        ]
-        return {
-            "maps": np.concatenate([each.contribution_map for each in found]),
-            "weights": np.concatenate([each.weights for each in found]),
-            "bias": float(found[0].bias),
-        }
-
-    def layers(self, images, class_ids):
-        return [strongest_channels(self.net, images, class_ids, CHANNELS)]
+    def view(self, images, **more):
+        return net_view(self.net, images, **more)
 
 
 class Served:
@@ -137,33 +127,35 @@ class Served:
         classes = outputs["logits"].tensor_shape.dim[1].size
         return class_labels(self.client, self.signatures, classes, path)
 
-    def logits(self, images):
-        return self.client.predict("classify", {"images": images}, ["logits"])["logits"]
+    def view(self, images, classes, **more):
+        floats = images.astype("float32") / 255
+        logits = self.client.predict("classify", {"images": floats}, ["logits"])["logits"]
+        class_ids = np.argsort(-logits, axis=1, kind="stable")[:, :classes].astype("int32")
+        wanted = {"contribution_map", "weights", "bias"} & self.signatures["explain"].outputs.keys()
+        rows = np.repeat(floats, class_ids.shape[1], axis=0)
+        parts = [
+            self.client.predict("explain", {"images": rows[part], "class_ids": ids}, sorted(wanted))
+            for part, ids in batches(class_ids.reshape(-1))
+        ]
+        found = {name: np.concatenate([each[name] for each in parts]) for name in wanted}
+        shaped = {
+            name: values.reshape(*class_ids.shape, *values.shape[1:])
+            for name, values in found.items()
+        }
+        return explorer.View(
+            images=images,
+            logits=logits,
+            class_ids=class_ids,
+            maps=shaped["contribution_map"],
+            # Servables packaged by earlier versions tell no weights.
+            weights=shaped.get("weights"),
+            bias=float(found["bias"][0]),
+            **more,
+        )
 
     def without(self, images, removed):
         inputs = {"images": np.float32(images), "removed": removed}
         return self.client.predict("classify_without", inputs, ["logits"])["logits"]
-
-    def explain(self, images, class_ids):
-        count, classes = class_ids.shape
-        asked = {"contribution_map", "weights", "bias"} & self.signatures["explain"].outputs.keys()
-        rows = np.repeat(images, classes, axis=0)
-        parts = [
-            self.client.predict("explain", {"images": rows[part], "class_ids": ids}, sorted(asked))
-            for part, ids in batches(class_ids.astype("int32").reshape(-1))
-        ]
-        found = {name: np.concatenate([each[name] for each in parts]) for name in asked}
-        shaped = {
-            name: array.reshape(count, classes, *array.shape[1:]) for name, array in found.items()
-        }
-        return {
-            "maps": shaped["contribution_map"],
-            "weights": shaped.get("weights"),
-            "bias": float(found["bias"][0]),
-        }
-
-    def layers(self, images, class_ids):
-        return []
 
 
 def batches(rows):
@@ -194,7 +186,7 @@ def parse():
         "--classes",
         type=positive_int,
         metavar="N",
-        help=f"classes of an image that have maps, the likeliest first (default: {FEW_CLASSES})",
+        help=f"classes of an image that have maps, the likeliest first (default: {CLASSES})",
     )
     flags.add_argument("--resize", action="store_true", help="crop and resize images to fit")
     flags.add_argument(

@@ -72,7 +72,7 @@ def logs(tmp_path_factory, net):
 
 
 def stored_manifest():
-    from coda_keras.explorer.view import encoded_view
+    from coda_keras.explorer.storage import encoded_view
 
     return json.dumps(encoded_view(view())[0])
 
@@ -290,7 +290,7 @@ def test_the_installed_command_finds_the_tab_and_reads_the_same(command, url):
 
 
 def test_a_bound_leaves_out_classes_then_images(tmp_path):
-    from coda_keras.explorer.view import encoded_view, fitted
+    from coda_keras.explorer.storage import encoded_view, fitted
 
     whole = view()
     pixels = 12 * 16
@@ -306,7 +306,7 @@ def test_a_bound_leaves_out_classes_then_images(tmp_path):
 
 def test_eight_bits_say_their_error():
     from coda_keras.explorer.packing import unpack
-    from coda_keras.explorer.view import encoded_view
+    from coda_keras.explorer.storage import encoded_view
 
     _, weights, maps, _ = numbers(0)
     manifest, blobs = encoded_view(view(), "int8")

@@ -9,7 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from coda_keras.explorer.view import View, encoded_view
+from coda_keras.explorer.storage import encoded_view
+from coda_keras.explorer.view import View
 from coda_keras.files import write_text
 
 FOLDER = Path(__file__).parent
@@ -25,6 +26,7 @@ MODULES = (
     "elements",
     "panel",
     "gestures",
+    "stage",
     "figure",
     "classes",
     "readout",
@@ -36,8 +38,8 @@ MODULES = (
 )
 
 NO_MODEL = (
-    "There is no model behind this page. Open it by recipes/explore.py with --serve, or show it in "
-    "a notebook with net=..., and pixels can be taken away."
+    "There is no model behind this page. Open it by `coda-keras explore` with --serve, or show it "
+    "in a notebook with net=..., and pixels can be taken away."
 )
 
 

@@ -1,7 +1,7 @@
 """Explanations as tensors in TensorBoard's event files, for the tab "Explanations".
 
 Every step is a sequence of byte strings: a manifest, then packed arrays, as
-`explorer.view.encoded_view` makes them. TensorBoard reads the strings that are looked at.
+`explorer.storage.encoded_view` makes them. TensorBoard reads the strings that are looked at.
 """
 
 import json
@@ -14,7 +14,8 @@ from tensorboard.compat.proto import summary_pb2
 
 from coda_keras.channels import strongest_channels
 from coda_keras.explanation import Explanation
-from coda_keras.explorer.view import View, encoded_view, fitted, from_explanation
+from coda_keras.explorer.storage import encoded_view, fitted
+from coda_keras.explorer.view import View, from_explanation
 
 PLUGIN = "explanations"
 TAG = "contributions"
