@@ -5,12 +5,12 @@ Only the protocol is used here, no layer in particular.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from importlib import import_module
 from typing import Any, TypeVar
 
 import numpy as np
 from keras import ops
 
-from coda_keras import pictures
 from coda_keras.class_ids import ClassIds, standardize
 from coda_keras.encoding import encode
 
@@ -29,6 +29,12 @@ def completeness_error(residual: np.ndarray, linear: np.ndarray) -> np.ndarray:
         linear: array of the same shape, logits less bias, in logits.
     """
     return np.abs(residual) / np.maximum(np.abs(linear), COMPLETENESS_FLOOR)
+
+
+def _pictures():
+    # By its name, since what studies computed depends on all that a module imports, and not on how
+    # explanations look.
+    return import_module("coda_keras.pictures")
 
 
 Fields = TypeVar("Fields", bound="Tensors")
@@ -52,10 +58,10 @@ class Tensors:
     """What explanations share: NumPy arrays, a line of text, a picture in notebooks."""
 
     def __repr__(self) -> str:
-        return pictures.text(self)
+        return _pictures().text(self)
 
     def _repr_png_(self) -> bytes | None:
-        return pictures.png(self)
+        return _pictures().png(self)
 
     def numpy(self: Fields) -> Fields:
         """Returns the same with NumPy arrays instead of backend tensors; None stays None."""

@@ -38,8 +38,8 @@ MODULES = (
 )
 
 NO_MODEL = (
-    "There is no model behind this page. Open it by recipes/explore.py with --serve, or show it in "
-    "a notebook with net=..., and pixels can be taken away."
+    "There is no model behind this page. Open it by `coda-keras explore` with --serve, or show it "
+    "in a notebook with net=..., and pixels can be taken away."
 )
 
 

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,7 +13,13 @@ from PIL import Image
 from coda_keras import attribution, explorer, provenance
 from coda_keras.attribution.own import own_method
 from coda_keras.batches import explain_dataset
-from coda_keras.evaluation import most_confident, probabilities
+from coda_keras.evaluation import (
+    localisation,
+    make_grids,
+    most_confident,
+    note_of_missing,
+    probabilities,
+)
 from coda_keras.figures import gallery, save_figure
 from coda_keras.files import write_json
 from coda_keras.net import CoDANet
@@ -103,6 +110,41 @@ def evaluate(net: keras.Model, data: ImageData) -> tuple[np.ndarray, float | Non
     return logits, float(np.max(errors))
 
 
+def score(net: CoDANet, data: ImageData, grids: int = 0, occlusion: bool = False) -> dict[str, Any]:
+    """Scores a net on all test images.
+
+    Args:
+        net: a `CoDANet`.
+        data: `ImageData`.
+        grids: int, grids of 3x3 images for the localisation metric; 0 leaves it out.
+        occlusion: bool, whether to score occlusion by 9x9 pixels on the same grids.
+
+    Returns:
+        Dict with `test_accuracy`, `test_images`, `completeness_error`, and with grids
+        `localisation` and `occlusion_localisation`.
+
+    Raises:
+        ValueError: if the net leaves too few confident images for so many grids.
+    """
+    logits, error = evaluate(net, data)
+    scores = {
+        "test_accuracy": float(np.mean(np.argmax(logits, axis=-1) == data.test_labels)),
+        "test_images": len(logits),
+        "completeness_error": error,
+    }
+    if grids:
+        images = data.test_images.astype("float32") / 255.0
+        chosen = make_grids(images, logits, data.test_labels, grids)
+        methods = {"localisation": attribution.get("contributions", progress=False)}
+        if occlusion:
+            methods["occlusion_localisation"] = attribution.get(
+                "occlusion", patch_size=9, stride=2, progress=False
+            )
+        for name, method in methods.items():
+            scores[name] = localisation(net, chosen, method).mean
+    return scores
+
+
 def draw_gallery(
     net: keras.Model, data: ImageData, logits: np.ndarray, per_class: int = 2
 ) -> Figure:
@@ -115,16 +157,18 @@ def draw_gallery(
         per_class: int, images shown of each class.
     """
     chosen = np.concatenate(most_confident(logits, data.test_labels, per_class))
+    note = note_of_missing(data.test_labels[chosen], data.class_names)
     if not len(chosen):
         # A net that has not learned anything yet still shows what it looks at.
         chosen = np.arange(min(len(logits), 8))
+        note = "No image is classified correctly; these are the first, with the class predicted."
     labels = np.argmax(logits[chosen], axis=-1)
     images = data.test_images[chosen].astype("float32") / 255.0
     maps, weights, quantity = _own_maps(net, images, labels)
     confidence = probabilities(logits[chosen])[np.arange(len(chosen)), labels]
     titles = [f"{data.class_names[label]}, {p:.2f}" for label, p in zip(labels, confidence)]
     columns = 4 if weights is None else 3
-    return gallery(images, maps, titles, columns, quantity=quantity, weights=weights)
+    return gallery(images, maps, titles, columns, quantity=quantity, weights=weights, note=note)
 
 
 def _own_maps(net, images, labels):
