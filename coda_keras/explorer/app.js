@@ -2,7 +2,7 @@
 
 import { PALETTES } from "./colours.js";
 import { classList, imageStrip } from "./classes.js";
-import { exportMenu, scaleCard, seriesControl, toolbar } from "./controls.js";
+import { exportMenu, legend, scaleCard, seriesControl, toolbar } from "./controls.js";
 import { button, h } from "./elements.js";
 import { fromFragment } from "./state.js";
 import { keyHelp, listen } from "./keyboard.js";
@@ -48,8 +48,9 @@ export class Explorer {
     const classes = classList(this);
     const pixel = readout(this);
     const scale = scaleCard(this);
+    const key = legend(this);
     const removal = removalCard(this);
-    this.parts = [seriesA, seriesB, menu, strip, tools, account, layers, classes, pixel, scale, removal];
+    this.parts = [seriesA, seriesB, menu, strip, tools, account, layers, classes, pixel, scale, key, removal];
     this.parts.push({
       update: () => {
         compare.hidden = !this.comparable;
@@ -57,7 +58,7 @@ export class Explorer {
       },
     });
     const top = h("header", {}, h("b", { class: "brand" }, this.catalogue.title), seriesA.element, seriesB.element, compare, this.catalogue.extra ?? null, menu.element, keys);
-    const stage = h("main", { class: "stage" }, this.headline, tools.element, this.stage.element, account.element, layers.element);
+    const stage = h("main", { class: "stage" }, this.headline, tools.element, this.stage.element, key.element, account.element, layers.element);
     const aside = h("aside", {}, classes.element, pixel.element, removal.element, scale.element);
     this.body = h("div", { class: "body" }, strip.element, stage, aside);
     this.root.classList.add("coda-explorer");
@@ -208,10 +209,11 @@ export class Explorer {
       const id = explainedClass(source, this.state);
       const { logits } = source.image(this.state.image);
       const name = source.manifest.classes[id];
-      this.headline.replaceChildren(
-        this.state.contrast === null ? `Why ${name}?` : `Why ${name} rather than ${source.manifest.classes[this.state.contrast]}?`,
-        h("small", {}, ` logit ${shown(logits[id], 3)}, probability ${percent(source.probability(logits, id))}`),
-      );
+      const { contrast } = this.state;
+      const other = contrast === null ? "" : ` rather than ${source.manifest.classes[contrast]}`;
+      const than = contrast === null ? "" : `, the other's ${shown(logits[contrast], 3)}`;
+      const about = `logit ${shown(logits[id], 3)}${than}, probability ${percent(source.probability(logits, id))}`;
+      this.headline.replaceChildren(`Why ${name}${other}?`, h("small", {}, ` ${about}`));
       for (const part of this.parts) part.update();
       this.link.write(this.state);
       this.lookAhead();

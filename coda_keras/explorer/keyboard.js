@@ -6,7 +6,7 @@ import { rectangle } from "./selection.js";
 
 const KEYS = [
   ["← →", "previous, next image"],
-  ["↑ ↓", "class above, below; Escape: the predicted one"],
+  ["↑ ↓", "class above, below"],
   ["0 … 9", "class by its number; two digits quickly for 10 and more"],
   ["v", "contrast with the strongest other class"],
   ["o", "side by side, or overlaid"],
