@@ -3,7 +3,7 @@
     python recipes/demo.py
 
 First the trained net that comes with the package: export/package.py makes a servable of it,
-export/serve.py serves it, and export/client.py asks it over gRPC for logits and contribution maps of
+export/serve.py serves it, and export/client.py asks it over gRPC for logits and maps of
 the photographs that come with the package. Then the same for a net of one's own: recipes/digits.py
 trains one on scikit-learn's digits (or the run found in demo/digits is taken up).
 """
