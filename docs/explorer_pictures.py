@@ -29,7 +29,7 @@ from browser import Page, launch
 from PIL import Image
 from places import jupyter_lab, leave_notebook, run_notebook, tensorboard
 
-from coda_keras import PRESETS, CoDANet, explorer
+from coda_keras import CoDANet, explorer, trained
 from coda_keras.files import replacing
 from coda_keras.tf.data import load_tfds
 from coda_keras.training.views import net_view
@@ -214,7 +214,7 @@ def in_notebook(camera, args):
     """An explanation in JupyterLab, the net behind it."""
     page = camera.page
     load = f"CoDANet.from_preset({args.model!r})"
-    if args.model not in PRESETS:
+    if args.model not in trained.cards():
         load = f"keras.models.load_model({str(Path(args.model).resolve())!r})"
     data = f"load_tfds('cifar10', {args.data and str(Path(args.data).resolve())!r})"
     hidden = (
@@ -239,11 +239,8 @@ def in_notebook(camera, args):
 
 def main():
     args = parse()
-    net = (
-        CoDANet.from_preset(args.model)
-        if args.model in PRESETS
-        else keras.models.load_model(args.model)
-    )
+    load = CoDANet.from_preset if args.model in trained.cards() else keras.models.load_model
+    net = load(args.model)
     data = load_tfds("cifar10", args.data)
     view = net_view(
         net,

@@ -14,6 +14,8 @@ import { maskOf } from "./selection.js";
 import { removalCard } from "./removal.js";
 import { Stage } from "./stage.js";
 
+const AHEAD_PIXELS = 100_000;
+
 export class Explorer {
   /**
    * root: an element; catalogue: {title, entries: [{key, label, steps}], open(key, step): promise of
@@ -159,7 +161,7 @@ export class Explorer {
     const name = `${key}@${steps[step]}`;
     if (!this.sources.has(name)) {
       const opened = this.catalogue.open(key, steps[step]).then((source) => {
-        source.onload = () => this.render();
+        source.onload = () => this.renderSoon();
         source.serial = name;
         return source;
       });
@@ -177,13 +179,22 @@ export class Explorer {
     }
   }
 
-  /** Loads what the next image needs. */
+  /** Several arrays that arrive at once are shown at once. */
+  renderSoon() {
+    clearTimeout(this.soon);
+    this.soon = setTimeout(() => this.render());
+  }
+
+  /** Loads what the next image needs, and the other classes of this one where they are small. */
   lookAhead() {
     if (this.sides.some((side) => !side.quantity)) return;
     for (const { source } of this.sides) {
       const next = (this.state.image + 1) % source.manifest.images.length;
       source.picture(next);
       source.explanation(next, this.state.class ?? source.predicted(next));
+      const others = Object.keys(source.image(this.state.image).maps);
+      if (others.length * source.pixels > AHEAD_PIXELS) continue;
+      for (const id of others) source.explanation(this.state.image, id);
     }
   }
 
