@@ -5,8 +5,8 @@
 
 `load` sends requests from as many threads as there are clients, each over a connection of its own,
 and counts those that fail or that answer anything but what the session itself says; cases that the
-output has already are not run again. `publish` does
-so while new versions appear, of two nets in turn: an answer must be that of the version it names.
+output has already are not run again. `publish` does so while new versions appear, of two nets in
+turn: an answer must be that of the version it names.
 """
 
 import argparse
@@ -47,9 +47,7 @@ def parse(arguments=None) -> argparse.Namespace:
     )
     modes = parser.add_subparsers(dest="mode", required=True)
     load, publish = modes.add_parser("load"), modes.add_parser("publish")
-    load.add_argument(
-        "--requests", type=_positive, default=20_000, help="of each case (%(default)s)"
-    )
+    load.add_argument("--requests", type=_positive, default=3000, help="of each case (%(default)s)")
     load.add_argument("--clients", type=_positive, nargs="+", default=[1, 4, 16])
     load.add_argument("--batches", type=_positive, nargs="+", default=[1, 8], help="images")
     publish.add_argument("--clients", type=_positive, default=8, help="default: %(default)s")
