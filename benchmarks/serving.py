@@ -116,7 +116,7 @@ def run(address: str, requests: Requests, clients: int, count: int, stop=None) -
                     break
                 begun = time.perf_counter()
                 try:
-                    response = call(requests.encoded[number % POOL], timeout=60)
+                    response = call(requests.encoded[number % POOL], timeout=600)
                 except grpc.RpcError as error:
                     found[error.code().name] += 1
                     continue
@@ -176,7 +176,7 @@ def measure_publish(args: argparse.Namespace) -> list[dict]:
             served.publish(base / str(version), source)
         with (
             served.running(folder, ["--poll", "0.2"]) as server,
-            Client(server.address, served.MODEL) as client,
+            Client(server.address, served.MODEL, timeout=600) as client,
             futures.ThreadPoolExecutor(1) as background,
         ):
             before, done = server.mib(), threading.Event()
