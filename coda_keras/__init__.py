@@ -1,5 +1,10 @@
 """Convolutional Dynamic Alignment Networks for Keras 3."""
 
+from coda_keras import start
+
+if start.asked():
+    start.run()
+
 from coda_keras.batches import explain_dataset as explain_dataset
 from coda_keras.confusion import ConfusionAccuracy as ConfusionAccuracy
 from coda_keras.dau import DAUConv2D as DAUConv2D
@@ -19,4 +24,4 @@ from coda_keras.net import CoDANet as CoDANet
 from coda_keras.presets import PRESETS as PRESETS
 from coda_keras.switch import unchecked as unchecked
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -3,7 +3,9 @@
 Only the protocol is used here, no layer in particular.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from importlib import import_module
 from typing import Any, TypeVar
 
 import numpy as np
@@ -29,6 +31,12 @@ def completeness_error(residual: np.ndarray, linear: np.ndarray) -> np.ndarray:
     return np.abs(residual) / np.maximum(np.abs(linear), COMPLETENESS_FLOOR)
 
 
+def _pictures():
+    # By its name, since what studies computed depends on all that a module imports, and not on how
+    # explanations look.
+    return import_module("coda_keras.pictures")
+
+
 Fields = TypeVar("Fields", bound="Tensors")
 
 
@@ -47,7 +55,13 @@ def require_inherent(model: Any) -> None:
 
 
 class Tensors:
-    """What explanations share."""
+    """What explanations share: NumPy arrays, a line of text, a picture in notebooks."""
+
+    def __repr__(self) -> str:
+        return _pictures().text(self)
+
+    def _repr_png_(self) -> bytes | None:
+        return _pictures().png(self)
 
     def numpy(self: Fields) -> Fields:
         """Returns the same with NumPy arrays instead of backend tensors; None stays None."""
@@ -59,9 +73,9 @@ class Tensors:
         return type(self)(**arrays)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation(Tensors):
-    """Logits and what every pixel contributed to them.
+    """Logits and what every pixel contributed to them; notebooks show the first maps.
 
     Shapes are for `class_ids` of shape `(B,)`; with several classes an image all but `logits`
     and `bias` have an axis `n` after the batch.
@@ -95,6 +109,30 @@ class Explanation(Tensors):
         explained = np.take_along_axis(logits, ids, axis=1).reshape(class_ids.shape)
         bias = ops.convert_to_numpy(self.bias)
         return completeness_error(ops.convert_to_numpy(self.residual), explained - bias)
+
+    def show(
+        self,
+        images: Tensor,
+        class_names: Sequence[str] | None = None,
+        net: Any = None,
+        **options: Any,
+    ) -> Any:
+        """Returns the explorer of this explanation, which notebooks display.
+
+        Args:
+            images: the images explained, `(B, H, W, 3)` or `(B, H, W, 6)`.
+            class_names: names of the classes, by class id; None for their numbers.
+            net: the net, to ask it again when pixels are taken away; needs the package anywidget.
+            **options: `title` and `height` of `coda_keras.explorer.show`; `labels` and `names` of
+                `coda_keras.explorer.View`.
+
+        Raises:
+            ValueError: if the images or names do not fit, or an option is unknown.
+        """
+        # Most programs explain without it.
+        from coda_keras import explorer
+
+        return explorer.show_explanation(self, images, class_names, net, **options)
 
 
 def explain(net: Any, images: Tensor, class_ids: ClassIds = None) -> Explanation:

@@ -11,7 +11,7 @@ from coda_keras.dynamic_linear import linearize
 from coda_keras.explanation import Tensor, Tensors, encoded_batch
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LayerExplanation(Tensors):
     """An intermediate activation and what the inputs of an earlier layer contributed to it.
 

@@ -21,7 +21,9 @@ def now() -> str:
 
 def command() -> str:
     """The command line that started this process."""
-    return " ".join(["python", *sys.argv])
+    # Commands that were installed are called by their names.
+    python = ["python"] if sys.argv[0].endswith(".py") else []
+    return " ".join([*python, *sys.argv])
 
 
 def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str | None]:

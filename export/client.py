@@ -19,7 +19,7 @@ from PIL import Image
 
 from export import cli, connection, drawing
 from export.connection import Client
-from export.images import open_image
+from export.images import open_image, output_paths
 
 MAX_INT32 = 2**31 - 1
 
@@ -84,7 +84,7 @@ def main() -> None:
     for file in arguments.images:
         if not Path(file).is_file():
             raise ValueError(f"There is no image file {file}.")
-    paths = _output_paths(Path(arguments.out), arguments.images, arguments.overwrite)
+    paths = output_paths(Path(arguments.out), arguments.images, arguments.overwrite)
     with Client(
         arguments.server,
         arguments.model,
@@ -110,7 +110,7 @@ def main() -> None:
 
 
 def _parse():
-    parser = cli.Parser(prog="client.py", description=__doc__.split("\n", maxsplit=1)[0])
+    parser = cli.Parser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("images", nargs="+", help="image files")
     parser.add_argument("--server", default="localhost:8500", help="host:port (%(default)s)")
     parser.add_argument("--model", required=True, help="name of the served model")
@@ -162,8 +162,8 @@ def _shape(signatures, name, side, tensor):
     tensors = getattr(signatures[name], side) if name in signatures else {}
     if tensor not in tensors:
         raise ValueError(
-            f"The model is none that export/package.py made: it has no signature {name} with "
-            f"{tensor} among its {side}."
+            "The model is none that `coda-keras package` (export/package.py) made: it has no "
+            f"signature {name} with {tensor} among its {side}."
         )
     return [dim.size for dim in tensors[tensor].tensor_shape.dim]
 
@@ -174,39 +174,6 @@ def _best(logits, labels, count):
     return ", ".join(
         f"{labels[index]} {probabilities[index]:.3f} (logit {logits[index]:.2f})" for index in order
     )
-
-
-def _output_paths(folder, images, overwrite):
-    """A path for each image, none of them an image's own or, unless asked, another file's.
-
-    Raises:
-        ValueError: if something would be written over.
-    """
-    inputs = {_identity(image) for image in images}
-    paths = []
-    for image in images:
-        path, count = folder / f"{Path(image).stem}.png", 1
-        # Two folders may hold a `cat.png` each.
-        while path in paths:
-            count += 1
-            path = folder / f"{Path(image).stem}-{count}.png"
-        if path.exists() and _identity(path) in inputs:
-            raise ValueError(
-                f"{path} is one of the images and would be written over. "
-                "Name another folder with --out."
-            )
-        if path.exists() and not overwrite:
-            raise ValueError(
-                f"{path} exists. Give --overwrite to replace it, or name another folder with --out."
-            )
-        paths.append(path)
-    return paths
-
-
-def _identity(path):
-    """What a file is, by whatever name."""
-    status = Path(path).stat()
-    return status.st_dev, status.st_ino
 
 
 if __name__ == "__main__":

@@ -97,7 +97,7 @@ def write_server_files(root, coming=()):
     The version policy of a model that is listed already is kept: it may have been edited.
     """
     root = Path(root)
-    header = "# Written by export/package.py whenever it adds a servable; version policies stay.\n"
+    header = "# Written by `coda-keras package` for every servable; version policies stay.\n"
     policies = Policies(by_model=_listed_policies(root / CONFIG))
     write(root / CONFIG, header + models_config(root, MOUNT, coming, policies))
     for name in SERVER_FILES:

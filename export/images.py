@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,44 @@ def open_image(
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return image, buffer.getvalue()
+
+
+def output_paths(folder: Path, images: Sequence[str | Path], overwrite: bool) -> list[Path]:
+    """Paths of pictures about images, none of them an image's own or, unless asked, another file's.
+
+    Args:
+        folder: of the pictures.
+        images: image files that are there.
+        overwrite: bool, whether pictures that are there are replaced.
+
+    Raises:
+        ValueError: if something would be written over.
+    """
+    inputs = {_identity(image) for image in images}
+    paths = []
+    for image in images:
+        path, count = folder / f"{Path(image).stem}.png", 1
+        # Two folders may hold a `cat.png` each.
+        while path in paths:
+            count += 1
+            path = folder / f"{Path(image).stem}-{count}.png"
+        if path.exists() and _identity(path) in inputs:
+            raise ValueError(
+                f"{path} is one of the images and would be written over. "
+                "Name another folder with --out."
+            )
+        if path.exists() and not overwrite:
+            raise ValueError(
+                f"{path} exists. Give --overwrite to replace it, or name another folder with --out."
+            )
+        paths.append(path)
+    return paths
+
+
+def _identity(path):
+    """What a file is, by whatever name."""
+    status = Path(path).stat()
+    return status.st_dev, status.st_ino
 
 
 def _in_8_bits(image):

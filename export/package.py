@@ -148,6 +148,7 @@ def _requests(name, net, labels):
         "images": image[None].astype("float32") / 255,
         "image_bytes": np.array([tf.io.encode_png(image).numpy()], object),
         "class_ids": np.zeros(1, "int32"),
+        "removed": np.zeros((1, height, width), bool),
     }
     for signature_name, (_, specs) in signatures.signatures(net, labels).items():
         request = predict_pb2.PredictRequest()
@@ -210,7 +211,7 @@ def _publish(temporary, base, version):
 
 
 def main():
-    parser = cli.Parser(prog="package.py", description=__doc__.split("\n", maxsplit=1)[0])
+    parser = cli.Parser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--model", required=True, help="the trained .keras file")
     parser.add_argument("--out", required=True, help="folder of servables")
     parser.add_argument("--name", required=True, help="name of the model")

@@ -31,7 +31,7 @@ def main():
     if not Path(arguments.models).is_dir() or not folder.models(arguments.models):
         raise ValueError(
             f"There is no servable in {arguments.models}. Expected <model>/<integer version>/ in "
-            "it, as export/package.py writes."
+            "it, as `coda-keras package` (export/package.py) writes."
         )
     binary = None if arguments.embedded else shutil.which("tensorflow_model_server")
     given = [name for name in _EMBEDDED if getattr(arguments, name) is not None]
@@ -55,7 +55,7 @@ def main():
 
 def _parse():
     """Reads the flags; adds `policies`, and `tls`: None, or arguments for `security`."""
-    parser = cli.Parser(prog="serve.py", description=__doc__.split("\n", maxsplit=1)[0])
+    parser = cli.Parser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--models", required=True, help="folder of servables")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument(

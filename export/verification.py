@@ -54,6 +54,7 @@ def _inputs(net, names):
         "image_bytes": np.array(
             [tf.io.encode_png(picture).numpy() for picture in pictures], object
         ),
+        "removed": pictures[..., 0] < 64,
         "class_ids": np.arange(2 if with_images else net.classes, dtype="int32") % net.classes,
     }
     return {name: values[name] for name in names}
@@ -68,6 +69,8 @@ def _expected(net, labels, inputs, found):
     if not {"images", "image_bytes"} & inputs.keys():
         return {"labels": np.array([labels[i].encode() for i in inputs["class_ids"]], object)}
     images = _inputs(net, ["images"])["images"]
+    if "removed" in inputs:
+        images = np.concatenate([images, 1 - images], axis=-1) * ~inputs["removed"][..., None]
     logits = net.explain(images).numpy().logits
     ids = inputs.get("class_ids", _predicted(logits, found.get("class_ids")))
     explanation = vars(net.explain(images, ids).numpy())

@@ -12,12 +12,16 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from export import cli
+
 RUN = Path("demo/digits")
 MAPS = Path("demo/contribution_maps")
 
 
 def main():
-    argparse.ArgumentParser(
+    cli.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args()
     if (RUN / "metrics.json").exists():
@@ -39,8 +43,9 @@ def main():
         server.wait()
 
     print(f"\nThe most confident test images with their contribution maps: {RUN / 'gallery.png'}")
+    print(f"The explorer of test images, to open in a browser: {RUN / 'explorer.html'}")
     print(f"The maps that came over gRPC: {MAPS}/")
-    print("Training, maps and alignment in TensorBoard: .venv/bin/tensorboard --logdir demo")
+    print("Training, maps and alignment in TensorBoard: tensorboard --logdir demo")
 
 
 def script(name):

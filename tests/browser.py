@@ -8,8 +8,7 @@ import pytest
 
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync "
-    "--disable-background-networking --disable-component-update --disable-dev-shm-usage "
-    "--force-device-scale-factor=1 --window-size=1440,1100"
+    "--disable-background-networking --disable-component-update --disable-dev-shm-usage"
 )
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = os.environ.get("CHROMEDRIVER") or shutil.which("chromedriver")
@@ -106,19 +105,38 @@ def number(text):
     return float(text.replace("\u2212", "-").rstrip("%"))
 
 
-@pytest.fixture(scope="session")
-def driver():
-    webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium")
+def launch(width=1440, height=1100, scale=1):
+    """Starts the browser; its driver.
+
+    Args:
+        width, height: int, of the window.
+        scale: number, pixels of the screen for each of the page.
+
+    Raises:
+        OSError: if there is no browser.
+    """
+    from selenium import webdriver
+
     if not CHROMIUM or not DRIVER:
-        pytest.skip("needs a browser: apt-get install chromium chromium-driver")
+        raise OSError("There is no browser: apt-get install chromium chromium-driver")
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
-    for flag in FLAGS.split():
+    for flag in (*FLAGS.split(), f"--window-size={width},{height}"):
         options.add_argument(flag)
+    options.add_argument(f"--force-device-scale-factor={scale}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    service = webdriver.ChromeService(DRIVER)
-    started = webdriver.Chrome(options=options, service=service)
+    started = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
     started.set_script_timeout(60)
+    return started
+
+
+@pytest.fixture(scope="session")
+def driver():
+    pytest.importorskip("selenium", reason="needs selenium")
+    try:
+        started = launch()
+    except OSError as error:
+        pytest.skip(str(error))
     yield started
     started.quit()
 

@@ -126,7 +126,7 @@ def test_a_pixel_tells_its_channels_and_its_colour(page):
 
 
 PIXELS = """
-    const [p] = [...codaExplorer.panelsOf(codaExplorer.sides[0])].slice(arguments[0]);
+    const [p] = [...codaExplorer.stage.panelsOf(codaExplorer.sides[0])].slice(arguments[0]);
     const {picture} = p.pictures[0];
     return [...picture.getContext("2d").getImageData(0, 0, picture.width, picture.height).data];
 """
@@ -165,7 +165,9 @@ def test_the_second_palette_and_signs(page):
     found = np.array(page.js(PIXELS, 1)).reshape(HEIGHT, WIDTH, 4)
     strongest = np.unravel_index(values.argmin(), values.shape)
     assert found[strongest].tolist() == [69, 26, 130, 255]
-    assert page.js("return codaExplorer.panels[0][1].drawn.signs.values.length") == values.size
+    assert (
+        page.js("return codaExplorer.stage.panels[0][1].drawn.signs.values.length") == values.size
+    )
 
 
 def test_keys_choose_images_and_classes(page):
@@ -394,7 +396,7 @@ def test_no_views_are_refused():
 
 
 def test_the_manifest_is_plain_json():
-    from coda_keras.explorer.view import encoded_view
+    from coda_keras.explorer.storage import encoded_view
 
     manifest, blobs = encoded_view(view())
     assert json.loads(json.dumps(manifest, allow_nan=False)) == manifest

@@ -106,6 +106,11 @@ def test_signatures_have_the_batch_first_everywhere(servable):
         "serving_default": {"images": images, **prediction},
         "serving_bytes": {"image_bytes": ("string", [-1]), **prediction},
         "classify": {"images": images, **{k: prediction[k] for k in ("logits", "probabilities")}},
+        "classify_without": {
+            "images": images,
+            "removed": ("bool", [-1, HEIGHT, WIDTH]),
+            **{k: prediction[k] for k in ("logits", "probabilities")},
+        },
         "explain": {
             "images": images,
             "class_ids": ("int32", [-1]),
@@ -154,6 +159,21 @@ def test_explain_equals_the_oracle_and_adds_up(servable, net, pictures):
         total = found["bias"] + found["contributions"].sum() + found["residual"]
         np.testing.assert_allclose(total, logits[class_id], rtol=1e-5, atol=1e-6)
         assert abs(found["residual"]) < 1e-5
+
+
+def test_pixels_that_are_gone_are_zero_in_all_channels(servable, net, pictures):
+    removed = np.zeros(pictures.shape[:3], bool)
+    removed[0, 1:3, 2:] = True
+    images = np.float32(pictures / 255)
+    outputs = ask(servable, "classify_without", images=images, removed=removed)
+    seen = np.concatenate([images, 1 - images], axis=-1) * ~removed[..., None]
+    expected_logits = np.asarray(net(seen))
+    np.testing.assert_allclose(outputs["logits"], expected_logits, rtol=1e-5, atol=1e-6)
+    whole = ask(servable, "classify", images=images)["logits"]
+    assert np.abs(outputs["logits"][0] - whole[0]).max() > 1e-4
+    np.testing.assert_allclose(outputs["logits"][1], whole[1], rtol=1e-5, atol=1e-6)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="2 images and 1 masks"):
+        ask(servable, "classify_without", images=images, removed=removed[:1])
 
 
 def test_classify_and_labels(servable, net, pictures):
@@ -568,6 +588,7 @@ def outputs_of_a_servable():
     zeros = {
         "images": np.zeros((1, 6, 6, 3), "float32"),
         "class_ids": np.zeros(1, "int32"),
+        "removed": np.zeros((1, 6, 6), bool),
         "image_bytes": np.array(encoded(np.zeros((6, 6, 3), "uint8")), object),
     }
     for name, (function, specs) in made.items():

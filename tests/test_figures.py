@@ -45,6 +45,30 @@ def test_a_table_has_a_row_for_each_image_and_a_column_for_each_method(images, r
     assert texts >= {"input", "Ours", "RISE", "cat", "dog", "frog", "a", "b", "c"}
 
 
+def test_rows_may_differ_in_their_colours(images, rng):
+    maps = rng.random((3, 6, 8))
+    columns = [Column(title, maps, signed=[True, False, True]) for title in ("intact", "random")]
+    figure = figures.map_table(images, columns, ["Ours", "RISE", "IxG"])
+    found = pictures(figure)
+    for row in (0, 2):
+        np.testing.assert_array_equal(found[3 * row + 1], contribution_rgb(maps[row]))
+    lowest = np.unravel_index(maps[1].argmin(), (6, 8))
+    np.testing.assert_allclose(found[4][lowest], colormaps["jet"](0.0)[:3])
+    assert figure.axes[-1].get_xlabel() == "RISE"
+    with pytest.raises(ValueError, match="lengths"):
+        figures.map_table(images, [Column("Ours", maps, signed=[True])])
+
+
+def test_pictures_are_shown_as_they_are_on_a_scale_of_ones_own(images, rng):
+    maps, weights = rng.normal(size=(3, 6, 8)), rng.random((3, 6, 8, 3))
+    columns = [Column("Ours", maps), Column("weights", weights, pictures=True)]
+    figure = figures.map_table(images, columns, scale=0.5)
+    found = pictures(figure)
+    np.testing.assert_array_equal(found[4], contribution_rgb(maps[1], 0.5))
+    np.testing.assert_array_equal(found[5], np.rint(255 * weights[1]))
+    assert figure.axes[-1].get_xlabel().replace("\n", " ").endswith("(full colour: 0.5 logits)")
+
+
 def test_the_keys_of_a_narrow_table_do_not_overlap(images, rng):
     maps = rng.normal(size=(3, 6, 8))
     columns = [Column("Ours", maps), Column("RISE", maps, signed=False)]
@@ -125,6 +149,19 @@ def test_animations_keep_every_frame(tmp_path, rng):
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["video.gif"]
     with pytest.raises(ValueError, match="Expected frames"):
         figures.animation_frames(frames, maps[:4])
+
+
+def test_animations_say_what_they_explain_and_on_which_scale(rng):
+    frames, maps = rng.random((2, 6, 8, 3)), rng.normal(size=(2, 6, 8))
+    plain = figures.animation_frames(frames, maps, height=180)
+    titled = figures.animation_frames(frames, maps, height=180, title="zebra")
+    assert titled.shape == (2, plain.shape[1] + 72, *plain.shape[2:])
+    np.testing.assert_array_equal(titled[:, : plain.shape[1]], plain)
+    below = titled[0, plain.shape[1] :]
+    for colour in ([255, 0, 0], [0, 0, 255]):
+        assert (np.abs(below.astype(int) - colour).max(axis=-1) < 8).any()
+    other = figures.animation_frames(frames, maps, height=180, title="horse")
+    assert (other[0, plain.shape[1] :] != below).any()
 
 
 def test_figures_become_files(tmp_path, images, rng):

@@ -295,3 +295,25 @@ def test_figures_are_written_whole_or_not_at_all(tmp_path):
         figures.save_figure(Broken(), tmp_path / "new" / "figure.png")
     assert len(list((tmp_path / "new").iterdir())) == 3
     assert (tmp_path / "new" / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_contributions_of_six_channels_are_no_maps(rng):
+    images, contributions = rng.uniform(size=(2, 5, 4, 3)), rng.normal(size=(2, 5, 4, 6))
+    for draw in (
+        lambda: figures.plot_contributions(images[0], contributions[0]),
+        lambda: figures.gallery(images, contributions),
+    ):
+        with pytest.raises(ValueError, match=r"\(5, 4, 6\); give `contribution_map`"):
+            draw()
+    # Five maps of four rows and six columns are no such thing, and a list is what it says.
+    figures.plot_contributions(images[0], rng.normal(size=(5, 4, 7)))
+    figures.plot_contributions(images[0], list(contributions[0]))
+
+
+def test_a_gallery_has_a_note_below(rng):
+    images, maps = rng.uniform(size=(2, 5, 5, 3)), rng.normal(size=(2, 5, 5))
+    figure = figures.gallery(images, maps, note="No correctly classified image of owl.")
+    figure.draw_without_rendering()
+    (note,) = [text for text in figure.texts if "owl" in text.get_text()]
+    lowest = min(axes.get_window_extent().y0 for axes in figure.axes)
+    assert note.get_window_extent().y1 <= lowest + 1

@@ -77,3 +77,25 @@ def test_each_row_has_the_panels_given(rng):
 def test_nothing_to_draw_is_refused(rows):
     with pytest.raises(ValueError, match="at least one row"):
         figures.metrics_figure(rows)
+
+
+def test_the_first_curve_lies_on_top_and_published_ones_below():
+    def curve(height):
+        return (0, 1), (height, height)
+
+    entries = [
+        Entry("Ours", "red", curve=curve(0.1), published_curve=curve(0.2)),
+        Entry("LIME", "olive", curve=curve(0.1), published_curve=curve(0.2)),
+    ]
+    (axes,) = figures.metrics_figure([Row("a net", [Panel("removed", entries)])]).axes
+    order = sorted(axes.lines, key=lambda line: line.get_zorder())
+    assert [(line.get_color(), line.get_linestyle()) for line in order] == [
+        *(("olive", "--"), ("red", "--"), ("olive", "-"), ("red", "-")),
+    ]
+
+
+def test_boxes_say_how_many_they_are_about(rng):
+    entries = [Entry("Ours", "red", a_box(rng), count=500), Entry("RISE", "green", a_box(rng))]
+    panel = Panel("localised", entries, x_label="(number of multi-images)")
+    (axes,) = figures.metrics_figure([Row("a net", [panel])]).axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["Ours (500)", "RISE"]

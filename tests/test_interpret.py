@@ -69,7 +69,7 @@ def test_everything_at_once(command, nets, quarters, tmp_path):
     assert found["figures_skipped"] == {}
     for name in found["figures"]:
         assert (tmp_path / "out" / name).stat().st_size > 500
-    assert len(found["figures"]) == 2 * len(FIGURES) + 1
+    assert len(found["figures"]) == 2 * len(FIGURES) + 2
     assert not list((tmp_path / "out").rglob(".*"))
 
     main, other, baseline = found["models"]
@@ -88,7 +88,7 @@ def test_everything_at_once(command, nets, quarters, tmp_path):
 
     (events,) = (tmp_path / "board").glob("events*")
     written = events.read_bytes()
-    for tag in (b"figure_6", b"figure_a3", b"video", b"results"):
+    for tag in (b"figure_6", b"figure_a3", b"video", b"results", b"methods/t4/rise"):
         assert tag in written
 
 

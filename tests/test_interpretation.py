@@ -5,6 +5,7 @@ import importlib.util
 import keras
 import numpy as np
 import pytest
+from matplotlib import colormaps
 from PIL import Image
 from tiny import SIZE, convolutional_net
 
@@ -205,7 +206,7 @@ def test_the_code_of_a_method_reaches_down_to_the_layers_it_calls():
 
     found = seen("coda_keras.attribution.gradcam")
     assert {"coda_keras.attribution.base", "coda_keras.encoding"} <= found
-    assert not any(name.startswith("coda_keras.figures") for name in found)
+    assert not any(name.startswith(("coda_keras.figures", "coda_keras.pict")) for name in found)
 
 
 def test_layers_explain_the_whole_logit(net, quarters):
@@ -288,3 +289,31 @@ def test_a_pan_stays_inside_and_moves_slowly():
     rows, columns = np.divmod(corners, 12)
     assert rows.max() == columns.max() == 4 and corners[0] == 0
     assert np.abs(np.diff(rows)).max() <= 1 and np.abs(np.diff(columns)).max() <= 1
+
+
+def test_maps_without_sign_keep_their_own_colours_in_the_sanity_check(net, quarters, tmp_path):
+    options = {"methods": ["contributions", "rise"], "metrics": ["sanity"]}
+    few = {"method_arguments": {"rise": {"num_masks": 4}}, "items": {"sanity": 1}}
+    made = study(net, quarters, tmp_path, **options, **few)
+    made.run(report=lambda line: None)
+    pictures = [a.images[0].get_array() for a in made.figure("sanity_maps").axes if a.images]
+    maps = made.rows(made.main, "sanity", "rise")["maps"][0][0]
+    rise = np.asarray(pictures[len(pictures) // 2 + 1], "float64")
+    lowest = np.unravel_index(maps.argmin(), maps.shape)
+    np.testing.assert_allclose(rise[lowest], colormaps["jet"](0.0)[:3])
+
+
+def test_galleries_say_which_classes_have_no_correct_image(net, quarters, tmp_path):
+    made = study(net, quarters, tmp_path)
+    chosen = made.main.confident(1)
+    assert made.main.note_of_missing(chosen) == ""
+    assert made.main.note_of_missing(chosen[1:]) == "No correctly classified image of north-west."
+
+
+def test_boxes_count_what_they_are_about(net, quarters, tmp_path):
+    made = study(net, quarters, tmp_path)
+    made.run(report=lambda line: None)
+    axes = made.figure("6").axes[0]
+    for label in axes.get_xticklabels():
+        assert label.get_text().endswith("(2)")
+    assert axes.get_xlabel() == "(number of multi-images)"

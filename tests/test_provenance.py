@@ -74,6 +74,8 @@ def test_no_commit_outside_of_a_repository(tmp_path, monkeypatch):
 def test_the_command_is_that_of_this_process(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["recipes/any.py", "--seed", "1"])
     assert provenance.command() == "python recipes/any.py --seed 1"
+    monkeypatch.setattr(sys, "argv", ["coda-keras train any", "--seed", "1"])
+    assert provenance.command() == "coda-keras train any --seed 1"
 
 
 def test_plain_values_are_what_json_holds():

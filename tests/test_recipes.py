@@ -55,6 +55,7 @@ def test_a_run_leaves_everything_behind(run):
     assert metrics["completeness_error"] < 1e-5
     assert f"{metrics['test_accuracy']:.4f}" in out
     assert (folder / "gallery.png").read_bytes().startswith(b"\x89PNG")
+    assert "explorer.html" in out and (folder / "explorer.html").stat().st_size > 1e5
     assert len(list((folder / "examples").glob("*.png"))) == 10
     assert (folder / "servables/digits/1/saved_model.pb").exists()
     assert not list(folder.glob(".*"))

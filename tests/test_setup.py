@@ -1,9 +1,17 @@
 """What an installed package consists of."""
 
+import os
+import re
 import runpy
+import shutil
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import pytest
+
+import coda_keras
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -21,6 +29,7 @@ def metadata(monkeypatch):
 def test_every_module_is_in_a_package(metadata):
     folders = {path.parent for path in (ROOT / "coda_keras").rglob("*.py")}
     names = {".".join(folder.relative_to(ROOT).parts) for folder in folders}
+    names |= {"coda_keras_commands.recipes", "coda_keras_commands.export"}
     assert set(metadata["packages"]) == names
 
 
@@ -45,3 +54,91 @@ def test_tensorboard_is_one_that_starts_beside_a_new_setuptools(metadata):
     (tensorboard,) = [item for item in required if item.name == "tensorboard"]
     assert "2.20.0" not in tensorboard.specifier
     assert "2.21.0" in tensorboard.specifier
+
+
+def test_everything_that_is_shown_of_a_package_is_there(metadata):
+    assert metadata["keywords"] and metadata["classifiers"]
+    assert metadata["version"] in (ROOT / "CITATION.cff").read_text()
+    assert f"## {metadata['version']}" in (ROOT / "CHANGELOG.md").read_text()
+    # Nobody who could be written to is made up.
+    assert not {"author", "author_email", "maintainer", "url"} & metadata.keys()
+
+
+def test_the_description_reads_well_without_the_repository(metadata):
+    page = metadata["long_description"]
+    assert "![" not in page
+    links = re.findall(r"\]\(([^)]*)\)", page)
+    assert links and all(link.startswith("https://") for link in links)
+    assert len(page) > 0.8 * len((ROOT / "README.md").read_text())
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """A folder with what a built wheel installs."""
+    folder = tmp_path_factory.mktemp("wheel")
+    names = "coda_keras", "recipes", "export", "setup.py", "pyproject.toml", "README.md", "LICENSE"
+    for name in names:
+        source, target = ROOT / name, folder / "source" / name
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            target.parent.mkdir(exist_ok=True)
+            shutil.copy(source, target)
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    build += ["--disable-pip-version-check", "-w", folder, folder / "source"]
+    done = subprocess.run(build, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder / "site")
+    return folder / "site"
+
+
+def started(installed, *arguments):
+    """Runs Python with the installed files in its path, far from the clone."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=installed.parent,
+        env={**os.environ, "PYTHONPATH": str(installed)},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_a_wheel_has_no_names_that_others_have(installed):
+    there = {path.name for path in installed.iterdir() if not path.name.endswith(".dist-info")}
+    assert there == {"coda_keras", "coda_keras_commands"}
+    deploy = installed / "coda_keras_commands/export/deploy"
+    assert {p.name for p in deploy.iterdir()} == {
+        p.name for p in (ROOT / "export/deploy").iterdir()
+    }
+
+
+def test_a_wheel_has_the_commands(installed):
+    (entry_points,) = installed.glob("*.dist-info/entry_points.txt")
+    assert "coda-keras = coda_keras_commands.recipes.__main__:main" in entry_points.read_text()
+    done = started(installed, "-c", "import coda_keras_commands.recipes.__main__ as m; m.main()")
+    assert done.returncode == 0 and done.stderr == ""
+    for command in ("train", "package", "serve", "ask", "interpret", "explain"):
+        assert re.search(rf"^  {command} +\S", done.stdout, re.MULTILINE), command
+    module = started(installed, "-m", "coda_keras")
+    assert (module.returncode, module.stdout, module.stderr) == (0, done.stdout, "")
+    told = started(installed, "-m", "coda_keras", "train")
+    assert "digits" in told.stdout and "cifar10" in told.stdout and "interpret" not in told.stdout
+
+
+def test_commands_of_a_wheel_are_called_by_their_names(installed):
+    done = started(installed, "-m", "coda_keras", "serve", "--models", "nowhere")
+    assert done.returncode == 2 and done.stderr.startswith("coda-keras serve: error: There is no")
+    done = started(installed, "-m", "coda_keras", "train", "digits", "--epochs", "0")
+    assert done.returncode == 2
+    assert done.stderr.startswith("coda-keras train digits: argument --epochs: 0 is not")
+    version = started(installed, "-m", "coda_keras", "--version")
+    assert version.stdout.strip() == coda_keras.__version__
+
+
+@pytest.mark.parametrize("arguments", [["bake"], ["train", "bread"]])
+def test_commands_that_are_none_are_told_with_those_there_are(installed, arguments):
+    done = started(installed, "-m", "coda_keras", *arguments)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "Expected one of" in done.stderr and repr(arguments[-1]) in done.stderr

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -35,7 +36,7 @@ CARDS = ["contribution_maps/1", "contribution_maps/2"]
 SCALARS = {
     "train": ["epoch_accuracy", "epoch_images_per_second", "epoch_learning_rate", "epoch_loss"],
     "validation": [
-        *(f"accuracy_by_class/{name}" for name in NAMES),
+        *(f"epoch_recall/{name}" for name in NAMES),
         "epoch_accuracy",
         "epoch_loss",
     ],
@@ -190,7 +191,7 @@ def test_maps_are_those_of_the_true_class_and_the_strongest_other(run):
                 title,
                 explained[title].contribution_map[part],
                 [
-                    f"{NAMES[each]} {1 / (1 + np.exp(-row[each])):.2f}"
+                    f"{NAMES[each]}, {1 / (1 + np.exp(-row[each])):.2f}"
                     for each, row in zip(ids[part], logits[part])
                 ],
             )
@@ -216,7 +217,7 @@ def test_classes_are_told_apart(run):
     events = Events(log_dir / "validation")
     for label, name in enumerate(NAMES):
         expected = np.mean(predicted[labels == label] == label)
-        found = events.values(f"accuracy_by_class/{name}")[-1]
+        found = events.values(f"epoch_recall/{name}")[-1]
         assert found == pytest.approx(expected)
     counts = np.zeros((len(NAMES),) * 2)
     np.add.at(counts, (labels, predicted), 1)
@@ -249,6 +250,32 @@ def test_accuracy_and_maps_come_before_what_layers_have(run):
     assert len(layers) == 3 and groups[-3:] == layers
 
 
+def test_contributions_are_stored_as_numbers(run):
+    from coda_keras.explorer.packing import unpack
+
+    log_dir, net, _ = run
+    events = Events(log_dir / "explanations")
+    assert events.tags("explanations") == ["contributions"]
+    assert events.steps("contributions") == [0, 1]
+    manifest, *blobs = events.values("contributions")[-1]
+    manifest = json.loads(manifest)
+    images, labels = (array[:IMAGES] for array in make_data())
+    found = net.explain(images, "all").numpy()
+    assert (manifest["classes"], manifest["step"]) == (NAMES, 1)
+    assert manifest["bias"] == pytest.approx(found.bias)
+    for index, image in enumerate(manifest["images"]):
+        assert image["label"] == labels[index]
+        np.testing.assert_allclose(image["logits"], found.logits[index], rtol=1e-5)
+        for class_id in range(len(NAMES)):
+            arrays = unpack(blobs[image["maps"][str(class_id)]])
+            expected = found.contribution_map[index, class_id]
+            np.testing.assert_allclose(arrays["map"], expected, atol=1e-6)
+            error = np.abs(arrays["weights"] - found.weights[index, class_id]).max()
+            assert error < manifest["error"] + 1e-6
+        (layers,) = (unpack(blobs[blob]) for blob in image["layers"].values())
+        assert layers["maps"].sum() == pytest.approx(layers["contributions"].sum(), abs=1e-3)
+
+
 def test_completeness_is_rounding(run):
     residual = Events(run[0] / "explanations").values("completeness_residual")
     assert (residual < 1e-5).all()
@@ -270,6 +297,8 @@ def test_completeness_is_that_of_the_worst_image(tmp_path, monkeypatch):
     monkeypatch.setattr(net, "explain", explain)
     board = ExplanationBoard(tmp_path, make_data()[0][:3], labels, NAMES)
     board.set_model(net)
+    # Of which the numbers above are none.
+    monkeypatch.setattr(board._tensors, "write", lambda *_: None)
     board.on_epoch_end(0)
     # |residual| / max(|logit + 2|, 0.01): 0.02, 0.6, 0.002
     value = Events(tmp_path / "explanations").values("completeness_residual")
@@ -315,10 +344,12 @@ def test_arguments_are_hparams_with_the_accuracy_as_metric(run):
     content = Events(run[0]).content("hparams")
     start = metadata.parse_session_start_info_plugin_data(content[metadata.SESSION_START_INFO_TAG])
     shown = {n: getattr(v, v.WhichOneof("kind")) for n, v in start.hparams.items()}
-    assert shown == SHOWN
+    assert {name[3:]: value for name, value in shown.items()} == SHOWN
     experiment = metadata.parse_experiment_plugin_data(content[metadata.EXPERIMENT_TAG])
-    # What matters comes first.
-    assert [info.name for info in experiment.hparam_infos] == list(SHOWN)
+    # What matters comes first: TensorBoard sorts by name.
+    infos = sorted(experiment.hparam_infos, key=lambda info: info.name)
+    assert [info.display_name for info in infos] == list(SHOWN)
+    assert {info.name for info in infos} == shown.keys()
     accuracy = experiment.metric_infos[0].name
     assert accuracy.tag in SCALARS["."] and accuracy.group == ""
     end = metadata.parse_session_end_info_plugin_data(content[metadata.SESSION_END_INFO_TAG])

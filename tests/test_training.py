@@ -304,6 +304,16 @@ def test_a_classifier_without_explanations_gets_no_servable(args, data):
     assert error is None
 
 
+def test_the_gallery_says_which_classes_have_no_correct_image(data):
+    net = coda_net()
+    for favoured, said in ((0, "No correctly classified image of bright."), (None, "No image is")):
+        labels = data.test_labels
+        logits = np.eye(2)[1 - labels] if favoured is None else np.eye(2)[[favoured] * len(labels)]
+        figure = report.draw_gallery(net, data, logits)
+        (text,) = [each.get_text() for each in figure.texts if each.get_text()]
+        assert " ".join(text.split()).startswith(said)
+
+
 def test_own_methods():
     assert own_method(coda_net()) == ("contributions", "contribution (logits)")
     assert own_method(classifier()) == ("input_x_gradient", "input x gradient (logits)")

@@ -6,6 +6,7 @@ knows its columns and charts (see `Metric`). Those of the paper are functions as
 
 from coda_keras.evaluation.confidence import log_odds as log_odds
 from coda_keras.evaluation.confidence import most_confident as most_confident
+from coda_keras.evaluation.confidence import note_of_missing as note_of_missing
 from coda_keras.evaluation.confidence import probabilities as probabilities
 from coda_keras.evaluation.grid_localisation import Localisation as Localisation
 from coda_keras.evaluation.grid_localisation import localisation as localisation

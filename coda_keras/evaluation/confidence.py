@@ -1,5 +1,6 @@
 """Class probabilities of one-vs-all nets and of ordinary softmax classifiers, on one scale."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -86,3 +87,27 @@ def most_confident(
     ordered = ordered[eligible[ordered]]
     by_class = [ordered[labels[ordered] == label] for label in range(classes)]
     return [indices[:per_class] for indices in by_class]
+
+
+def note_of_missing(labels: Any, class_names: Sequence[str], most: int = 8) -> str:
+    """Says which classes have no correctly classified image among those that are shown.
+
+    Args:
+        labels: integers, the classes of these images.
+        class_names: names of all classes.
+        most: int, classes that are named.
+
+    Returns:
+        A sentence; empty if every class is there.
+
+    Example:
+
+    >>> note_of_missing([0, 2, 0], ["cat", "dog", "owl", "bat"])
+    'No correctly classified image of dog, bat.'
+    """
+    shown = {int(label) for label in labels}
+    missing = [name for label, name in enumerate(class_names) if label not in shown]
+    if not missing:
+        return ""
+    more = f" and {len(missing) - most} more classes" if len(missing) > most else ""
+    return f"No correctly classified image of {', '.join(missing[:most])}{more}."

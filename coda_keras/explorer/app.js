@@ -1,21 +1,18 @@
 // The explorer: what is looked at, and all the parts that show it.
 
-import { Panel } from "./panel.js";
-import { PALETTES, imagePicture, mapPicture, weightsPicture } from "./colours.js";
+import { PALETTES } from "./colours.js";
 import { classList, imageStrip } from "./classes.js";
 import { exportMenu, scaleCard, seriesControl, toolbar } from "./controls.js";
 import { button, h } from "./elements.js";
 import { fromFragment } from "./state.js";
-import { gestures } from "./gestures.js";
 import { keyHelp, listen } from "./keyboard.js";
 import { layerStrip } from "./layers.js";
 import { percent, shown } from "./numbers.js";
 import { accountBar, readout } from "./readout.js";
-import { explainedClass, quantityOf, scaleOf } from "./quantity.js";
+import { explainedClass } from "./quantity.js";
 import { maskOf } from "./selection.js";
 import { removalCard } from "./removal.js";
-
-const KEPT_PICTURES = 200;
+import { Stage } from "./stage.js";
 
 export class Explorer {
   /**
@@ -27,7 +24,6 @@ export class Explorer {
     this.state = fromFragment(link.read());
     this.sides = [];
     this.sources = new Map();
-    this.pictures = new Map();
     this.pixel = null; // [row, column] under the pointer
     this.line = null; // the lasso while it is drawn
     this.removed = null; // pixels taken away
@@ -38,9 +34,8 @@ export class Explorer {
   build() {
     this.message = h("div", { class: "message", role: "alert", hidden: true });
     this.headline = h("h1", {});
-    this.rows = h("div", { class: "rows" });
+    this.stage = new Stage(this);
     this.help = keyHelp();
-    this.pointer = gestures(this);
     const seriesA = seriesControl(this, "a");
     const seriesB = seriesControl(this, "b");
     const compare = button("Compare", "Shows two series or steps side by side", () => this.toggleCompare(), { class: "compare" });
@@ -61,14 +56,14 @@ export class Explorer {
         compare.setAttribute("aria-pressed", this.state.b !== null);
       },
     });
-    const top = h("header", {}, h("b", { class: "brand" }, this.catalogue.title), seriesA.element, seriesB.element, compare, menu.element, keys);
-    const stage = h("main", { class: "stage" }, this.headline, tools.element, this.rows, account.element, layers.element);
+    const top = h("header", {}, h("b", { class: "brand" }, this.catalogue.title), seriesA.element, seriesB.element, compare, this.catalogue.extra ?? null, menu.element, keys);
+    const stage = h("main", { class: "stage" }, this.headline, tools.element, this.stage.element, account.element, layers.element);
     const aside = h("aside", {}, classes.element, pixel.element, removal.element, scale.element);
     this.body = h("div", { class: "body" }, strip.element, stage, aside);
     this.root.classList.add("coda-explorer");
     this.root.replaceChildren(top, this.message, this.body, this.help);
     listen(this, this.root.ownerDocument);
-    new ResizeObserver(() => this.render()).observe(this.rows);
+    new ResizeObserver(() => this.render()).observe(this.stage.element);
   }
 
   get size() {
@@ -137,11 +132,12 @@ export class Explorer {
 
   /** Opens the sources of both sides, then shows them. */
   async reopen() {
+    if (!this.catalogue.entries.length) return this.fail(new Error(this.catalogue.message));
     const wanted = ["a", "b"].map((side) => this.placeOf(side)).filter(Boolean);
     const turn = (this.turn = (this.turn ?? 0) + 1);
     try {
       const sources = await Promise.all(wanted.map(({ entry, step }) => this.sourceOf(entry, step)));
-      if (turn !== this.turn) return;
+      if (turn !== this.turn) return undefined;
       this.sides = sources.map((source) => ({ source }));
       this.forgetRemoval();
       const last = Math.min(...sources.map((source) => source.manifest.images.length)) - 1;
@@ -154,6 +150,7 @@ export class Explorer {
     } catch (error) {
       if (turn === this.turn) this.fail(error);
     }
+    return undefined;
   }
 
   sourceOf(entry, step) {
@@ -179,11 +176,22 @@ export class Explorer {
     }
   }
 
+  /** Loads what the next image needs. */
+  lookAhead() {
+    if (this.sides.some((side) => !side.quantity)) return;
+    for (const { source } of this.sides) {
+      const next = (this.state.image + 1) % source.manifest.images.length;
+      source.picture(next);
+      source.explanation(next, this.state.class ?? source.predicted(next));
+    }
+  }
+
   fail(error) {
     this.message.textContent = error.message || String(error);
     this.message.hidden = false;
     this.body.classList.toggle("empty", !this.sides.length);
-    if (this.sides.length) return;
+    if (this.sides.length || !this.catalogue.entries.length) return;
+    // Another series can be chosen still.
     for (const part of this.parts.slice(0, 2)) part.update();
   }
 
@@ -194,8 +202,8 @@ export class Explorer {
       this.message.hidden = true;
       this.body.classList.remove("empty");
       this.mask = maskOf(this.state.selection, this.size);
-      for (const side of this.sides) this.explain(side);
-      this.drawRows();
+      this.state.predicted = this.sides[0].source.predicted(this.state.image);
+      this.stage.update();
       const [{ source }] = this.sides;
       const id = explainedClass(source, this.state);
       const { logits } = source.image(this.state.image);
@@ -206,84 +214,10 @@ export class Explorer {
       );
       for (const part of this.parts) part.update();
       this.link.write(this.state);
+      this.lookAhead();
     } catch (error) {
       this.fail(error);
     }
-  }
-
-  explain(side) {
-    const { source } = side;
-    const { image, contrast, layer } = this.state;
-    const key = [image, explainedClass(source, this.state), contrast, layer].join();
-    if (side.key !== key || !side.quantity?.values) {
-      side.quantity = quantityOf(source, this.state);
-      side.key = key;
-    }
-    side.picture = source.picture(image);
-    side.scale = side.quantity?.values ? scaleOf(source, side.quantity, this.state) : null;
-    if (side.scale && this.state.shared && this.sides.length > 1 && !this.state.absolute) {
-      const all = this.sides.map((each) => each.source.manifest.scales[each.source.manifest.percentiles.indexOf(this.state.percentile)]);
-      side.scale = Math.max(...all);
-    }
-  }
-
-  /** What every panel of a side draws. */
-  panelsOf(side) {
-    const { source, quantity, picture, scale } = side;
-    const { size } = source.manifest;
-    const { x, y, zoom, opacity, overlay } = this.state;
-    const base = { size, view: { x, y, zoom }, mask: this.mask, line: this.line, pixel: this.pixel };
-    const known = quantity?.values;
-    const key = [source.serial, side.key, scale, this.state.palette];
-    const seen = picture && {
-      picture: this.picture([source.serial, this.state.image, "image"], () => imagePicture(picture, size)),
-    };
-    const map = (clear) => ({
-      picture: this.picture([...key, clear], () => mapPicture(quantity.values, size, scale, this.palette, clear)),
-      opacity: clear ? opacity : 1,
-    });
-    const signs = this.state.signs && known ? { values: quantity.values, scale } : null;
-    const message = typeof quantity === "string" ? quantity : known ? "" : "Loading …";
-    const label = known ? `${source.manifest.title}: ${quantity.name}` : source.manifest.title;
-    const panels = [];
-    const image = { ...base, label: source.image(this.state.image).name, pictures: seen ? [seen] : [], removed: this.removed };
-    if (overlay) {
-      panels.push({ ...image, label, message, pictures: [...image.pictures, ...(known ? [map(true)] : [])], signs });
-    } else {
-      panels.push(image, { ...base, label, message, pictures: known ? [map(false)] : [], signs });
-    }
-    if (this.state.weights && quantity?.weights) {
-      const colours = this.picture([...key.slice(0, 2), this.state.percentile, "weights"], () =>
-        weightsPicture(quantity.weights, size, this.state.percentile),
-      );
-      panels.push({ ...base, label: `weights: ${quantity.name}`, pictures: [{ picture: colours }] });
-    }
-    return panels;
-  }
-
-  picture(parts, make) {
-    const key = parts.join("|");
-    if (!this.pictures.has(key)) {
-      this.pictures.set(key, make());
-      if (this.pictures.size > KEPT_PICTURES) this.pictures.delete(this.pictures.keys().next().value);
-    }
-    return this.pictures.get(key);
-  }
-
-  drawRows() {
-    const rows = this.sides.map((side) => this.panelsOf(side));
-    const shape = rows.map((row) => row.length).join();
-    if (shape !== this.shape) {
-      this.shape = shape;
-      this.panels = rows.map((row) => row.map(() => new Panel("", this.pointer)));
-      this.rows.className = `rows ${rows.length > 1 ? "two" : "one"}`;
-      this.rows.replaceChildren(
-        ...this.panels.map((row, index) =>
-          h("div", { class: "panels", "data-side": "ab"[index] }, rows.length > 1 ? h("b", { class: "side" }, "AB"[index]) : null, ...row.map((panel) => panel.element)),
-        ),
-      );
-    }
-    rows.forEach((row, i) => row.forEach((drawn, j) => this.panels[i][j].draw(drawn)));
   }
 
   /** The pixel under the pointer, on all panels. */

@@ -10,7 +10,7 @@ const GAP = 14;
 
 /** The panels with their captions, colours and account as SVG text; pictures are embedded. */
 export function figureSvg(app) {
-  const rows = app.sides.map((side) => app.panelsOf(side));
+  const rows = app.sides.map((side) => app.stage.panelsOf(side));
   const columns = Math.max(...rows.map((row) => row.length));
   const [height, width] = app.size;
   const tall = (PANEL * height) / width;

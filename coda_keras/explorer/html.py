@@ -9,7 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from coda_keras.explorer.view import View, encoded_view
+from coda_keras.explorer.storage import encoded_view
+from coda_keras.explorer.view import View
 from coda_keras.files import write_text
 
 FOLDER = Path(__file__).parent
@@ -25,6 +26,7 @@ MODULES = (
     "elements",
     "panel",
     "gestures",
+    "stage",
     "figure",
     "classes",
     "readout",
@@ -36,8 +38,8 @@ MODULES = (
 )
 
 NO_MODEL = (
-    "There is no model behind this page. Open it by recipes/explore.py with --serve, or show it in "
-    "a notebook with net=..., and pixels can be taken away."
+    "There is no model behind this page. Open it by `coda-keras explore` with --serve, or show it "
+    "in a notebook with net=..., and pixels can be taken away."
 )
 
 
@@ -53,7 +55,7 @@ def script(start: str) -> str:
     """
     texts = [(FOLDER / f"{name}.js").read_text(encoding="utf-8") for name in (*MODULES, start)]
     return "\n".join(
-        line.removeprefix("export ")
+        re.sub(r"^export (?!\{)", "", line)
         for text in texts
         for line in text.splitlines()
         if not line.startswith("import ")
@@ -70,6 +72,7 @@ def page(
     title: str = "Explanations",
     weights: str = "int16",
     predict: str | None = None,
+    no_model: str = NO_MODEL,
 ) -> str:
     """Returns the viewer with its data as one HTML document that needs nothing else.
 
@@ -79,6 +82,7 @@ def page(
         weights: `"int16"`, `"int8"` or `"none"`, as for `encoded_view`.
         predict: where predictions without some pixels are asked for: `"parent"` for the window
             that the page is in, the relative URL of a server, or None for nowhere.
+        no_model: str, what a page without them says instead.
 
     Raises:
         ValueError: if there are no views.
@@ -93,7 +97,7 @@ def page(
         for blob in blobs:
             text = base64.b64encode(blob).decode()
             elements.append(f'<script type="text/plain" class="blob">{text}</script>')
-    data = {"views": manifests, "predict": predict, "title": title, "noModel": NO_MODEL}
+    data = {"views": manifests, "predict": predict, "title": title, "noModel": no_model}
     parts = {
         "title": html.escape(title),
         "style": style(),

@@ -54,26 +54,30 @@ function channelQuantity(source, state, id, className) {
   };
 }
 
+/** The chosen class, or the one that side A predicts: both sides explain the same. */
 export function explainedClass(source, state) {
   const last = source.manifest.classes.length - 1;
-  return state.class === null ? source.predicted(state.image) : Math.min(state.class, last);
+  return Math.min(state.class ?? state.predicted, last);
 }
 
 /**
  * The account `bias + inside + outside = total`, in numbers and, so that the shown digits add up
  * exactly, rounded: what rounding leaves, at most 1.5 of the last digit, goes to the outside.
  */
-export function accountOf(quantity, mask) {
+export function accountOf(quantity, mask, decimals = decimalsOf(quantity)) {
   const { values, total, complete } = quantity;
   let inside = 0;
   if (mask) for (let i = 0; i < values.length; i++) if (mask[i]) inside += values[i];
   const bias = quantity.bias ?? 0;
-  const decimals = decimalsFor(total - bias);
   const parts = { bias: rounded(bias, decimals), inside: rounded(inside, decimals) };
   parts.total = rounded(total, decimals);
   parts.outside = rounded(parts.total - parts.bias - parts.inside, decimals);
   const explained = total - bias;
   return { inside, explained, share: inside / explained, decimals, parts, complete };
+}
+
+export function decimalsOf({ total, bias }) {
+  return decimalsFor(total - (bias ?? 0));
 }
 
 /** The value of full colour: absolute, or a percentile of this map or of all maps. */

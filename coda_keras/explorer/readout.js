@@ -3,7 +3,7 @@
 import { h } from "./elements.js";
 import { encodedPixel, signedColour } from "./colours.js";
 import { brief, percent, shown } from "./numbers.js";
-import { accountOf } from "./quantity.js";
+import { accountOf, decimalsOf } from "./quantity.js";
 import { countOf } from "./selection.js";
 
 const CHANNELS = ["r", "g", "b", "1−r", "1−g", "1−b"];
@@ -11,12 +11,14 @@ const CHANNELS = ["r", "g", "b", "1−r", "1−g", "1−b"];
 export function accountBar(app) {
   const element = h("section", { class: "account", "aria-label": "Account", "aria-live": "polite" });
   const update = () => {
-    element.replaceChildren(...app.sides.map((side, index) => row(app, side, index)));
+    const known = app.sides.map((side) => side.quantity).filter((quantity) => quantity?.values);
+    const decimals = Math.max(...known.map(decimalsOf));
+    element.replaceChildren(...app.sides.map((side, index) => row(app, side, index, decimals)));
   };
   return { element, update };
 }
 
-function row(app, side, index) {
+function row(app, side, index, decimals) {
   const label = app.sides.length > 1 ? h("b", { class: "side" }, "AB"[index]) : null;
   const line = h("div", { class: "sum", "data-side": "ab"[index] }, label);
   const { quantity } = side;
@@ -24,8 +26,8 @@ function row(app, side, index) {
     line.append(quantity ?? "Loading …");
     return line;
   }
-  const account = accountOf(quantity, app.mask);
-  const { parts, decimals, share } = account;
+  const account = accountOf(quantity, app.mask, decimals);
+  const { parts, share } = account;
   const term = (name, value, text) =>
     h("span", { class: `term ${name}`, "data-term": name }, h("small", {}, text), h("output", {}, shown(value, decimals)));
   const pixels = countOf(app.mask);

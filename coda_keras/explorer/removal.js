@@ -64,16 +64,19 @@ export function removalCard(app) {
     if (app.removing) return ["Asking the model …"];
     if (!app.removed) return empty ? ["Select some pixels first."] : [];
     const count = countOf(app.removed);
-    const lines = app.sides.filter((side) => side.removal).map((side) => {
+    const lines = app.sides.map((side, index) => {
+      if (!side.removal) return null;
       const { source, removal } = side;
       const id = explainedClass(source, app.state);
       const [from, to] = [removal.before, removal.after];
       const first = to.indexOf(Math.max(...to));
       const [p, q] = [source.probability(from, id), source.probability(to, id)];
       const names = source.manifest.classes;
-      return `${names[id]}: logit ${shown(from[id], 3)} → ${shown(to[id], 3)}, probability ${percent(p)} → ${percent(q)}; predicted now: ${names[first]}.`;
+      const which = app.sides.length > 1 ? `${"AB"[index]}, ` : "";
+      return `${which}${names[id]}: logit ${shown(from[id], 3)} → ${shown(to[id], 3)}, probability ${percent(p)} → ${percent(q)}; predicted now: ${names[first]}.`;
     });
-    return [`${count} of ${app.removed.length} pixels are gone. `, ...lines];
+    const all = [`${count} of ${app.removed.length} pixels are gone.`, ...lines.filter(Boolean)];
+    return all.map((line) => h("span", {}, line));
   };
   return { element, update };
 }

@@ -4,7 +4,7 @@ import { unpack } from "./arrays.js";
 
 const KEPT_BLOBS = 256;
 
-/** Throws a sentence for what is no manifest that view.py wrote. */
+/** Throws a sentence for what is no manifest that storage.py wrote. */
 export function checkedManifest(manifest) {
   const fail = (what) => {
     throw new Error(`What is stored here cannot be shown: ${what}.`);
@@ -32,7 +32,7 @@ export function checkedManifest(manifest) {
 
 export class Source {
   /**
-   * manifest: as view.py writes it; blob(index): a promise of bytes;
+   * manifest: as storage.py writes it; blob(index): a promise of bytes;
    * predict(image, removed): a promise of {before, after}, or null.
    */
   constructor(manifest, blob, predict = null) {

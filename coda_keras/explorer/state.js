@@ -10,6 +10,7 @@ export const START = Object.freeze({
   b: null, // What it is compared with, or null.
   image: 0,
   class: null, // null for the predicted class.
+  predicted: 0, // What the first side predicts, found when it is shown.
   contrast: null,
   layer: null, // [layer, rank of the channel]
   overlay: false,

@@ -9,12 +9,8 @@ from numpy.typing import ArrayLike
 
 from coda_keras.channels import ChannelContributions
 from coda_keras.explanation import Explanation
-from coda_keras.explorer.packing import Quantised, pack
 from coda_keras.figures.colours import finite
 
-FORMAT = 1
-# At which percentiles of the magnitudes the viewer can set the scale that all maps share.
-PERCENTILES = (90.0, 95.0, 98.0, 99.0, 99.5, 99.75, 99.9, 100.0)
 ACTIVATIONS = ("sigmoid", "softmax")
 
 
@@ -165,71 +161,3 @@ def checked_picture(images: np.ndarray) -> np.ndarray:
     if np.abs(eight_bits / 255 - images / whole).max() < 1e-6:
         return eight_bits.astype("uint8")
     return images
-
-
-def encoded_view(view: View, weights: str = "int16") -> tuple[dict[str, Any], list[bytes]]:
-    """Writes a view as a manifest and packed arrays, a blob for each image and class.
-
-    Maps keep their float32 values, so that sums on screen are those of the library.
-
-    Args:
-        view: `View`.
-        weights: `"int16"` or `"int8"`, of how many bits the weights are; `"none"` leaves them out.
-
-    Returns:
-        `(manifest, blobs)`, a dict for JSON and bytes, to which the manifest refers by index.
-    """
-    blobs, error = [], 0.0
-
-    def add(arrays):
-        blobs.append(pack(arrays))
-        return len(blobs) - 1
-
-    images = []
-    for index, picture in enumerate(checked_picture(view.images)):
-        entry = {
-            "name": f"image {index}" if view.names is None else str(view.names[index]),
-            "label": None if view.labels is None else int(view.labels[index]),
-            "logits": [float(np.float32(logit)) for logit in view.logits[index]],
-            "picture": add({"picture": picture}),
-            "maps": {},
-            "layers": {},
-        }
-        for column, class_id in enumerate(view.class_ids[index]):
-            arrays = {"map": np.float32(view.maps[index, column])}
-            if view.weights is not None and weights != "none":
-                arrays["weights"] = Quantised(view.weights[index, column], weights)
-                error = max(error, arrays["weights"].error)
-            entry["maps"][str(class_id)] = add(arrays)
-        for layers in view.layers:
-            maps = layers.maps[index]
-            entry["layers"][str(layers.class_ids[index])] = add(
-                {
-                    "channels": np.int32(layers.channels[index]),
-                    "contributions": np.float32(layers.contributions[index]),
-                    "maps": Quantised(maps.reshape(-1, *maps.shape[-2:]), "int16", each=True),
-                }
-            )
-        images.append(entry)
-    classes = view.logits.shape[1]
-    names = range(classes) if view.class_names is None else view.class_names
-    found = np.percentile(np.abs(view.maps), PERCENTILES)
-    # As `figures.shared_scale` has it where a percentile is 0.
-    scales = [float(value or found[-1] or 1.0) for value in found]
-    manifest = {
-        "format": FORMAT,
-        "title": view.title,
-        "step": view.step,
-        "classes": [str(name) for name in names],
-        "size": list(view.images.shape[1:3]),
-        "bias": None if view.bias is None else float(np.float32(view.bias)),
-        "activation": view.activation,
-        "quantity": view.quantity,
-        "percentiles": list(PERCENTILES),
-        "scales": scales,
-        "layers": list(view.layers[0].names) if view.layers else [],
-        "weights": None if view.weights is None or weights == "none" else weights,
-        "error": error,
-        "images": images,
-    }
-    return manifest, blobs

@@ -3,7 +3,8 @@
 Images are uint8, shown as they are, or floats in [0, 1], everywhere.
 
 Nothing here knows models or methods. Only matplotlib's `Figure` is used, no global pyplot state,
-so that it is safe in threads, servers and training callbacks. `save_figure` writes figures as PNG,
+so that it is safe in threads, servers and training callbacks. Notebooks show a figure that ends a
+cell. `save_figure` writes figures as PNG,
 PDF or SVG, `figure_rgb` renders them as arrays.
 """
 

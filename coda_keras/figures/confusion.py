@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from coda_keras.figures.style import FONT, SMALL
+from coda_keras.figures.rendering import Picture
+from coda_keras.figures.style import FONT, SMALL, slant
 
 # More names than these cannot be read.
 MOST_NAMES = 40
@@ -37,14 +38,16 @@ def confusion_matrix(counts: ArrayLike, class_names: Sequence[str], size: float 
         )
     images = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, images, out=np.zeros_like(counts), where=images > 0)
-    figure = Figure(figsize=(size + 1.2, size + 1.0), layout="constrained")
+    figure = Picture(figsize=(size + 1.2, size + 1.0), layout="constrained")
     axes = figure.subplots()
     axes.imshow(shares, cmap=_COLOURS, vmin=0, vmax=1, interpolation="nearest")
     axes.set_xlabel("predicted", fontsize=FONT)
     axes.set_ylabel("true", fontsize=FONT)
     if count <= MOST_NAMES:
         size = FONT if count <= MOST_NUMBERS else 6
-        axes.set_xticks(range(count), class_names, rotation=60, ha="right", rotation_mode="anchor")
+        axes.set_xticks(range(count), class_names)
+        if max(len(name) for name in class_names) > 2:
+            slant(axes, 60)
         axes.set_yticks(range(count), class_names)
         axes.tick_params(labelsize=size, length=0)
     if count <= MOST_NUMBERS:

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from coda_keras.figures.colours import PERCENTILE, contribution_rgb, shared_scale
 from coda_keras.figures.images import image_rgb
+from coda_keras.figures.rendering import Picture
 from coda_keras.figures.style import FONT, FRAME, colour_key, show, wrapped
 from coda_keras.figures.weights import weights_rgb, weights_scale
 
@@ -48,9 +49,10 @@ def plot_contributions(
         A matplotlib `Figure`.
 
     Raises:
-        ValueError: if shapes, values or the number of titles do not fit.
+        ValueError: if shapes, values or the number of titles do not fit, such as contributions
+            `(H, W, 6)` for a map.
     """
-    maps = _several(contribution_map, 2)
+    maps = _maps(contribution_map, np.shape(image))
     rows = [] if weights is None else _several(weights, 3)
     titles = _titles([titles] if isinstance(titles, str) else titles, len(maps))
     scale = shared_scale(maps, percentile) if scale is None else scale
@@ -59,7 +61,7 @@ def plot_contributions(
         opaque = weights_scale(rows, percentile)
         pictures += [weights_rgb(row, opaque) for row in rows]
     height, width = pictures[0].shape[:2]
-    figure = Figure(
+    figure = Picture(
         figsize=(panel * len(pictures) + colour_bar, panel * height / width + 0.5),
         layout="compressed",
     )
@@ -82,6 +84,7 @@ def gallery(
     panel: float = 1.2,
     quantity: str = CONTRIBUTION,
     weights: ArrayLike | Sequence[ArrayLike] | None = None,
+    note: str = "",
 ) -> Figure:
     """Draws images, each beside its contribution map, in a grid (Fig. 5 and A.1 of the paper).
 
@@ -99,12 +102,14 @@ def gallery(
         weights: rows of W_{0->L} `(N, h, w, 6)`, or `(N, m, h, w, 6)` for m of them right of the
             maps of each image; or a sequence. They are drawn as `weights_rgba` colours them, over
             white; what is opaque is shared like the colour scale. None for no such pictures.
+        note: a sentence below the pictures.
 
     Returns:
         A matplotlib `Figure`.
 
     Raises:
-        ValueError: if the numbers of images, maps, weights and titles differ, or are 0.
+        ValueError: if the numbers of images, maps, weights and titles differ, or are 0, or six
+            channels are given for maps.
     """
     count = len(images)
     if count == 0 or len(contribution_maps) != count:
@@ -117,7 +122,7 @@ def gallery(
             f"Expected weights for each of {count} images. Received {len(weights)} of them."
         )
     titles = _titles(titles, count)
-    maps = [_several(values, 2) for values in contribution_maps]
+    maps = [_maps(values, np.shape(image)) for values, image in zip(contribution_maps, images)]
     rows = [[]] * count if weights is None else [_several(values, 3) for values in weights]
     scale = shared_scale(_flat(maps), percentile) if shared else None
     opaque = weights_scale(_flat(rows), percentile) if shared and rows[0] else None
@@ -125,7 +130,7 @@ def gallery(
     width = panel * (1 + (len(maps[0]) + len(rows[0])) * (1 + _GAP))
     lines = max(wrapped(title, width).count("\n") + bool(title) for title in titles)
     grid = (-(-count // columns), columns)
-    figure = Figure(
+    figure = Picture(
         figsize=((width + 0.2) * columns + shared, (panel + 0.2 + 0.2 * lines) * grid[0]),
         layout="compressed",
     )
@@ -143,6 +148,9 @@ def gallery(
         axis.set_title(wrapped(title, width), fontsize=FONT)
     if shared:
         _scale_bar(figure, axes, scale, quantity)
+    if note:
+        inches = figure.get_size_inches()[0]
+        figure.supxlabel(wrapped(note, inches), fontsize=FONT, x=0.01, ha="left")
     return figure
 
 
@@ -153,6 +161,17 @@ def _one_rgb(image):
             f"Expected one image (height, width, 3 or 6). Received shape {np.shape(image)}."
         )
     return picture
+
+
+def _maps(values, image_shape):
+    """One map or several as a list; contributions `(H, W, 6)` would pass for H of them."""
+    shape = () if isinstance(values, (list, tuple)) else np.shape(values)
+    if shape == (*image_shape[:2], 6):
+        raise ValueError(
+            "Expected maps (height, width), summed over the channels. Received contributions of "
+            f"shape {shape}; give `contribution_map`, or sum over the last axis."
+        )
+    return _several(values, 2)
 
 
 def _several(values, dimensions):

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from coda_keras.figures.colours import PERCENTILE, contribution_rgb, shared_scale
 from coda_keras.figures.images import image_rgb
+from coda_keras.figures.rendering import Picture
 from coda_keras.figures.style import FONT, SIGNED_COLOURS, SMALL, colour_key, show, wrapped
 
 OWN_COLOURS = "jet"
@@ -25,15 +26,21 @@ class Column:
         maps: N maps `(h, w)`; sizes may differ between columns.
         captions: N strings below the maps, or None.
         signed: bool. Signed maps are drawn from blue over white (0) to red; others, such as those
-            of RISE, in colours of their own from their smallest to their largest value.
+            of RISE, in colours of their own from their smallest to their largest value. Or N of
+            them, where the rows differ.
         pictures: bool, whether the maps are pictures `(h, w, 3)`, shown as they are.
     """
 
     title: str
     maps: ArrayLike | Sequence[ArrayLike]
     captions: Sequence[str] | None = None
-    signed: bool = True
+    signed: bool | Sequence[bool] = True
     pictures: bool = False
+
+    def is_signed(self, row: int) -> bool:
+        """Whether the map of a row is drawn from blue over white to red."""
+        signed = self.signed if isinstance(self.signed, bool) else self.signed[row]
+        return bool(signed) and not self.pictures
 
 
 def map_table(
@@ -65,11 +72,11 @@ def map_table(
     """
     count = len(images)
     _check(count, columns, row_titles, scale)
-    signed = [column for column in columns if column.signed and not column.pictures]
+    signed = [[c.maps[row] for c in columns if c.is_signed(row)] for row in range(count)]
     captions = 0.16 * any(column.captions is not None for column in columns)
     lines = 1 + max(column.title.count("\n") for column in columns)
     height, width = np.shape(images[0])[:2]
-    figure = Figure(
+    figure = Picture(
         figsize=(
             (panel + 0.06) * (1 + len(columns)) + 0.3 * (row_titles is not None),
             (panel * height / width + 0.06 + captions) * count + 0.18 * lines + 0.6,
@@ -78,30 +85,33 @@ def map_table(
     )
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
     axes = figure.subplots(count, 1 + len(columns), squeeze=False)
-    overall = shared_scale([values for c in signed for values in c.maps]) if signed else 1.0
+    overall = shared_scale([each for of_row in signed for each in of_row]) if any(signed) else 1.0
     for row in range(count):
         show(axes[row, 0], image_rgb(images[row]))
         if row_titles is not None:
             axes[row, 0].set_ylabel(row_titles[row], fontsize=FONT)
-        of_row = shared_scale([c.maps[row] for c in signed]) if signed else 1.0
+        of_row = shared_scale(signed[row]) if signed[row] else 1.0
         for axis, column in zip(axes[row, 1:], columns):
             values = column.maps[row]
             own = {"map": None, "row": of_row, "all": overall}.get(scale, scale)
             if column.pictures:
                 show(axis, image_rgb(values))
             else:
-                show(axis, contribution_rgb(values, own) if column.signed else _own_colours(values))
+                by_sign = column.is_signed(row)
+                show(axis, contribution_rgb(values, own) if by_sign else _own_colours(values))
             if column.captions is not None:
                 axis.set_xlabel(column.captions[row], fontsize=SMALL, labelpad=2)
     for axis, title in zip(axes[0], ["input", *(column.title for column in columns)]):
         axis.set_title(title, fontsize=FONT, pad=4)
-    _colour_keys(figure, axes, columns, scale, explained, panel)
+    unsigned = _unsigned(columns, row_titles, count)
+    _colour_keys(figure, axes, any(signed), unsigned, scale, explained, panel)
     return figure
 
 
 def _check(count, columns, row_titles, scale):
     lengths = {len(column.maps) for column in columns}
     lengths |= {len(column.captions) for column in columns if column.captions is not None}
+    lengths |= {len(c.signed) for c in columns if not isinstance(c.signed, bool)}
     lengths |= set() if row_titles is None else {len(row_titles)}
     if not count or not columns or lengths != {count}:
         raise ValueError(
@@ -112,15 +122,25 @@ def _check(count, columns, row_titles, scale):
         raise ValueError(f"Unknown `scale`: {scale!r}. Expected a number or one of {SCALES}.")
 
 
+def _unsigned(columns, row_titles, count):
+    """Names of the columns, or rows, that are drawn in colours of their own."""
+    drawn = [column for column in columns if not column.pictures]
+    names = [c.title for c in drawn if not any(c.is_signed(row) for row in range(count))]
+    if row_titles is not None and not names:
+        rows = [row for row in range(count) if any(not c.is_signed(row) for c in drawn)]
+        names = [row_titles[row] for row in rows]
+    return names
+
+
 def _own_colours(values):
     values = np.asarray(values, "float64")
     spread = np.ptp(values)
     return colormaps[OWN_COLOURS]((values - values.min()) / (spread if spread else 1))[..., :3]
 
 
-def _colour_keys(figure, axes, columns, scale, explained, panel):
+def _colour_keys(figure, axes, any_signed, own, scale, explained, panel):
     keys = []
-    if any(column.signed and not column.pictures for column in columns):
+    if any_signed:
         shared = {"map": "each map", "row": "each row", "all": "all maps"}
         if isinstance(scale, str):
             full = f"{PERCENTILE}th percentile of {shared[scale]}"
@@ -128,7 +148,6 @@ def _colour_keys(figure, axes, columns, scale, explained, panel):
             full = f"{scale:.2g} logits"
         text = f"{explained} (full colour: {full})"
         keys.append((SIGNED_COLOURS, text, (-1, 0, 1), ("against", "0", "for")))
-    own = [column.title for column in columns if not (column.signed or column.pictures)]
     if own:
         keys.append((OWN_COLOURS, ", ".join(own), (-1, 1), ("lowest", "highest")))
     width = axes.shape[1]

@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from coda_keras.figures.style import FONT, SMALL, light_frame
+from coda_keras.figures.rendering import Picture
+from coda_keras.figures.style import FONT, SMALL, light_frame, slant
 
 _WIDTH = 0.34
 
@@ -23,6 +24,7 @@ class Entry:
         box: `(mean, (25th, 50th, 75th percentile))` of a score, or None.
         curve: `(x, y)`, two sequences of n values, or None; x may hold names.
         published_box, published_curve: the same of published results, or None.
+        count: int, how many items the box is about, written behind its label; None for nothing.
     """
 
     label: str
@@ -31,6 +33,7 @@ class Entry:
     curve: tuple | None = None
     published_box: tuple | None = None
     published_curve: tuple | None = None
+    count: int | None = None
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Panel:
 
     Attributes:
         title: str.
-        entries: sequence of `Entry`.
+        entries: sequence of `Entry`; curves of the first are drawn over those of the others.
         x_label, y_label: str.
         y_range: lowest and highest value shown, or None.
         reference: a value to compare with, drawn dotted, or None.
@@ -95,7 +98,7 @@ def metrics_figure(
     if not all(row.panels for row in rows) or not panels or not all(p.entries for p in panels):
         raise ValueError("Expected at least one row of panels with entries. Received none.")
     columns = max(len(row.panels) for row in rows)
-    figure = Figure(figsize=(panel[0] * columns, panel[1] * len(rows) + 0.3), layout="constrained")
+    figure = Picture(figsize=(panel[0] * columns, panel[1] * len(rows) + 0.3), layout="constrained")
     figure.get_layout_engine().set(h_pad=0.08, w_pad=0.08)
     parts = [figure] if len(rows) == 1 else list(figure.subfigures(len(rows), 1))
     for part, row in zip(parts, rows):
@@ -141,10 +144,14 @@ def _draw_boxes(axes, panel):
         if entry.published_box:
             _box(axes, position + shift, entry.published_box, entry.colour, False, False)
     count = len(panel.entries)
-    axes.set_xticks(range(count), [entry.label for entry in panel.entries])
+    axes.set_xticks(range(count), [_counted(entry) for entry in panel.entries])
     if count > 4:
-        _slant(axes, 40)
+        slant(axes, 40)
     axes.set(xlim=(-0.6, count - 0.4))
+
+
+def _counted(entry):
+    return entry.label if entry.count is None else f"{entry.label} ({entry.count})"
 
 
 def _box(axes, position, box, colour, filled, number_below):
@@ -176,21 +183,23 @@ def _box(axes, position, box, colour, filled, number_below):
 
 def _draw_curves(axes, panel, ours, published):
     kinds = set()
-    for entry in panel.entries:
+    for place, entry in enumerate(panel.entries):
         for curve, style, kind in (
             (entry.published_curve, "--", published),
             (entry.curve, "-", ours),
         ):
             if curve is None:
                 continue
-            # Thin dashes behind thick lines: one's own results stay on top.
-            width, strength = (1.0, 0.7) if style == "--" else (1.7, 1.0)
+            # Thin dashes behind thick lines, and the first entry before the last.
+            width, strength, layer = (1.0, 0.7, 2.0) if style == "--" else (1.7, 1.0, 2.5)
+            layer += 0.4 * (1 - place / len(panel.entries))
             marker = {"marker": "o", "markersize": 3.5} if panel.markers else {}
             x, y = curve
-            axes.plot(x, y, style, color=entry.colour, linewidth=width, alpha=strength, **marker)
+            look = {"color": entry.colour, "linewidth": width, "alpha": strength}
+            axes.plot(x, y, style, zorder=layer, **look, **marker)
             kinds.add(kind)
             if isinstance(x[0], str):
-                _slant(axes, 45)
+                slant(axes, 45)
             elif panel.markers:
                 axes.set_xticks(np.unique(x))
     if len(kinds) > 1:
@@ -199,12 +208,6 @@ def _draw_curves(axes, panel, ours, published):
             handles, (ours, published), fontsize=SMALL, frameon=False, loc="best", handlelength=2.4
         )
     axes.margins(x=0.01)
-
-
-def _slant(axes, degrees):
-    axes.tick_params(axis="x", rotation=degrees)
-    for label in axes.get_xticklabels():
-        label.set(ha="right", rotation_mode="anchor")
 
 
 def _list_entries(axes, panels):

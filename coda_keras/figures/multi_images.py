@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from coda_keras.figures.colours import contribution_rgb, shared_scale
 from coda_keras.figures.contributions import CONTRIBUTION
 from coda_keras.figures.images import image_rgb
+from coda_keras.figures.rendering import Picture
 from coda_keras.figures.style import FONT, SMALL, colour_key, show
 
 
@@ -45,7 +46,7 @@ def multi_image(
             f"Received maps of shape {maps.shape} and {len(titles)} titles."
         )
     scale = shared_scale(maps)
-    figure = Figure(figsize=(panel * n * 2 + 1.2, (panel + 0.22) * n), layout="constrained")
+    figure = Picture(figsize=(panel * n * 2 + 1.2, (panel + 0.22) * n), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03)
     grid = figure.add_gridspec(n, 2 * n)
     whole = figure.add_subplot(grid[:, :n])

@@ -11,15 +11,27 @@ from coda_keras.files import replacing
 
 FORMATS = ("pdf", "png", "svg")
 
+
+class Picture(Figure):
+    """A matplotlib figure that notebooks show where it ends a cell, with no magic line before."""
+
+    def _repr_png_(self) -> bytes:
+        return _png(self, 100)
+
+
 _WHOLE = {"bbox_inches": "tight", "pad_inches": 0.05}
 
 
 def figure_rgb(figure: Figure, dpi: float = 100) -> np.ndarray:
     """Renders a figure: uint8 `(height, width, 3)`, nothing clipped."""
+    with Image.open(io.BytesIO(_png(figure, dpi))) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def _png(figure, dpi):
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, **_WHOLE)
-    with Image.open(buffer) as picture:
-        return np.asarray(picture.convert("RGB"))
+    return buffer.getvalue()
 
 
 def save_figure(figure: Figure, path: str | Path, dpi: float = 150) -> None:

@@ -29,6 +29,13 @@ def light_frame(axes: Axes) -> None:
     axes.tick_params(labelsize=SMALL)
 
 
+def slant(axes: Axes, degrees: float) -> None:
+    """Turns the names along the x axis, which then end below their ticks."""
+    axes.tick_params(axis="x", rotation=degrees)
+    for label in axes.get_xticklabels():
+        label.set(ha="right", rotation_mode="anchor")
+
+
 def show(axes: Axes, picture: np.ndarray) -> None:
     """Draws a picture pixel by pixel, in a thin frame, without ticks."""
     axes.imshow(picture, interpolation="nearest")

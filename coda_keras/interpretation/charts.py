@@ -138,6 +138,8 @@ def _panel(metric, key, values):
             found = chart.read(summary) if summary else None
             if isinstance(found, Box):
                 entry[f"{prefix}box"] = (found.mean, found.quartiles)
+                if not prefix:
+                    entry["count"] = summary.get("images")
             elif found is not None and not repeated:
                 entry[f"{prefix}curve"] = (found.x, found.y)
         entries.append(Entry(**entry))
@@ -145,10 +147,12 @@ def _panel(metric, key, values):
             references.append(chart.reference(ours))
     if not any(entry.box or entry.curve for entry in entries):
         return None
+    counted = any(entry.count is not None for entry in entries)
+    items = "multi-images" if metric.unit == "grid" else "images"
     return Panel(
         chart.title,
         entries,
-        chart.x_label,
+        chart.x_label or (f"(number of {items})" if counted else ""),
         chart.y_label,
         chart.y_range,
         references[0] if references else None,

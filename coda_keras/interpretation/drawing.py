@@ -4,13 +4,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from coda_keras import explorer
 from coda_keras.figures import save_figure, save_gif
 from coda_keras.interpretation.missing import Missing
 from coda_keras.interpretation.pictures import explained_video
 from coda_keras.interpretation.study import FIGURES, Study
+from coda_keras.interpretation.views import method_views
 
 VIDEO = "video"
-DRAWN = (*FIGURES, VIDEO)
+EXPLORER = "explorer"
+DRAWN = (*FIGURES, VIDEO, EXPLORER)
 FORMATS = (".png", ".pdf")
 
 
@@ -21,7 +24,7 @@ def draw(
     board: Any = None,
     report: Any = print,
 ) -> tuple[list[str], dict[str, str]]:
-    """Writes figures into the folder of a study, as PNG and PDF, the video as GIF.
+    """Writes figures into the folder of a study, as PNG and PDF, video as GIF, explorer as HTML.
 
     Args:
         study: `Study`.
@@ -44,6 +47,13 @@ def draw(
                 save_gif(frames, study.folder / written[0])
                 if board is not None:
                     board.video(VIDEO, frames)
+            elif name == EXPLORER:
+                views = method_views(study)
+                written = ["explorer.html"]
+                explorer.write_html(study.folder / written[0], views.values(), "Methods")
+                if board is not None:
+                    for tag, view in views.items():
+                        board.view(f"methods/{tag}", view)
             else:
                 figure = study.figure(name)
                 written = [f"figure_{name}{suffix}" for suffix in FORMATS]

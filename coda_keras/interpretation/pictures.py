@@ -122,7 +122,10 @@ def sanity_maps(study: Any) -> Figure:
     names = [name for name in measured if subject.source(name) == name]
     titles = ["intact", *(step[-1] for step in measured[names[0]]["steps"])]
     maps = np.stack([study.rows(subject, "sanity", name)["maps"][0] for name in names], axis=1)
-    columns = [Column(_wrapped(title), values) for title, values in zip(titles, maps)]
+    signed = [attribution.find(name).signed for name in names]
+    columns = [
+        Column(_wrapped(title), values, signed=signed) for title, values in zip(titles, maps)
+    ]
     image = subject.images[:1].repeat(len(names), axis=0)
     return map_table(image, columns, [subject.label(name) for name in names], panel=0.9)
 
@@ -135,7 +138,8 @@ def weights(study: Any) -> Figure:
     explained = subject.model.explain(images, labels).numpy()
     captions = subject.captions(chosen)
     maps = explained.contribution_map
-    return gallery(images, maps, captions, columns=2, panel=1.2, weights=explained.weights)
+    weights, note = explained.weights, subject.note_of_missing(chosen)
+    return gallery(images, maps, captions, columns=2, panel=1.2, weights=weights, note=note)
 
 
 FIGURES = {
@@ -175,7 +179,7 @@ def explained_video(study: Any, source: Any = None) -> np.ndarray:
         frames = video.pan(grid.compose(0), sides)
         class_id = grid.class_ids[0][grid.n // 2 * (grid.n + 1)]
     maps = subject.method("contributions")(subject.model, frames, int(class_id))
-    return figures.animation_frames(frames, maps)
+    return figures.animation_frames(frames, maps, title=subject.class_names[class_id])
 
 
 def _net(study):
@@ -218,8 +222,8 @@ def _gallery(subject, per_class, columns):
     method, quantity = own_method(subject.model)
     maps = subject.maps(method, chosen)
     captions = subject.captions(chosen)
-    images = subject.images[chosen]
-    return gallery(images, maps, captions, columns, panel=1.0, quantity=quantity)
+    images, note = subject.images[chosen], subject.note_of_missing(chosen)
+    return gallery(images, maps, captions, columns, panel=1.0, quantity=quantity, note=note)
 
 
 def _comparison(subject, names, chosen):

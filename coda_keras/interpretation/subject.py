@@ -13,7 +13,13 @@ import numpy as np
 from coda_keras import attribution, backend
 from coda_keras.attribution.base import Attribution
 from coda_keras.baselines.resnet import with_image_size
-from coda_keras.evaluation import Grids, make_grids, most_confident, probabilities
+from coda_keras.evaluation import (
+    Grids,
+    make_grids,
+    most_confident,
+    note_of_missing,
+    probabilities,
+)
 from coda_keras.evaluation.metric import Attribute
 from coda_keras.explanation import is_inherent
 from coda_keras.interpretation.cache import code_digest, collect, digest
@@ -211,6 +217,10 @@ class Subject:
         return np.concatenate(
             most_confident(self.logits, self.labels, per_class, activation=self.activation)
         )
+
+    def note_of_missing(self, indices: Sequence[int]) -> str:
+        """A sentence about the classes that have no image among these; empty if there are none."""
+        return note_of_missing(self.labels[indices], self.class_names)
 
     def captions(self, indices: Sequence[int]) -> list[str]:
         """Class and probability of test images."""

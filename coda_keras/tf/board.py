@@ -7,7 +7,9 @@ import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
 
+from coda_keras.explorer import View
 from coda_keras.figures import figure_rgb
+from coda_keras.tf.explanations import write_view
 
 
 class Board:
@@ -31,6 +33,12 @@ class Board:
             with self._writer.as_default():
                 for step, frame in enumerate(frames):
                     tf.summary.image(name, frame[None], step=step)
+
+    def view(self, name: str, view: View) -> None:
+        """Writes maps as numbers, for the tab Explanations."""
+        if self._writer:
+            with self._writer.as_default():
+                write_view(name, view, step=0)
 
     def table(self, markdown: str) -> None:
         """Writes the table of results."""

@@ -67,7 +67,7 @@ def load_tfds(name: str, data_dir: str | os.PathLike | None = None) -> ImageData
                 f"{name} is not prepared in {builder.data_path} and could not be downloaded "
                 f"({type(error).__name__}). Point --data at a folder with "
                 f"{name}/{builder.version} prepared by tensorflow_datasets, or connect to the "
-                "internet; recipes/digits.py needs no download."
+                "internet; the digits need no download (recipes/digits.py)."
             ) from error
     splits = [
         tfds.as_numpy(builder.as_dataset(split, batch_size=-1, as_supervised=True))

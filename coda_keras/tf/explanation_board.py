@@ -13,6 +13,7 @@ from coda_keras import figures
 from coda_keras.encoding import encode
 from coda_keras.explanation import Explanation
 from coda_keras.figures import Column
+from coda_keras.tf.explanations import ExplanationTensors
 from coda_keras.tf.writers import EpochBoard
 
 # Full colour is a contribution of so many logits over the number of pixels: what the strongest
@@ -40,9 +41,11 @@ class ExplanationBoard(EpochBoard):
 
     Writes `contribution_maps` (every image beside the maps of its class and of the strongest other
     class, and the weights of its class as `figures.weights_rgba` colours them; a card for every
-    few images), `completeness_residual` (the largest `Explanation.completeness_error` of these
-    classes), and for every layer the cosines between w(x) and the patch: `layer_cosines/<layer>`
-    as histogram over images, positions and units, the mean of their magnitudes as
+    few images), the contributions to all their logits as numbers for the tab Explanations
+    (`coda_keras.tf.explanations`), `completeness_residual` (the largest
+    `Explanation.completeness_error` of the classes with maps), and for every layer the cosines
+    between w(x) and the patch: `layer_cosines/<layer>` as histogram over images, positions and
+    units, the mean of their magnitudes as
     `layer_alignment/<layer>`, and the mean of those of the last layer apart for the image's class
     and all others, `last_layer_alignment`.
 
@@ -102,12 +105,14 @@ class ExplanationBoard(EpochBoard):
             return vars(explanation), alignments
 
         self._explain = explain
+        self._tensors = ExplanationTensors(model, self.images, self.labels, self.class_names)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         fields, alignments = self._explain(self.images, self.labels.astype("int32"))
         explanation = Explanation(**fields).numpy()
         with self.writer("explanations").as_default(step=epoch):
             self._write_maps(explanation)
+            self._tensors.write(explanation.logits, epoch)
             error = explanation.completeness_error.max()
             _scalar("completeness_residual", error, "completeness_residual")
             for name, cosines in alignments.items():
@@ -131,7 +136,7 @@ class ExplanationBoard(EpochBoard):
                 Column(
                     title,
                     explanation.contribution_map[part, which],
-                    [f"{n[which]} {c[which]:.2f}" for n, c in zip(names[part], chances[part])],
+                    [f"{n[which]}, {c[which]:.2f}" for n, c in zip(names[part], chances[part])],
                 )
                 for which, title in enumerate(["true class", "strongest other"])
             ]

@@ -14,6 +14,8 @@ signature          inputs                      outputs
 `serving_bytes`    `image_bytes (B,)`, each a  as `serving_default`
                    PNG or JPEG of H x W pixels
 `classify`         `images`                    `logits`, `probabilities`
+`classify_without` `images`,                   the same, of the images without some pixels: all six
+                   `removed (B, H, W)`, bool   channels are zero where `removed` is true
 `explain`          `images`,                   `logits`, `contribution_map (B, H, W)`,
                    `class_ids (B,)`            `contributions (B, H, W, 6)`,
                                                `weights (B, H, W, 6)`, `bias (B,)`,
@@ -33,6 +35,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from coda_keras.encoding import encode
 from coda_keras.net import CoDANet
 from coda_keras.tf.decoding import decode_images, require
 
@@ -87,6 +90,7 @@ def signatures(net: CoDANet, labels: Sequence[str] | None = None) -> dict[str, S
     height, width = net.image_size
     images_spec = tf.TensorSpec((None, height, width, 3), tf.float32, name="images")
     bytes_spec = tf.TensorSpec((None,), tf.string, name="image_bytes")
+    removed_spec = tf.TensorSpec((None, height, width), tf.bool, name="removed")
     ids_spec = tf.TensorSpec((None,), tf.int32, name="class_ids")
 
     def predict(images):
@@ -108,10 +112,18 @@ def signatures(net: CoDANet, labels: Sequence[str] | None = None) -> dict[str, S
         logits = net(_checked_images(images, height, width))
         return {"logits": logits, "probabilities": tf.sigmoid(logits)}
 
+    def classify_without(images, removed):
+        images = _checked_images(images, height, width)
+        removed = tf.ensure_shape(removed, (None, height, width))
+        with tf.control_dependencies([_same_length(images, removed, "mask")]):
+            kept = tf.cast(~removed, tf.float32)
+        logits = net(encode(images) * kept[..., None])
+        return {"logits": logits, "probabilities": tf.sigmoid(logits)}
+
     def explain(images, class_ids):
         images = _checked_images(images, height, width)
         class_ids = _checked_ids(class_ids, net.classes)
-        with tf.control_dependencies([_same_length(images, class_ids)]):
+        with tf.control_dependencies([_same_length(images, class_ids, "class id")]):
             explanation = net.explain(images, tf.identity(class_ids))
         return {
             "logits": explanation.logits,
@@ -129,6 +141,7 @@ def signatures(net: CoDANet, labels: Sequence[str] | None = None) -> dict[str, S
         "serving_default": (serving_default, [images_spec]),
         "serving_bytes": (serving_bytes, [bytes_spec]),
         "classify": (classify, [images_spec]),
+        "classify_without": (classify_without, [images_spec, removed_spec]),
         "explain": (explain, [images_spec, ids_spec]),
     }
     if labels is not None:
@@ -201,10 +214,10 @@ def _checked_ids(class_ids, classes):
         return tf.identity(class_ids)
 
 
-def _same_length(images, class_ids):
+def _same_length(images, others, what):
     return require(
-        tf.equal(tf.shape(images)[0], tf.shape(class_ids)[0]),
-        "Expected one class id for each image. Received {} images and {} class ids.",
+        tf.equal(tf.shape(images)[0], tf.shape(others)[0]),
+        f"Expected one {what} for each image. Received {{}} images and {{}} {what}s.",
         tf.shape(images)[0],
-        tf.shape(class_ids)[0],
+        tf.shape(others)[0],
     )

@@ -4,9 +4,9 @@ A run's folder holds, one step an epoch:
 
     .               the run's arguments (hparams), their metrics, and once the graph of the net
     train           epoch_loss, epoch_accuracy, epoch_learning_rate, epoch_images_per_second
-    validation      epoch_loss, epoch_accuracy, accuracy_by_class, confusion_matrix
-    explanations    contribution_maps, completeness_residual, layer_alignment, layer_cosines,
-                    last_layer_alignment
+    validation      epoch_loss, epoch_accuracy, epoch_recall/<class>, confusion_matrix
+    explanations    contributions, for the tab Explanations; contribution_maps,
+                    completeness_residual, layer_alignment, layer_cosines, last_layer_alignment
 
 Every tag has a description, which TensorBoard shows beside its name. TensorBoard orders cards by
 tag: accuracy and maps come before the many of the layers. The names `epoch_...` are those of

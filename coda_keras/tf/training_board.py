@@ -23,7 +23,8 @@ DESCRIPTIONS = {
     "epoch_learning_rate": "The optimiser's rate at the end of the epoch.",
     "epoch_images_per_second": "Training images over the time of an epoch without its validation; "
     "the first epoch includes compilation.",
-    "accuracy_by_class": "Share of the validation images of a class that are recognised.",
+    "epoch_recall": "Accuracy by class: the share of the validation images of a class that are "
+    "recognised.",
     "confusion_matrix": "Of the validation images of every class (rows), the share by predicted "
     "class (columns).",
     "hparams/accuracy": "Accuracy on the validation images, for the tab HPARAMS.",
@@ -41,8 +42,8 @@ MOST_CURVES = 50
 class TrainingBoard(EpochBoard):
     """Scalars of every epoch, and once the run's arguments and the graph of the net.
 
-    Of a net that was compiled with `ConfusionAccuracy` also `accuracy_by_class` and
-    `confusion_matrix` of the validation images.
+    Of a net that was compiled with `ConfusionAccuracy` also `epoch_recall`, the accuracy by class,
+    and `confusion_matrix` of the validation images.
 
     Args:
         log_dir: path of the run's folder.
@@ -69,15 +70,20 @@ class TrainingBoard(EpochBoard):
     def on_train_begin(self, logs: dict | None = None) -> None:
         if any(self.log_dir.glob("events.out.tfevents.*")):
             return
+        # TensorBoard sorts by these names, and shows the display names.
+        numbered = {
+            f"{number:02d} {name}": value
+            for number, (name, value) in enumerate(self.arguments.items(), start=1)
+        }
         with self.writer(".").as_default(step=0):
             hp.hparams_config(
-                hparams=[hp.HParam(name) for name in self.arguments],
+                hparams=[hp.HParam(key, display_name=key[3:]) for key in numbered],
                 metrics=[
                     hp.Metric("hparams/accuracy", display_name="validation accuracy"),
                     hp.Metric("hparams/loss", display_name="validation loss"),
                 ],
             )
-            hp.hparams(self.arguments, trial_id=str(self.log_dir))
+            hp.hparams(numbered, trial_id=str(self.log_dir))
             tf.summary.graph(self._graph())
         self.flush()
 
@@ -133,12 +139,12 @@ class TrainingBoard(EpochBoard):
         images = counts.sum(axis=1)
         there = images > 0
         accuracies = np.diag(counts)[there] / images[there]
-        description = DESCRIPTIONS["accuracy_by_class"]
+        description = DESCRIPTIONS["epoch_recall"]
         if len(names) > MOST_CURVES:
-            tf.summary.histogram("accuracy_by_class", accuracies, description=description)
+            tf.summary.histogram("epoch_recall", accuracies, description=description)
         else:
             for label, accuracy in zip(np.flatnonzero(there), accuracies):
-                tag = f"accuracy_by_class/{names[label]}"
+                tag = f"epoch_recall/{names[label]}"
                 tf.summary.scalar(tag, accuracy, description=description)
         picture = figures.figure_rgb(figures.confusion_matrix(counts, names))
         description = DESCRIPTIONS["confusion_matrix"]

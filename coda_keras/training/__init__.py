@@ -8,8 +8,8 @@ A recipe is a function of four steps under `command`:
     conclude(args, net, data, history, package)
 
 The folder of a run holds arguments.json, and after every epoch history.json and checkpoint.keras;
-in the end model.keras, gallery.png, examples/ and, last of all, metrics.json. TensorBoard's event
-files lie beside them.
+in the end model.keras, gallery.png, explorer.html, examples/ and, last of all, metrics.json.
+TensorBoard's event files lie beside them.
 """
 
 from coda_keras.training.checkpoints import EpochCheckpoint as EpochCheckpoint

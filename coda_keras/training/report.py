@@ -9,17 +9,20 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from coda_keras import attribution, provenance
+from coda_keras import attribution, explorer, provenance
 from coda_keras.attribution.own import own_method
 from coda_keras.batches import explain_dataset
-from coda_keras.evaluation import most_confident, probabilities
+from coda_keras.evaluation import most_confident, note_of_missing, probabilities
 from coda_keras.figures import gallery, save_figure
 from coda_keras.files import write_json
 from coda_keras.net import CoDANet
 from coda_keras.tf.data import ImageData, test_batches
+from coda_keras.training.views import net_view
 
 # Images explained at once for the gallery.
 GALLERY_BATCH = 32
+# Test images in the explorer, and what their arrays may take before compression.
+EXPLORED, EXPLORER_BYTES = 20, 16 * 2**20
 
 
 def conclude(
@@ -47,6 +50,8 @@ def conclude(
     accuracy = float(np.mean(np.argmax(logits, axis=-1) == data.test_labels))
     save_figure(draw_gallery(net, data, logits), run / "gallery.png")
     save_examples(run / "examples", data)
+    if isinstance(net, CoDANet):
+        write_explorer(run / "explorer.html", net, data)
     servable = None
     if package and isinstance(net, CoDANet):
         servable = package(net, run / "servables", data.class_names)
@@ -76,6 +81,8 @@ def conclude(
         print(f"servable            {servable}")
     print(f"model               {run / 'model.keras'}")
     print(f"contribution maps   {run / 'gallery.png'}")
+    if isinstance(net, CoDANet):
+        print(f"explorer            {run / 'explorer.html'}, for any browser")
     print(f"all numbers         {run / 'metrics.json'}")
 
 
@@ -108,16 +115,18 @@ def draw_gallery(
         per_class: int, images shown of each class.
     """
     chosen = np.concatenate(most_confident(logits, data.test_labels, per_class))
+    note = note_of_missing(data.test_labels[chosen], data.class_names)
     if not len(chosen):
         # A net that has not learned anything yet still shows what it looks at.
         chosen = np.arange(min(len(logits), 8))
+        note = "No image is classified correctly; these are the first, with the class predicted."
     labels = np.argmax(logits[chosen], axis=-1)
     images = data.test_images[chosen].astype("float32") / 255.0
     maps, weights, quantity = _own_maps(net, images, labels)
     confidence = probabilities(logits[chosen])[np.arange(len(chosen)), labels]
     titles = [f"{data.class_names[label]}, {p:.2f}" for label, p in zip(labels, confidence)]
     columns = 4 if weights is None else 3
-    return gallery(images, maps, titles, columns, quantity=quantity, weights=weights)
+    return gallery(images, maps, titles, columns, quantity=quantity, weights=weights, note=note)
 
 
 def _own_maps(net, images, labels):
@@ -133,6 +142,20 @@ def _own_maps(net, images, labels):
     found = list(explain_dataset(net, batches, "labels", fields, progress=False))
     maps, weights = (np.concatenate([getattr(each, name) for each in found]) for name in fields)
     return maps, weights, quantity
+
+
+def write_explorer(path: Path, net: CoDANet, data: ImageData) -> None:
+    """Writes the explorer of the first test images; of large ones as many as fit."""
+    part = slice(0, EXPLORED)
+    view = net_view(
+        net,
+        data.test_images[part],
+        class_names=data.class_names,
+        labels=data.test_labels[part],
+        names=[f"test image {index}" for index in range(len(data.test_labels[part]))],
+        title=net.name,
+    )
+    explorer.write_html(path, explorer.fitted(view, EXPLORER_BYTES), f"Explanations of {net.name}")
 
 
 def save_examples(folder: Path, data: ImageData) -> None:

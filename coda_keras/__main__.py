@@ -1,0 +1,5 @@
+"""`python -m coda_keras`; see `coda_keras.start`."""
+
+from coda_keras import start
+
+start.run()

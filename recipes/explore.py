@@ -1,0 +1,205 @@
+"""An explorer of images: where each logit comes from, pixel by pixel, as one HTML file.
+
+    python recipes/explore.py --model runs/cifar10/model.keras cat.png ship.jpg
+
+writes explorer.html, which opens offline in any browser. Further models are compared side by side:
+
+    python recipes/explore.py --model runs/t1000/model.keras --model runs/t10/model.keras cat.png
+
+With --server a served model is asked by gRPC (export/serve.py); --model is then its name:
+
+    python recipes/explore.py --server localhost:8500 --model coda cat.png
+
+With --serve the command goes on and serves the page on this machine, so that pixels can be taken
+away and the model says what it sees without them. docs/explorer.md shows the viewer.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import keras
+import numpy as np
+
+from coda_keras import PRESETS, CoDANet, explorer
+from coda_keras.explorer.server import PREDICT
+from coda_keras.files import write_text
+from coda_keras.training import command, positive_int
+from coda_keras.training.views import CLASSES, net_view
+from export.client import class_labels
+from export.connection import Client
+from export.images import open_image
+
+OUTPUT = Path("explorer.html")
+BATCH = 32
+# Where the recipes leave the names of classes, beside model.keras.
+LABELS = "servables/*/*/assets.extra/labels.txt"
+OLD_SERVABLE = (
+    "The served model has no signature classify_without: package it again, and pixels can go."
+)
+
+
+@command
+def main():
+    args = parse()
+    views, predicts = explained(args)
+    write_text(args.output, explorer.page(views, title(args)))
+    print(f"explorer  {args.output}", flush=True)
+    if args.serve:
+        server = explorer.local_server(*served_page(args, views, predicts), args.port)
+        print(f"serving   http://127.0.0.1:{server.server_port}/ (Ctrl-C ends it)", flush=True)
+        server.serve_forever()
+
+
+def title(args):
+    return f"Explanations of {', '.join(args.model)}"
+
+
+def explained(args):
+    """A view for each model, and what it predicts without some pixels."""
+    sources = [Served(args, name) if args.server else Local(name) for name in args.model]
+    return [view(args, source) for source in sources], [source.predict for source in sources]
+
+
+def served_page(args, views, predicts):
+    """The page that asks for new predictions, and what answers it."""
+    if not all(predicts):
+        return explorer.page(views, title(args), no_model=OLD_SERVABLE), None
+    removal = explorer.Removal(views, predicts)
+    return explorer.page(views, title(args), predict=PREDICT), removal
+
+
+def view(args, source):
+    """The images as a model sees them, explained for its likeliest classes."""
+    height, width = source.size
+    images = [open_image(file, height, width, args.resize)[0] for file in args.images]
+    return source.view(
+        np.stack([np.asarray(image) for image in images]),
+        class_names=source.labels(args.labels),
+        names=[Path(file).name for file in args.images],
+        title=source.name,
+        classes=args.classes or CLASSES,
+    )
+
+
+class Local:
+    """A net in this process: a file, or a preset that has weights."""
+
+    def __init__(self, name):
+        net = CoDANet.from_preset(name) if name in PRESETS else keras.models.load_model(name)
+        if not isinstance(net, CoDANet):
+            raise ValueError(f"{name} is no CoDA-Net, so it has no contributions of its own.")
+        if net.image_size is None:
+            raise ValueError(f"{name} takes images of any size; give it an `image_size`.")
+        self.name, self.net, self.size = name, net, net.image_size
+        self.predict = explorer.without_pixels(net)
+
+    def labels(self, path):
+        """The names of the classes: of a file, of the servable beside the model, or None."""
+        found = [path] if path else sorted(Path(self.name).parent.glob(LABELS))
+        return Path(found[0]).read_text(encoding="utf-8").splitlines() if found else None
+
+    def view(self, images, **more):
+        return net_view(self.net, images, **more)
+
+
+class Served:
+    """A net behind a model server."""
+
+    def __init__(self, args, name):
+        self.name = name
+        self.client = Client(args.server, name, timeout=args.timeout)
+        self.signatures = self.client.signatures()
+        missing = {"classify", "explain"} - self.signatures.keys()
+        if missing:
+            raise ValueError(f"{name} has no signature {', '.join(sorted(missing))}.")
+        images = self.signatures["classify"].inputs["images"]
+        self.size = [dim.size for dim in images.tensor_shape.dim][1:3]
+        self.predict = self.without if "classify_without" in self.signatures else None
+
+    def labels(self, path):
+        outputs = self.signatures["classify"].outputs
+        classes = outputs["logits"].tensor_shape.dim[1].size
+        return class_labels(self.client, self.signatures, classes, path)
+
+    def view(self, images, classes, **more):
+        floats = images.astype("float32") / 255
+        logits = self.client.predict("classify", {"images": floats}, ["logits"])["logits"]
+        class_ids = np.argsort(-logits, axis=1, kind="stable")[:, :classes].astype("int32")
+        wanted = {"contribution_map", "weights", "bias"} & self.signatures["explain"].outputs.keys()
+        rows = np.repeat(floats, class_ids.shape[1], axis=0)
+        parts = [
+            self.client.predict("explain", {"images": rows[part], "class_ids": ids}, sorted(wanted))
+            for part, ids in batches(class_ids.reshape(-1))
+        ]
+        found = {name: np.concatenate([each[name] for each in parts]) for name in wanted}
+        shaped = {
+            name: values.reshape(*class_ids.shape, *values.shape[1:])
+            for name, values in found.items()
+        }
+        return explorer.View(
+            images=images,
+            logits=logits,
+            class_ids=class_ids,
+            maps=shaped["contribution_map"],
+            # Servables packaged by earlier versions tell no weights.
+            weights=shaped.get("weights"),
+            bias=float(found["bias"][0]),
+            **more,
+        )
+
+    def without(self, images, removed):
+        inputs = {"images": np.float32(images), "removed": removed}
+        return self.client.predict("classify_without", inputs, ["logits"])["logits"]
+
+
+def batches(rows):
+    """Parts of an array that one request holds, with their place."""
+    for start in range(0, len(rows), BATCH):
+        part = slice(start, start + BATCH)
+        yield part, rows[part]
+
+
+def parse():
+    flags = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    flags.add_argument("images", nargs="+", help="image files")
+    flags.add_argument(
+        "--model",
+        action="append",
+        required=True,
+        help="a .keras file, a preset that has weights, or with --server the name of a served "
+        "model; several times to compare",
+    )
+    flags.add_argument("--server", help="host:port of a model server to ask by gRPC")
+    flags.add_argument(
+        "--output", type=Path, default=OUTPUT, help="HTML file to write (default: %(default)s)"
+    )
+    flags.add_argument("--labels", help="text file with the name of a class in every line")
+    flags.add_argument(
+        "--classes",
+        type=positive_int,
+        metavar="N",
+        help=f"classes of an image that have maps, the likeliest first (default: {CLASSES})",
+    )
+    flags.add_argument("--resize", action="store_true", help="crop and resize images to fit")
+    flags.add_argument(
+        "--serve", action="store_true", help="go on and serve the page, so that pixels can go"
+    )
+    flags.add_argument(
+        "--port", type=int, default=0, help="TCP port of --serve (default: a free one)"
+    )
+    flags.add_argument(
+        "--timeout", type=float, default=30, help="of a request to --server, in s (%(default)s)"
+    )
+    return flags.parse_args()
+
+
+if __name__ == "__main__":
+    main()
