@@ -98,6 +98,15 @@ class Acceptance:
                 _differ(f"{output} of {signature}", found[output], default[output])
                 for output in found.keys() & default.keys()
             ]
+        # Servables packaged by earlier versions have no such signature.
+        if "classify_without" in self.signatures:
+            removed = np.zeros(self.images.shape[:3], bool)
+            whole = self._without(removed)
+            nothing = self._without(~removed)
+            problems += [
+                _differ("logits without no pixel", whole, logits),
+                _differ("logits without any", nothing, explained["bias"][:, None] + 0 * nothing),
+            ]
         if "labels" in self.signatures:
             every = np.arange(self._classes(), dtype="int32")
             labels = self.client.predict("labels", {"class_ids": every})["labels"]
@@ -180,6 +189,10 @@ class Acceptance:
 
     def _default(self, images):
         return self.client.predict("serving_default", {"images": images})
+
+    def _without(self, removed):
+        inputs = {"images": self.images, "removed": removed}
+        return self.client.predict("classify_without", inputs)["logits"]
 
     def _classes(self):
         return self.signatures["classify"].outputs["logits"].tensor_shape.dim[1].size

@@ -339,6 +339,7 @@ def requests_of(pictures):
         "serving_default": {"images": images},
         "serving_bytes": {"image_bytes": np.array(encoded(*pictures), object)},
         "classify": {"images": images},
+        "classify_without": {"images": images, "removed": images[..., 0] > 0.5},
         "explain": {"images": images, "class_ids": ids},
         "labels": {"class_ids": ids},
     }

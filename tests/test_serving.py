@@ -240,6 +240,7 @@ def test_metadata(channel):
         "serving_default",
         "serving_bytes",
         "classify",
+        "classify_without",
         "explain",
         "labels",
     }
@@ -504,6 +505,7 @@ LIES = [
     wrong_output("explain", "residual", lambda values: values + 0.1),
     wrong_output("serving_default", "class_ids", lambda values: (values + 1) % CLASSES),
     wrong_output("serving_bytes", "class_ids", lambda values: (values + 1) % CLASSES),
+    wrong_output("classify_without", "logits", lambda values: values + 0.1),
     wrong_output("labels", "labels", lambda values: values[:1].repeat(len(values))),
     # One row of a batch for another, as request batching might.
     wrong_output("serving_default", "logits", lambda values: values[::-1]),
