@@ -73,6 +73,7 @@ setup(
             "py.typed",
             "evaluation/*.json",
             "weights/*",
+            "examples/*/*.png",
             "explorer/*.js",
             "explorer/*.css",
             "explorer/*.html",

@@ -48,7 +48,7 @@ def main():
     content = trained.pack(net.get_weights())
     net.set_weights([np.asarray(w, "float16").astype("float32") for w in net.get_weights()])
     after = net.predict(images, batch_size=250, verbose=0)
-    scores = training.score(net, data, args.grids, occlusion=True)
+    scores = training.score(net, data, args.grids, args.occlusion_grids)
 
     label = PRESETS[used["preset"]].label
     card = trained.Card(
@@ -76,7 +76,12 @@ def main():
                 "hardware": metrics["hardware"],
                 "versions": metrics["versions"],
             },
-            "scores": {**scores, "grids": args.grids, "grid": "3x3"},
+            "scores": {
+                **scores,
+                "grids": args.grids,
+                "occlusion_grids": args.occlusion_grids,
+                "grid": "3x3",
+            },
             "storage": {
                 "dtype": "float16",
                 "bytes": len(content),
@@ -105,6 +110,9 @@ def parse():
     parser.add_argument("--dataset", default="cifar10", help="default: cifar10")
     parser.add_argument("--data", help="folder of prepared data sets")
     parser.add_argument("--grids", type=int, default=250, help="grids of 3x3 images (default: 250)")
+    parser.add_argument(
+        "--occlusion-grids", type=int, default=50, help="of these for occlusion too (default: 50)"
+    )
     return parser.parse_args()
 
 

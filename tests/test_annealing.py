@@ -4,6 +4,9 @@ import keras
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.tensorflow
+pytest.importorskip("tensorflow")
+
 from coda_keras import OneVsAllCrossentropy
 from coda_keras.training.annealing import AnnealedCrossentropy, growing_sizes
 

@@ -127,13 +127,16 @@ def test_what_ships_is_small():
 @pytest.mark.tensorflow
 @pytest.mark.skipif(not SHARED.is_dir(), reason="CIFAR-10 is not there")
 @pytest.mark.parametrize("name", sorted(trained.cards()))
-def test_shipped_weights_reach_their_accuracy(name):
+def test_shipped_weights_reach_their_scores(name):
+    from coda_keras import training
     from coda_keras.tf.data import load_tfds
 
     card, net = trained.cards()[name], CoDANet.from_preset(name)
     data = load_tfds("cifar10", SHARED).limit(test=1000)
-    logits = net.predict(data.test_images.astype("float32") / 255, batch_size=100, verbose=0)
-    accuracy = np.mean(np.argmax(logits, axis=-1) == data.test_labels)
+    scores = training.score(net, data, grids=4)
     # Four standard deviations of the mean of 1,000 images.
     spread = 4 * np.sqrt(card.test_accuracy * (1 - card.test_accuracy) / 1000)
-    assert accuracy == pytest.approx(card.test_accuracy, abs=spread)
+    assert scores["test_accuracy"] == pytest.approx(card.test_accuracy, abs=spread)
+    assert scores["completeness_error"] < 1e-2
+    # Four grids of the most confident images are easier than the many of the card.
+    assert card.localisation - 0.1 < scores["localisation"] <= 1

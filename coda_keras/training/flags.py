@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from coda_keras.presets import PRESETS
+from coda_keras.trained import cards
 from coda_keras.training.commands import Parser
 
 # What a recipe need not repeat.
@@ -54,7 +55,12 @@ def parser(description: str, **defaults: Any) -> argparse.ArgumentParser:
             group.add_argument(name, default=default, help=text + shown, **options)
 
     net = flags.add_argument_group("network")
-    add(net, "--preset", "sizes of the network, Table C.1", choices=list(PRESETS))
+    add(
+        net,
+        "--preset",
+        "sizes of the network, Table C.1; or a trained net to fine-tune, with a new last layer",
+        choices=[*PRESETS, *cards()],
+    )
     add(net, "--rescale", "squash (SQ) or l2", choices=("squash", "l2"))
     add(net, "--temperature", "T; higher aligns the dynamic weights more", type=_positive)
     add(net, "--rank-scale", "factor on all ranks, Fig. B.2", type=_positive)
