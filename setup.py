@@ -72,6 +72,8 @@ setup(
         "coda_keras": [
             "py.typed",
             "evaluation/*.json",
+            "weights/*",
+            "examples/*/*.png",
             "explorer/*.js",
             "explorer/*.css",
             "explorer/*.html",

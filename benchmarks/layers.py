@@ -1,39 +1,37 @@
-"""Times both implementations of the DAU layer against each other, in whole networks.
+"""Times implementations of the DAU layer against each other, in whole networks.
 
     python benchmarks/layers.py --preset s_coda --output benchmarks/results/s_coda.json
 
-For each precision and mode (graph, or compiled by XLA) it times the forward pass, a training step
+Contenders are the factored form and Algorithm 1 written plainly (one matrix product for w(x),
+`tf.image.extract_patches`, multiply and sum), in each of the precisions and modes asked for (graph,
+or compiled by XLA), and with --other CHECKOUT the factored form of another checkout of this
+repository as its recipes ran it: float32, XLA. Each times the forward pass, a training step
 (forward, backward, Adam) and the forward pass with the contribution map of the predicted class.
-The implementations take turns, so that whatever else slows the machine down meets both.
 
-Memory is measured in a fresh process for each: how far its peak rose from the built network to
-three calls later (resident set on the CPU, allocator on a GPU), compilation included. Beside it
-stands what a position of Algorithm 1 must hold against the factored form, `f d` or `f (r + 1)`
-floats, summed over the layers.
+Every contender is a process of its own and they take turns, call by call, so that whatever else
+slows the machine down meets all of them. Memory is how far the peak of its process rose from the
+built network to the last call, compilation included (resident set on the CPU, allocator on a GPU).
 """
 
 import argparse
-import concurrent.futures
 import json
-import multiprocessing
 import os
-import re
 import statistics
+import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ["KERAS_BACKEND"] = "tensorflow"
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-import keras
-import numpy as np
-import tensorflow as tf
+from export.quiet import import_tensorflow
 
-from coda_keras import PRESETS, CoDANet, OneVsAllCrossentropy, provenance
+import_tensorflow()
+
+import numpy as np
+
+from coda_keras import PRESETS, provenance
 from coda_keras.files import write_json
 
 IMPLEMENTATIONS = ("factored", "patches")
@@ -54,14 +52,18 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--repetitions", type=_positive, default=10, help="timed calls of each; default: 10"
     )
+    parser.add_argument("--implementations", nargs="+", choices=IMPLEMENTATIONS)
     parser.add_argument("--operations", nargs="+", choices=OPERATIONS, default=OPERATIONS)
     parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES)
-    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=PRECISIONS[:1])
-    parser.add_argument("--no-memory", action="store_true", help="times only, no fresh processes")
+    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=PRECISIONS)
+    parser.add_argument("--other", type=Path, help="another checkout of this repository")
     parser.add_argument("--output", type=Path, required=True, help="JSON file of the results")
     args = parser.parse_args(arguments)
+    args.implementations = args.implementations or IMPLEMENTATIONS
     if not args.output.parent.is_dir():
         parser.error(f"--output: there is no folder {args.output.parent}")
+    if args.other and not (args.other / "coda_keras").is_dir():
+        parser.error(f"--other: {args.other} is no checkout of this repository")
     return args
 
 
@@ -72,156 +74,99 @@ def _positive(text):
     return number
 
 
-def build(args: argparse.Namespace, precision: str, implementation: str) -> CoDANet:
-    """Builds the net with the same seeded weights for every implementation."""
-    keras.utils.set_random_seed(0)
-    return CoDANet.from_preset(
-        args.preset,
-        rank_scale=args.rank_scale,
-        image_size=args.image_size,
-        implementation=implementation,
-        # The difference between implementations should not drown in a constant.
-        logit_bias=0.0,
-        dtype=precision,
-    )
+class Contender:
+    """A process of `contender.py`."""
+
+    def __init__(self, checkout: Path, **arguments: object) -> None:
+        command = [sys.executable, ROOT / "benchmarks/contender.py", checkout.resolve()]
+        self._process = subprocess.Popen(
+            [*command, json.dumps(arguments)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    def ask(self, command: str) -> float | list[float]:
+        self._process.stdin.write(f"{command}\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        if not answer:
+            raise RuntimeError(f"A contender ended with code {self._process.wait()}.")
+        return json.loads(answer)
+
+    def close(self) -> None:
+        self._process.stdin.close()
+        self._process.wait()
 
 
-def operation(net: CoDANet, name: str, mode: str) -> Callable:
-    """Returns a compiled function of `(images, labels)` that runs the operation once."""
-    if name == "train":
-        loss_function = OneVsAllCrossentropy()
-        optimizer = keras.optimizers.Adam(1e-4)
-        optimizer.build(net.trainable_variables)
-
-    def run(images, labels):
-        if name == "forward":
-            return net(images)
-        if name == "explain":
-            return net.explain(images).contribution_map
-        with tf.GradientTape() as tape:
-            loss = loss_function(labels, net(images, training=True))
-        gradients = tape.gradient(loss, [v.value for v in net.trainable_variables])
-        optimizer.apply(gradients, net.trainable_variables)
-        return loss
-
-    return tf.function(run, jit_compile=mode == "xla", autograph=False)
-
-
-def batch(args: argparse.Namespace, net: CoDANet) -> tuple[tf.Tensor, tf.Tensor]:
-    rng = np.random.default_rng(0)
-    images = rng.uniform(size=(args.batch_size, *net.image_size, 3)).astype("float32")
-    labels = rng.integers(0, net.classes, size=args.batch_size)
-    return tf.constant(images), tf.constant(labels)
-
-
-def measure_times(
-    args: argparse.Namespace, precision: str, mode: str, name: str
-) -> tuple[dict[str, list[float]], float]:
-    """Milliseconds per image of every repetition, the implementations taking turns."""
-    nets = {i: build(args, precision, i) for i in IMPLEMENTATIONS}
-    inputs = batch(args, nets["factored"])
-    functions = {i: operation(net, name, mode) for i, net in nets.items()}
-    results, times = {}, {i: [] for i in IMPLEMENTATIONS}
-    for implementation, function in functions.items():
-        for _ in range(WARM_UP):
-            results[implementation] = function(*inputs).numpy()
-    for repetition in range(args.repetitions):
-        for implementation in IMPLEMENTATIONS[:: 1 if repetition % 2 else -1]:
-            start = time.perf_counter()
-            functions[implementation](*inputs).numpy()
-            elapsed = time.perf_counter() - start
-            times[implementation].append(1000 * elapsed / args.batch_size)
-    scale = np.max(np.abs(results["patches"]))
-    difference = np.max(np.abs(results["factored"] - results["patches"])) / scale
-    return times, float(difference)
-
-
-def measure_memory(
-    args: argparse.Namespace, precision: str, mode: str, name: str, implementation: str
-) -> float:
-    """MiB by which the peak rises over three calls. For a process of its own."""
-    net = build(args, precision, implementation)
-    inputs = batch(args, net)
-    before = _peak_mib()
-    function = operation(net, name, mode)
-    for _ in range(3):
-        function(*inputs).numpy()
-    return _peak_mib() - before
-
-
-def _peak_mib():
-    if tf.config.list_physical_devices("GPU"):
-        return tf.config.experimental.get_memory_info("GPU:0")["peak"] / 2**20
-    # Unlike getrusage's figure this one does not start from the parent's.
-    status = Path("/proc/self/status").read_text()
-    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024
-
-
-def intermediate_mib(args: argparse.Namespace, precision: str) -> dict[str, float]:
-    """MiB that w(x) and the factored form's `A'^T p` take for a batch, over all layers."""
-    net = build(args, precision, "factored")
-    size = 2 if precision == "mixed_bfloat16" else 4
-    totals = dict.fromkeys(IMPLEMENTATIONS, 0)
-    shape = (args.batch_size, *net.image_size, 6)
-    for layer in net.body:
-        depth = layer.kernel_size**2 * shape[-1]
-        shape = layer.compute_output_shape(shape)
-        units = np.prod(shape)
-        totals["patches"] += units * depth * size / 2**20
-        totals["factored"] += units * (layer.rank + 1) * size / 2**20
-    return {name: float(total) for name, total in totals.items()}
-
-
-def measure(args: argparse.Namespace, precision: str, mode: str, name: str) -> dict[str, object]:
-    times, difference = measure_times(args, precision, mode, name)
-    medians = {i: statistics.median(times[i]) for i in IMPLEMENTATIONS}
-    row = {
-        "precision": precision,
-        "mode": mode,
-        "operation": name,
-        "milliseconds_per_image": medians,
-        "ratio": medians["patches"] / medians["factored"],
-        "relative_difference": difference,
-        "all_milliseconds_per_image": times,
+def contenders(args: argparse.Namespace, operation: str) -> dict[str, Contender]:
+    """All contenders by name, such as `"factored, mixed_bfloat16, graph"`."""
+    common = {
+        "preset": args.preset,
+        "rank_scale": args.rank_scale,
+        "image_size": args.image_size,
+        "batch_size": args.batch_size,
+        "operation": operation,
     }
-    if not args.no_memory:
-        row["memory_growth_mib"] = {
-            i: _in_fresh_process(measure_memory, args, precision, mode, name, i)
-            for i in IMPLEMENTATIONS
+    chosen = [
+        (f"{implementation}, {precision}, {mode}", ROOT, implementation, precision, mode)
+        for implementation in args.implementations
+        for precision in args.precisions
+        for mode in args.modes
+    ]
+    if args.other:
+        chosen.append(("other, float32, xla", args.other, "factored", "float32", "xla"))
+    return {
+        name: Contender(
+            checkout, implementation=implementation, precision=precision, mode=mode, **common
+        )
+        for name, checkout, implementation, precision, mode in chosen
+    }
+
+
+def measure(args: argparse.Namespace, operation: str) -> list[dict[str, object]]:
+    """A row of results for each contender."""
+    running = contenders(args, operation)
+    try:
+        for contender in running.values():
+            for _ in range(WARM_UP):
+                contender.ask("run")
+        outputs = {name: np.array(contender.ask("output")) for name, contender in running.items()}
+        times = {name: [] for name in running}
+        for repetition in range(args.repetitions):
+            for name in list(running)[:: 1 if repetition % 2 else -1]:
+                times[name].append(running[name].ask("run"))
+        memory = {name: contender.ask("memory") for name, contender in running.items()}
+    finally:
+        for contender in running.values():
+            contender.close()
+    exact = next(iter(outputs.values()))
+    return [
+        {
+            "operation": operation,
+            "contender": name,
+            "milliseconds_per_image": statistics.median(times[name]),
+            "memory_growth_mib": memory[name],
+            "relative_difference": float(np.abs(outputs[name] - exact).max() / np.abs(exact).max()),
+            "all_milliseconds_per_image": times[name],
         }
-    return row
-
-
-def _in_fresh_process(function, *arguments):
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(function, *arguments).result()
+        for name in running
+    ]
 
 
 def conditions(args: argparse.Namespace) -> dict[str, object]:
     """What the figures depend on: arguments, code, packages, machine and its other load."""
     return {
-        "arguments": provenance.plain(vars(args)),
+        "arguments": provenance.plain({k: v for k, v in vars(args).items() if k != "other"}),
         "commit": provenance.commit(ROOT),
         "uncommitted": provenance.uncommitted(ROOT, "coda_keras", "benchmarks/layers.py"),
+        "other_commit": provenance.commit(args.other) if args.other else None,
         "versions": provenance.versions(("coda-keras", "tensorflow", "keras", "numpy")),
         "hardware": provenance.hardware(),
         "load_average": os.getloadavg(),
         "started": provenance.now(),
     }
-
-
-HEADER = (
-    f"{'precision':15}{'mode':7}{'operation':11}{'factored':>10}{'patches':>10}{'ratio':>7}"
-    f"{'factored':>12}{'patches':>10}\n{'':33}{'ms/image':>20}{'':7}{'MiB more':>22}"
-)
-
-
-def line(row: dict[str, object]) -> str:
-    times, memory = row["milliseconds_per_image"], row.get("memory_growth_mib")
-    text = f"{row['precision']:15}{row['mode']:7}{row['operation']:11}"
-    text += f"{times['factored']:10.2f}{times['patches']:10.2f}{row['ratio']:7.2f}"
-    return text + (f"{memory['factored']:12.0f}{memory['patches']:10.0f}" if memory else "")
 
 
 def main():
@@ -230,15 +175,16 @@ def main():
     load = record["load_average"][0]
     if load > 0.5:
         print(f"Something else keeps this machine busy (load {load:.1f}); times will be too long.")
-    print(HEADER)
+    print(f"{'':10}{'contender':34}{'ms/image':>10}{'MiB more':>10}{'difference':>12}")
     record["results"] = []
-    for precision in args.precisions:
-        for mode in args.modes:
-            for name in args.operations:
-                record["results"].append(measure(args, precision, mode, name))
-                print(line(record["results"][-1]), flush=True)
-    record["intermediate_mib"] = {p: intermediate_mib(args, p) for p in args.precisions}
-    print("w(x) against A'^T p, MiB a batch:", json.dumps(record["intermediate_mib"]))
+    for operation in args.operations:
+        for row in measure(args, operation):
+            record["results"].append(row)
+            print(
+                f"{operation:10}{row['contender']:34}{row['milliseconds_per_image']:10.2f}"
+                f"{row['memory_growth_mib']:10.0f}{row['relative_difference']:12.1e}",
+                flush=True,
+            )
     write_json(args.output, record)
     print(f"Wrote {args.output}")
 

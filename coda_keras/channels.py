@@ -95,6 +95,8 @@ def strongest_channels(
 
 def _strongest(outputs, cotangent, pullbacks, encoded, count):
     """Channels `(B, k)`, contributions `(B, k)` and maps `(B, k, H, W)` of one layer."""
+    # Layers in mixed precision have another dtype than the sums after them.
+    cotangent = ops.cast(cotangent, outputs.dtype)
     contributions = ops.convert_to_numpy(ops.sum(ops.cast(outputs * cotangent, "float32"), (1, 2)))
     channels = np.argsort(-contributions, axis=1, kind="stable")[:, :count]
     maps = []

@@ -199,9 +199,9 @@ class DAUConv2D(DynamicLinear):
             unfolded, *(v if v is None else ops.cast(v, inputs.dtype) for v in variables)
         )
         exact = ops.cast(vectors, self._norm_dtype)
-        alpha = self._alpha(ops.sum(ops.square(exact), axis=-1, keepdims=True))
-        window = self.kernel.shape[:3]
-        return ops.reshape(alpha * exact, (*ops.shape(vectors)[:-1], *window))
+        alpha = self._alpha(ops.sum(ops.square(exact), axis=-2, keepdims=True))
+        by_unit = ops.swapaxes(alpha * exact, -1, -2)
+        return ops.reshape(by_unit, (*ops.shape(by_unit)[:-1], *self.kernel.shape[:3]))
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         pad = (self.kernel_size - 1) // 2

@@ -32,8 +32,8 @@ def completeness_error(residual: np.ndarray, linear: np.ndarray) -> np.ndarray:
 
 
 def _pictures():
-    # By its name, since what studies computed depends on all that a module imports, and not on how
-    # explanations look.
+    # By its name, as the explorer below: what studies computed depends on all that a module
+    # imports, and not on how explanations look.
     return import_module("coda_keras.pictures")
 
 
@@ -129,9 +129,7 @@ class Explanation(Tensors):
         Raises:
             ValueError: if the images or names do not fit, or an option is unknown.
         """
-        # Most programs explain without it.
-        from coda_keras import explorer
-
+        explorer = import_module("coda_keras.explorer")
         return explorer.show_explanation(self, images, class_names, net, **options)
 
 

@@ -3,18 +3,25 @@
 With `z' = [B p, 1]` and `A'_j = [A_j, b_j]` the dynamic vector of unit j is `u_j = A'_j z'`,
 hence
 
-    u_j . p    = z' . (A'_j^T p)            one ordinary convolution with f (r + 1) channels
+    u_j . p    = z' . (A'_j^T p)            one ordinary convolution with (r + 1) f channels
     ||u_j||^2  = z'^T (A'_j^T A'_j) z'      a Gram matrix that depends on the weights only
 
-so a position costs `f (r + 1)` floats instead of `f d`.
+so a position costs `(r + 1) f` floats instead of `f d`. Everything is a convolution or a matrix
+product. The units are the innermost axis of all tensors of that size: products with z' then run
+along the memory, also where a backend does not fuse them (docs/training.md has the timings).
 """
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 from keras import ops
 
 Tensor = Any
+
+# Up to this many entries of z' the norm is computed from the products z'_i z'_k: there are few of
+# them. Measured on a CPU, see docs/training.md.
+PRODUCTS_UP_TO = 17
 
 
 class Response(NamedTuple):
@@ -57,31 +64,46 @@ def respond(
     height, width = ops.shape(inputs)[1:3]
     padded = zero_pad(inputs, kernel_size)
     code = ops.conv(padded, ops.cast(projection, dtype), strides, "valid", "channels_last")
-    factors = kernel
+    factors = ops.swapaxes(kernel, -1, -2)
     if bias is not None:
         code = ops.concatenate([code, ops.ones_like(code[..., :1])], axis=-1)
-        factors = ops.concatenate([kernel, bias[..., None]], axis=-1)
-    rank = factors.shape[-1]
-    flat = ops.reshape(factors, (kernel_size, kernel_size, channels, filters * rank))
+        factors = ops.concatenate([factors, bias[..., None, :]], axis=-2)
+    rank = factors.shape[-2]
+    flat = ops.reshape(factors, (kernel_size, kernel_size, channels, rank * filters))
     flat = ops.cast(flat, dtype)
 
     out_height, out_width = ops.shape(code)[1:3]
-    per_unit = (-1, out_height, out_width, filters, rank)
     matched = ops.conv(padded, flat, strides, "valid", "channels_last")
-    dot = ops.matmul(ops.reshape(matched, per_unit), code[..., None])[..., 0]
-
-    exact = ops.cast(factors, norm_dtype)
-    gram = ops.einsum("hwcfr,hwcfs->rfs", exact, exact)
-    code_exact = ops.cast(code, norm_dtype)
-    spread = ops.matmul(code_exact, ops.reshape(gram, (rank, filters * rank)))
-    squared_norm = ops.matmul(ops.reshape(spread, per_unit), code_exact[..., None])[..., 0]
+    matched = ops.reshape(matched, (-1, out_height, out_width, rank, filters))
+    dot = ops.matmul(code[..., None, :], matched)[..., 0, :]
 
     def transpose(cotangent):
-        weighted = cotangent[..., None] * code[..., None, :]
-        weighted = ops.reshape(weighted, (-1, out_height, out_width, filters * rank))
+        weighted = code[..., :, None] * cotangent[..., None, :]
+        weighted = ops.reshape(weighted, (-1, out_height, out_width, rank * filters))
         return fold(weighted, flat, strides, height, width)
 
-    return Response(dot, squared_norm, transpose)
+    return Response(dot, _squared_norm(code, factors, norm_dtype), transpose)
+
+
+def _squared_norm(code, factors, dtype):
+    """`z'^T G_j z'` with `G_j = A'_j^T A'_j`, from `(B, h, w, R)` and `(k, k, C, R, f)`."""
+    rank, filters = factors.shape[-2:]
+    by_unit = ops.transpose(ops.reshape(ops.cast(factors, dtype), (-1, rank, filters)), (2, 1, 0))
+    gram = ops.transpose(ops.matmul(by_unit, ops.swapaxes(by_unit, 1, 2)), (1, 2, 0))
+    code = ops.cast(code, dtype)
+    if rank <= PRODUCTS_UP_TO:
+        # Selecting by matrix product, since gathering along the last axis is slow to differentiate.
+        first, second = np.triu_indices(rank)
+        select = np.eye(rank)
+        products = ops.matmul(code, ops.cast(select[:, first], dtype)) * ops.matmul(
+            code, ops.cast(select[:, second], dtype)
+        )
+        twice = ops.cast(np.where(first == second, 1.0, 2.0)[:, None], dtype)
+        packed = ops.take(ops.reshape(gram, (rank * rank, filters)), first * rank + second, axis=0)
+        return ops.matmul(products, twice * packed)
+    spread = ops.matmul(code, ops.reshape(gram, (rank, rank * filters)))
+    spread = ops.reshape(spread, (*ops.shape(code), filters))
+    return ops.matmul(code[..., None, :], spread)[..., 0, :]
 
 
 def zero_pad(inputs: Tensor, kernel_size: int) -> Tensor:

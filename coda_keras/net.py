@@ -41,6 +41,7 @@ class CoDANet(keras.Model):
         logit_bias: number b_0; the default makes an untrained net say 0.1 for every class.
         image_size: int, `(height, width)` or None. If given the net is built at once and servables
             made from it take images of this size; calling on other sizes works all the same.
+        class_names: list of str, names of the classes in the order of the logits, or None.
         **kwargs: `name`, `dtype`, ... of `keras.Model`.
 
     Input shape:
@@ -65,6 +66,7 @@ class CoDANet(keras.Model):
         temperature: float = 1000.0,
         logit_bias: float = LOGIT_BIAS,
         image_size: int | tuple[int, int] | None = None,
+        class_names: Sequence[str] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -85,6 +87,7 @@ class CoDANet(keras.Model):
         self.scaling = TemperatureScaling(temperature, dtype=dtype, name="temperature")
         self.logit_bias = float(logit_bias)
         self.image_size = _pair(image_size)
+        self.class_names = None if class_names is None else [str(name) for name in class_names]
         if self.image_size is not None:
             self.build((None, *self.image_size, 3))
 
@@ -93,60 +96,70 @@ class CoDANet(keras.Model):
         cls,
         preset: str,
         classes: int | None = None,
-        rescale: str = "squash",
-        temperature: float = 1000.0,
-        rank_scale: float = 1.0,
+        rescale: str | None = None,
+        temperature: float | None = None,
+        rank_scale: float | None = None,
         image_size: int | tuple[int, int] | None = None,
         implementation: str = "factored",
         logit_bias: float = LOGIT_BIAS,
         **kwargs: Any,
     ) -> "CoDANet":
-        """Builds a network of the paper.
+        """Builds a network of the paper, or a trained one that comes with the package.
 
         Args:
-            preset: `"s_coda"`, `"m_coda"`, `"l_coda"` or `"xl_coda"` (Table C.1).
-            classes: int, number of classes; None for the paper's (10, 10, 100, 200).
-            rescale: `"squash"` or `"l2"`.
-            temperature: positive number T.
-            rank_scale: positive number by which all ranks are multiplied (Fig. B.2).
+            preset: `"s_coda"`, `"m_coda"`, `"l_coda"` or `"xl_coda"` (Table C.1), with initial
+                weights; or a name such as `"s_coda_cifar10"`, with trained ones. `presets()` lists
+                them all.
+            classes: int, number of classes; None for the preset's own (10, 10, 100, 200). A trained
+                preset for which it is given keeps its other layers and gets a new last one.
+            rescale: `"squash"` or `"l2"`; None for the preset's own, `"squash"` by default.
+            temperature: positive number T; None for the preset's own, 1000 by default.
+            rank_scale: positive number by which all ranks are multiplied (Fig. B.2); None for the
+                preset's own, 1 by default.
             image_size: int or `(height, width)`; None for the preset's (32, 32, 240, 64).
             implementation: see `DAUConv2D`.
             logit_bias: number b_0.
             **kwargs: `name`, `dtype`, ... of `keras.Model`.
+
+        Raises:
+            ValueError: if there is no such preset, an argument is out of range, or weights were
+                trained with another one.
 
         Example:
 
         >>> CoDANet.from_preset("s_coda", rank_scale=1 / 8).count_params()
         1076984
         """
-        sizes = presets.get(preset)
-        if not rank_scale > 0:
-            raise ValueError(
-                f"`rank_scale` must be a positive number. Received: rank_scale={rank_scale!r}."
-            )
-        filters = list(sizes.filters)
-        if classes is not None:
-            filters[-1] = classes
-        ranks = [max(1, round(rank * rank_scale)) for rank in sizes.ranks]
+        plan = presets.plan(preset, classes, rescale, temperature, rank_scale)
         layers = [
             DAUConv2D(
                 *shape,
-                rescale=rescale,
+                rescale=plan.rescale,
                 implementation=implementation,
                 name=f"dau_{index}",
                 dtype=kwargs.get("dtype"),
             )
-            for index, shape in enumerate(
-                zip(filters, ranks, sizes.kernel_sizes, sizes.strides), start=1
-            )
+            for index, shape in enumerate(plan.layers, start=1)
         ]
-        return cls(
+        net = cls(
             layers,
-            temperature=temperature,
+            temperature=plan.temperature,
             logit_bias=logit_bias,
-            image_size=sizes.image_size if image_size is None else image_size,
-            **{"name": preset, **kwargs},
+            image_size=plan.image_size if image_size is None else image_size,
+            **{"name": preset, "class_names": plan.class_names, **kwargs},
         )
+        for layer, weights in zip(layers, plan.weights):
+            layer.set_weights(weights)
+        return net
+
+    @staticmethod
+    def presets() -> dict[str, presets.Summary]:
+        """All names that `from_preset` takes, with sizes and, of trained nets, scores.
+
+        >>> CoDANet.presets()["s_coda"].parameters
+        7782816
+        """
+        return presets.summaries()
 
     @property
     def chain(self) -> list[Any]:
@@ -243,6 +256,7 @@ class CoDANet(keras.Model):
             "temperature": self.temperature,
             "logit_bias": self.logit_bias,
             "image_size": self.image_size,
+            "class_names": self.class_names,
         }
 
     @classmethod

@@ -21,14 +21,15 @@ def extract_patches(inputs: Tensor, kernel_size: int, strides: int) -> Tensor:
 def dynamic_vectors(
     patches: Tensor, projection: Tensor, kernel: Tensor, bias: Tensor | None
 ) -> Tensor:
-    """Returns `u = A (B p) + b` for every position, `(B, h, w, f, d)`, before rescaling."""
+    """Returns `u = A (B p) + b` for every position, `(B, h, w, d, f)`, before rescaling."""
     depth = patches.shape[-1]
     filters, rank = kernel.shape[-2:]
     code = ops.matmul(patches, ops.reshape(projection, (depth, rank)))
-    vectors = ops.einsum("bhwr,dfr->bhwfd", code, ops.reshape(kernel, (depth, filters, rank)))
+    by_rank = ops.transpose(ops.reshape(kernel, (depth * filters, rank)))
+    vectors = ops.matmul(code, by_rank)
     if bias is not None:
-        vectors = vectors + ops.transpose(ops.reshape(bias, (depth, filters)))
-    return vectors
+        vectors = vectors + ops.reshape(bias, (depth * filters,))
+    return ops.reshape(vectors, (*ops.shape(patches), filters))
 
 
 def respond(
@@ -50,11 +51,11 @@ def respond(
     projection, kernel = ops.cast(projection, dtype), ops.cast(kernel, dtype)
     bias = None if bias is None else ops.cast(bias, dtype)
     vectors = dynamic_vectors(patches, projection, kernel, bias)
-    dot = ops.einsum("bhwfd,bhwd->bhwf", vectors, patches)
-    squared_norm = ops.sum(ops.square(ops.cast(vectors, norm_dtype)), axis=-1)
+    dot = ops.matmul(patches[..., None, :], vectors)[..., 0, :]
+    squared_norm = ops.sum(ops.square(ops.cast(vectors, norm_dtype)), axis=-2)
 
     def transpose(cotangent):
-        columns = ops.einsum("bhwf,bhwfd->bhwd", cotangent, vectors)
+        columns = ops.matmul(vectors, cotangent[..., None])[..., 0]
         depth = kernel_size * kernel_size * channels
         unfold = ops.reshape(
             ops.eye(depth, dtype=dtype), (kernel_size, kernel_size, channels, depth)

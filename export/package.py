@@ -29,6 +29,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
+from coda_keras import CoDANet, trained
 from coda_keras.tf import signatures
 from export import cli, folder
 from export.servable import LABELS, WARM_UP
@@ -48,12 +49,13 @@ def package(
     """Writes a servable and the server files beside it.
 
     Args:
-        model: a built `CoDANet`, or the path of a `.keras` file with one.
+        model: a built `CoDANet`, the path of a `.keras` file with one, or the name of a preset with
+            trained weights.
         out: folder of servables.
         name: name of the model: letters, digits, `_`, `-` and `.`.
         version: positive integer; None for the next free one.
-        labels: names of the classes in their order, or None. Clients get them from the
-            servable's `labels` signature.
+        labels: names of the classes in their order; None for the net's own, if it has some.
+            Clients get them from the servable's `labels` signature.
         image_size: int or `(height, width)`; None for the net's own.
 
     Returns:
@@ -72,6 +74,7 @@ def package(
             "Leave out the version to get the next free one."
         )
     net = signatures.float32_copy(_loaded(model), image_size)
+    labels = net.class_names if labels is None else labels
     labels = None if labels is None else [str(label) for label in labels]
     base.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(out)
@@ -131,9 +134,14 @@ def _remove_leftovers(path):
 def _loaded(model):
     if not isinstance(model, (str, os.PathLike)):
         return model
+    if model in trained.cards():
+        return CoDANet.from_preset(model)
     path = Path(model)
     if not path.is_file():
-        raise ValueError(f"There is no model file {path}.")
+        raise ValueError(
+            f"There is no model file {path}, and no trained preset of that name: "
+            f"{', '.join(trained.cards())}."
+        )
     try:
         return keras.saving.load_model(path, compile=False)
     except (ValueError, TypeError, KeyError, OSError) as error:
@@ -212,7 +220,9 @@ def _publish(temporary, base, version):
 
 def main():
     parser = cli.Parser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--model", required=True, help="the trained .keras file")
+    parser.add_argument(
+        "--model", required=True, help="the trained .keras file, or a preset with weights"
+    )
     parser.add_argument("--out", required=True, help="folder of servables")
     parser.add_argument("--name", required=True, help="name of the model")
     parser.add_argument(

@@ -1,14 +1,17 @@
-"""The whole way once, on data that ships with a dependency: train, export, serve, ask.
+"""The whole way once, without a download: explain photographs, then train, export, serve, ask.
 
     python recipes/demo.py
 
-Trains recipes/digits.py (or takes up the run it finds in demo/digits), serves the result with
-export/serve.py and sends images of the test set to it with export/client.py over gRPC.
+First the trained net that comes with the package: export/package.py makes a servable of it,
+export/serve.py serves it, and export/client.py asks it over gRPC for logits and maps of
+the photographs that come with the package. Then the same for a net of one's own: recipes/digits.py
+trains one on scikit-learn's digits (or the run found in demo/digits is taken up).
 """
 
 import argparse
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -16,6 +19,9 @@ sys.path.insert(0, str(ROOT))
 
 from export import cli
 
+PRESET = "s_coda_cifar10"
+PHOTOGRAPHS = ROOT / "coda_keras/examples/cifar10"
+PHOTOGRAPH_SERVABLES, PHOTOGRAPH_MAPS = Path("demo/photographs"), Path("demo/photograph_maps")
 RUN = Path("demo/digits")
 MAPS = Path("demo/contribution_maps")
 
@@ -24,28 +30,40 @@ def main():
     cli.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args()
-    if (RUN / "metrics.json").exists():
-        print(f"Using the finished run in {RUN}; delete the folder to train anew.")
-    else:
-        subprocess.run([*script("recipes/digits.py"), "--output", RUN], check=True)
+    print(f"Photographs, explained by the trained net {PRESET}:\n", flush=True)
+    if not (PHOTOGRAPH_SERVABLES / PRESET).exists():
+        package = [*script("export/package.py"), "--model", PRESET, "--name", PRESET]
+        subprocess.run([*package, "--out", PHOTOGRAPH_SERVABLES], check=True)
+    ask(PHOTOGRAPH_SERVABLES, PRESET, sorted(PHOTOGRAPHS.glob("*.png")), PHOTOGRAPH_MAPS)
+    print(f"\nTheir contribution maps: {PHOTOGRAPH_MAPS}/\n", flush=True)
 
-    serve = [*script("export/serve.py"), "--models", RUN / "servables", "--port", "0"]
+    if (RUN / "metrics.json").exists():
+        print(f"Using the finished run in {RUN}; delete the folder to train anew.", flush=True)
+    else:
+        print("A net of your own, trained on digits:\n", flush=True)
+        subprocess.run([*script("recipes/digits.py"), "--output", RUN], check=True)
+    ask(RUN / "servables", "digits", sorted((RUN / "examples").glob("*.png")), MAPS)
+
+    print(f"\nThe photographs' maps: {PHOTOGRAPH_MAPS}/")
+    print(f"The most confident test digits with their contribution maps: {RUN / 'gallery.png'}")
+    print(f"The explorer of test digits, to open in a browser: {RUN / 'explorer.html'}")
+    print(f"The digits' maps that came over gRPC: {MAPS}/")
+    print("Training, maps and alignment in TensorBoard: tensorboard --logdir demo")
+
+
+def ask(servables: Path, model: str, images: Sequence[Path], maps: Path) -> None:
+    """Serves a folder of servables and sends images to a model in it, over gRPC."""
+    serve = [*script("export/serve.py"), "--models", servables, "--port", "0"]
     server = subprocess.Popen(serve, stdout=subprocess.PIPE, text=True)
     try:
         address = next((line for line in server.stdout if line.startswith("serving")), "").split()
         if not address:
             sys.exit(f"demo.py: the server did not start (exit code {server.wait()})")
-        images = sorted((RUN / "examples").glob("*.png"))
-        client = [*script("export/client.py"), "--server", address[-1], "--model", "digits"]
-        subprocess.run([*client, "--out", MAPS, "--overwrite", *images], check=True)
+        client = [*script("export/client.py"), "--server", address[-1], "--model", model]
+        subprocess.run([*client, "--out", maps, "--overwrite", *images], check=True)
     finally:
         server.terminate()
         server.wait()
-
-    print(f"\nThe most confident test images with their contribution maps: {RUN / 'gallery.png'}")
-    print(f"The explorer of test images, to open in a browser: {RUN / 'explorer.html'}")
-    print(f"The maps that came over gRPC: {MAPS}/")
-    print("Training, maps and alignment in TensorBoard: tensorboard --logdir demo")
 
 
 def script(name):

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import keras
 import numpy as np
 
-from coda_keras import PRESETS, CoDANet, explorer
+from coda_keras import CoDANet, explorer, trained
 from coda_keras.explorer.server import PREDICT
 from coda_keras.files import write_text
 from coda_keras.training import command, positive_int
@@ -88,10 +88,11 @@ def view(args, source):
 
 
 class Local:
-    """A net in this process: a file, or a preset that has weights."""
+    """A net in this process: a file, or a trained preset."""
 
     def __init__(self, name):
-        net = CoDANet.from_preset(name) if name in PRESETS else keras.models.load_model(name)
+        self.card = trained.cards().get(name)
+        net = CoDANet.from_preset(name) if self.card else keras.models.load_model(name)
         if not isinstance(net, CoDANet):
             raise ValueError(f"{name} is no CoDA-Net, so it has no contributions of its own.")
         if net.image_size is None:
@@ -100,7 +101,9 @@ class Local:
         self.predict = explorer.without_pixels(net)
 
     def labels(self, path):
-        """The names of the classes: of a file, of the servable beside the model, or None."""
+        """The names of the classes: of a file, the preset, the servable beside it, or None."""
+        if self.card and not path:
+            return self.card.class_names
         found = [path] if path else sorted(Path(self.name).parent.glob(LABELS))
         return Path(found[0]).read_text(encoding="utf-8").splitlines() if found else None
 
@@ -174,7 +177,7 @@ def parse():
         "--model",
         action="append",
         required=True,
-        help="a .keras file, a preset that has weights, or with --server the name of a served "
+        help="a .keras file, a trained preset, or with --server the name of a served "
         "model; several times to compare",
     )
     flags.add_argument("--server", help="host:port of a model server to ask by gRPC")

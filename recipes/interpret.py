@@ -28,10 +28,10 @@ from export.quiet import import_tensorflow
 
 import_tensorflow()
 
-from coda_keras import attribution, evaluation, provenance
+from coda_keras import attribution, evaluation, provenance, trained
 from coda_keras.files import check_folder
 from coda_keras.interpretation import DRAWN, VIDEO, Settings, Study, draw
-from coda_keras.interpretation.loading import check_exists
+from coda_keras.interpretation.loading import check_exists, load
 from coda_keras.interpretation.video import read_frames
 from coda_keras.tf.board import Board
 from coda_keras.tf.data import load_digits, load_tfds
@@ -68,8 +68,10 @@ def main():
         read_frames(args.video, data.test_images.shape[1])
 
     published = evaluation.published_cifar10() if args.dataset == "cifar10" else None
+    # A preset is named by itself, a file by its folder.
+    models = [load(model) if str(model) in trained.cards() else model for model in args.model]
     study = Study(
-        args.model, data, settings, args.output, args.baseline, args.dataset, published=published
+        models, data, settings, args.output, args.baseline, args.dataset, published=published
     )
     study.run(report=lambda line: print(line, flush=True))
     about = {"command": provenance.command(), "arguments": provenance.plain(vars(args))}
@@ -141,7 +143,7 @@ def parse():
         type=Path,
         action="append",
         required=True,
-        help="a trained .keras file; several times to compare temperatures",
+        help="a trained .keras file or preset; several times to compare temperatures",
     )
     add(what, "--baseline", "an ordinary classifier to compare with, as .keras file", type=Path)
     add(

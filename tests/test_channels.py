@@ -64,3 +64,20 @@ def test_what_does_not_fit_is_refused(net, images):
         strongest_channels(net, images, [0, 1])
     with pytest.raises(ValueError, match="count=0"):
         strongest_channels(net, images, CLASS_IDS, count=0)
+
+
+def test_in_mixed_precision_they_are_nearly_the_same(net, images):
+    mixed = CoDANet(
+        [
+            DAUConv2D(6, 4, 3, dtype="mixed_bfloat16"),
+            DAUConv2D(5, 4, 3, strides=2, dtype="mixed_bfloat16"),
+            DAUConv2D(4, 4, 1, dtype="mixed_bfloat16"),
+        ],
+        temperature=3,
+        image_size=(7, 8),
+    )
+    mixed.set_weights(net.get_weights())
+    found = strongest_channels(mixed, images, CLASS_IDS, count=4)
+    exact = strongest_channels(net, images, CLASS_IDS, count=4)
+    total = found.contributions.sum(-1), exact.contributions.sum(-1)
+    np.testing.assert_allclose(*total, rtol=0.05, atol=0.05 * np.abs(total[1]).max())

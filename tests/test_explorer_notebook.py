@@ -2,13 +2,6 @@
 
 import base64
 import io
-import json
-import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +9,7 @@ import pytest
 from browser import Page
 from conftest import set_weights
 from PIL import Image
+from places import jupyter_lab, leave_notebook, run_notebook
 from test_explorer import NAMES, numbers, view
 
 from coda_keras import CoDANet, DAUConv2D, explorer
@@ -42,69 +36,16 @@ def make():
     return net, (numbers(0)[0] / 255).astype("float32")
 
 
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory):
-    """JupyterLab with a notebook; its address."""
+def test_both_outputs_show_the_numbers_and_the_model_answers(driver, tmp_path):
     pytest.importorskip("jupyterlab")
     pytest.importorskip("anywidget")
-    folder = tmp_path_factory.mktemp("lab")
     code = CODE.format(tests=str(ROOT / "tests"), root=str(ROOT))
-    cells = [
-        {"cell_type": "code", "id": f"c{i}", "metadata": {}, "source": source, "outputs": []}
-        for i, source in enumerate((code, STATIC, LIVE))
-    ]
-    for cell in cells:
-        cell["execution_count"] = None
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    notebook = {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4}
-    (folder / "look.ipynb").write_text(json.dumps({**notebook, "nbformat_minor": 5}))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    own = {name: str(folder / "jupyter") for name in JUPYTER_FOLDERS}
-    command = ["-m", "jupyterlab", "--no-browser", "--allow-root", "--expose-app-in-browser"]
-    command += [f"--ServerApp.port={port}", "--IdentityProvider.token=", "--ip=127.0.0.1"]
-    command += [f"--ServerApp.root_dir={folder}", "--LabApp.news_url=None"]
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, *command], env={**os.environ, **own}, stdout=log, stderr=log
-        )
-    url = f"http://127.0.0.1:{port}/"
-    try:
-        wait_for(f"{url}api", process, folder / "log")
-        yield url
-    finally:
-        process.terminate()
-        process.wait()
-
-
-JUPYTER_FOLDERS = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
-
-
-def wait_for(url, process, log):
-    deadline = time.monotonic() + 120
-    while True:
-        try:
-            return urllib.request.urlopen(url, timeout=5).close()
-        except OSError:
-            assert process.poll() is None and time.monotonic() < deadline, log.read_text()
-            time.sleep(0.1)
-
-
-def test_both_outputs_show_the_numbers_and_the_model_answers(driver, lab):
     page = Page(driver)
-    driver.get(f"{lab}lab/tree/look.ipynb")
-    try:
-        # JupyterLab has its own complaints in the console, so it is not read here.
-        page.until("return globalThis.jupyterapp?.shell.currentWidget?.context?.isReady")
-        page.until("return jupyterapp.shell.currentWidget.sessionContext.isReady")
-        page.js("jupyterapp.commands.execute('notebook:run-all-cells')")
-        frames = "return [...document.querySelectorAll('iframe')]"
-        page.until(f"{frames}.filter(f => f.contentWindow?.codaExplorer).length === 2", seconds=180)
-        net, images = make()
-        found = net.explain(images, "all").numpy()
-        static, live = page.js(f"{frames}.filter(f => f.contentWindow?.codaExplorer)")
-
+    net, images = make()
+    found = net.explain(images, "all").numpy()
+    # JupyterLab has its own complaints in the console, so it is not read here.
+    with jupyter_lab(tmp_path, [code, STATIC, LIVE]) as url:
+        static, live = run_notebook(page, url, viewers=2)
         driver.switch_to.frame(static)
         page.ready().js("codaExplorer.set({class: 2, selection: {rect: [1, 2, 5, 9]}})")
         account = page.ready().account()
@@ -125,11 +66,7 @@ def test_both_outputs_show_the_numbers_and_the_model_answers(driver, lab):
         answer = page.js("return codaExplorer.sides[0].removal.after")
         np.testing.assert_allclose(answer, np.asarray(net(encoded))[0], atol=1e-5)
         assert page.js("return document.querySelectorAll('.layer').length") == 2
-    finally:
-        driver.switch_to.default_content()
-        # Leaves without a question about unsaved changes.
-        page.js("window.onbeforeunload = null; jupyterapp?.serviceManager.sessions.shutdownAll()")
-        driver.get("about:blank")
+        leave_notebook(page)
 
 
 def test_front_ends_without_html_get_a_picture():

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import set_weights
+from places import tensorboard
 from test_explorer import COUNT, numbers, view
 
 pytestmark = pytest.mark.tensorflow
@@ -77,21 +78,9 @@ def stored_manifest():
     return json.dumps(encoded_view(view())[0])
 
 
-def launch(logs, *flags):
-    from tensorboard import default, program
-
-    from coda_keras.explorer.plugin import ExplanationsLoader
-
-    # The entry point may be installed or not.
-    others = [plugin for plugin in default.get_static_plugins() if plugin is not ExplanationsLoader]
-    board = program.TensorBoard([*others, ExplanationsLoader()])
-    board.configure(argv=["tensorboard", "--logdir", str(logs), "--port", "0", *flags])
-    return board.launch()
-
-
 @pytest.fixture(scope="module")
 def url(logs):
-    return launch(logs, "--load_fast=false", f"--explanations_model={logs / 'model.keras'}")
+    return tensorboard(logs, "--load_fast=false", f"--explanations_model={logs / 'model.keras'}")
 
 
 def ask(url, path, data=None, content_type="application/json"):
@@ -169,6 +158,16 @@ def test_a_link_to_tensorboard_reopens_the_view(tab, browser):
     assert (state["a"], state["class"]) == ("two/contributions@0", 3)
 
 
+def test_reloading_keeps_the_view_and_one_pair_of_ears(tab):
+    page = tab("a=one/contributions@0&class=2").ready()
+    page.js("globalThis.before = codaExplorer; document.querySelector('.reload').click()")
+    page.until("return codaExplorer !== before")
+    page.ready().js("document.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowRight'}))")
+    assert page.js("return [codaExplorer.state.image, before.state.image]") == [1, 0]
+    state = page.js("return codaExplorer.state")
+    assert (state["a"], state["class"]) == ("one/contributions@0", 2)
+
+
 def test_pixels_are_taken_away_by_the_model(tab, net):
     from keras import ops
 
@@ -205,9 +204,9 @@ def test_broken_tensors_end_in_a_sentence_and_others_can_be_chosen(tab, series, 
 
 
 def test_old_runs_and_empty_folders_say_what_to_do(tab, logs, tmp_path):
-    empty = tab("", launch(tmp_path, "--load_fast=false"))
+    empty = tab("", tensorboard(tmp_path, "--load_fast=false"))
     assert "summaries.ExplanationBoard" in empty.text(".message")
-    old = tab("", launch(logs / "old", "--load_fast=false"))
+    old = tab("", tensorboard(logs / "old", "--load_fast=false"))
     assert "pictures only" in old.text(".message")
 
 

@@ -325,3 +325,49 @@ def test_the_library_does_not_know_recipes_or_export():
         lines = [line.split() for line in module.read_text().splitlines()]
         imported = {line[1].split(".")[0] for line in lines if line[:1] in (["import"], ["from"])}
         assert not imported & {"recipes", "export"}, module
+
+
+# Ingredients of a faster training.
+
+INGREDIENTS = [
+    *("--optimizer", "muon", "--start-temperature", "0.5", "--rise", "0.75", "--grow"),
+    *("--epochs", "4", "--schedule", "cosine", "--learning-rate", "0.01"),
+]
+
+
+def test_a_run_with_all_ingredients_resumes_to_the_same_weights(tmp_path, data):
+    def weights(folder, stop_after=None):
+        args = training.parser("", **VALUES, output=tmp_path / folder).parse_args(INGREDIENTS)
+        if stop_after is None:
+            return run(args, data).get_weights()
+
+        class Stop(Exception):
+            pass
+
+        class Stopping(training.EpochCheckpoint):
+            def on_epoch_end(self, epoch, logs=None):
+                super().on_epoch_end(epoch, logs)
+                if epoch + 1 == stop_after:
+                    raise Stop
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("coda_keras.training.run.EpochCheckpoint", Stopping)
+            with pytest.raises(Stop):
+                run(args, data)
+        return run(args, data).get_weights()
+
+    for whole, resumed in zip(weights("whole"), weights("cut", stop_after=2)):
+        np.testing.assert_allclose(resumed, whole, atol=1e-6)
+
+
+def test_an_ordinary_classifier_has_no_temperature_to_rise(args, data):
+    args.start_temperature = 1.0
+    with pytest.raises(ValueError, match="--start-temperature and --grow are for CoDA-Nets"):
+        run(args, data, classifier)
+
+
+def test_a_step_is_compiled_by_xla_on_one_gpu_only(monkeypatch):
+    one = tf.distribute.get_strategy()
+    assert not distribution.use_xla(one)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["GPU:0"])
+    assert distribution.use_xla(one)

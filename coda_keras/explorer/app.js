@@ -2,7 +2,7 @@
 
 import { PALETTES } from "./colours.js";
 import { classList, imageStrip } from "./classes.js";
-import { exportMenu, scaleCard, seriesControl, toolbar } from "./controls.js";
+import { exportMenu, legend, scaleCard, seriesControl, toolbar } from "./controls.js";
 import { button, h } from "./elements.js";
 import { fromFragment } from "./state.js";
 import { keyHelp, listen } from "./keyboard.js";
@@ -13,6 +13,8 @@ import { explainedClass } from "./quantity.js";
 import { maskOf } from "./selection.js";
 import { removalCard } from "./removal.js";
 import { Stage } from "./stage.js";
+
+const AHEAD_PIXELS = 100_000;
 
 export class Explorer {
   /**
@@ -48,8 +50,9 @@ export class Explorer {
     const classes = classList(this);
     const pixel = readout(this);
     const scale = scaleCard(this);
+    const key = legend(this);
     const removal = removalCard(this);
-    this.parts = [seriesA, seriesB, menu, strip, tools, account, layers, classes, pixel, scale, removal];
+    this.parts = [seriesA, seriesB, menu, strip, tools, account, layers, classes, pixel, scale, key, removal];
     this.parts.push({
       update: () => {
         compare.hidden = !this.comparable;
@@ -57,13 +60,22 @@ export class Explorer {
       },
     });
     const top = h("header", {}, h("b", { class: "brand" }, this.catalogue.title), seriesA.element, seriesB.element, compare, this.catalogue.extra ?? null, menu.element, keys);
-    const stage = h("main", { class: "stage" }, this.headline, tools.element, this.stage.element, account.element, layers.element);
+    const stage = h("main", { class: "stage" }, this.headline, tools.element, this.stage.element, key.element, account.element, layers.element);
     const aside = h("aside", {}, classes.element, pixel.element, removal.element, scale.element);
     this.body = h("div", { class: "body" }, strip.element, stage, aside);
     this.root.classList.add("coda-explorer");
     this.root.replaceChildren(top, this.message, this.body, this.help);
-    listen(this, this.root.ownerDocument);
-    new ResizeObserver(() => this.render()).observe(this.stage.element);
+    this.ended = new AbortController();
+    listen(this, this.root.ownerDocument, this.ended.signal);
+    this.resized = new ResizeObserver(() => this.render());
+    this.resized.observe(this.stage.element);
+  }
+
+  /** Makes place for another explorer. */
+  end() {
+    this.ended.abort();
+    this.resized.disconnect();
+    clearTimeout(this.soon);
   }
 
   get size() {
@@ -158,7 +170,7 @@ export class Explorer {
     const name = `${key}@${steps[step]}`;
     if (!this.sources.has(name)) {
       const opened = this.catalogue.open(key, steps[step]).then((source) => {
-        source.onload = () => this.render();
+        source.onload = () => this.renderSoon();
         source.serial = name;
         return source;
       });
@@ -176,13 +188,22 @@ export class Explorer {
     }
   }
 
-  /** Loads what the next image needs. */
+  /** Several arrays that arrive at once are shown at once. */
+  renderSoon() {
+    clearTimeout(this.soon);
+    this.soon = setTimeout(() => this.render());
+  }
+
+  /** Loads what the next image needs, and the other classes of this one where they are small. */
   lookAhead() {
     if (this.sides.some((side) => !side.quantity)) return;
     for (const { source } of this.sides) {
       const next = (this.state.image + 1) % source.manifest.images.length;
       source.picture(next);
       source.explanation(next, this.state.class ?? source.predicted(next));
+      const others = Object.keys(source.image(this.state.image).maps);
+      if (others.length * source.pixels > AHEAD_PIXELS) continue;
+      for (const id of others) source.explanation(this.state.image, id);
     }
   }
 
@@ -208,10 +229,11 @@ export class Explorer {
       const id = explainedClass(source, this.state);
       const { logits } = source.image(this.state.image);
       const name = source.manifest.classes[id];
-      this.headline.replaceChildren(
-        this.state.contrast === null ? `Why ${name}?` : `Why ${name} rather than ${source.manifest.classes[this.state.contrast]}?`,
-        h("small", {}, ` logit ${shown(logits[id], 3)}, probability ${percent(source.probability(logits, id))}`),
-      );
+      const { contrast } = this.state;
+      const other = contrast === null ? "" : ` rather than ${source.manifest.classes[contrast]}`;
+      const than = contrast === null ? "" : `, the other's ${shown(logits[contrast], 3)}`;
+      const about = `logit ${shown(logits[id], 3)}${than}, probability ${percent(source.probability(logits, id))}`;
+      this.headline.replaceChildren(`Why ${name}${other}?`, h("small", {}, ` ${about}`));
       for (const part of this.parts) part.update();
       this.link.write(this.state);
       this.lookAhead();

@@ -58,7 +58,7 @@ export function toolbar(app) {
   const opacity = range("Opacity of the map", 0, 1, 0.05, (value) => app.set({ opacity: value }));
   const weights = check("weights", "Shows the row of W as colours too (w)", (on) => app.set({ weights: on }));
   const smaller = button("−", "Smaller (−)", () => app.zoomBy(1 / 1.5));
-  const larger = button("+", "Larger (+)", () => app.zoomBy(1.5));
+  const larger = button("+", "Larger (+, or Ctrl and the wheel)", () => app.zoomBy(1.5));
   const whole = button("1:1", "All of the image (0 with shift, or a double click)", () => app.set({ zoom: 1, x: 0, y: 0 }));
   const zoom = h("div", { class: "choice", role: "group", "aria-label": "Zoom" }, smaller, larger, whole);
   const element = h("div", { class: "toolbar", role: "toolbar", "aria-label": "Tools" }, tools.element, clear, show.element, opacity.element, weights.element, zoom);
@@ -78,10 +78,24 @@ export function toolbar(app) {
   return { element, update };
 }
 
-/** The bar of colours with its ends in logits, and how the scale is chosen. */
-export function scaleCard(app) {
+/** The bar of colours with its ends in logits. */
+export function legend(app) {
   const bar = h("canvas", { class: "key", width: 256, height: 1, "aria-hidden": "true" });
-  const ticks = h("div", { class: "ticks" });
+  const [low, high] = [h("span", {}), h("span", {})];
+  const element = h("div", { class: "legend" }, low, bar, high);
+  const update = () => {
+    const scales = app.sides.map((side) => side.scale).filter(Boolean);
+    const ends = [...new Set(scales.map((scale) => brief(scale)))].join(" / ");
+    const { quantity } = app.sides[0].source.manifest;
+    paintKey(bar, app.palette);
+    low.textContent = ends && `against −${ends}`;
+    high.textContent = ends && `+${ends} ${quantity}, for`;
+  };
+  return { element, update };
+}
+
+/** How the scale and the colours are chosen. */
+export function scaleCard(app) {
   const how = choice(
     "Full colour at",
     [
@@ -114,8 +128,6 @@ export function scaleCard(app) {
     "section",
     { class: "card scale", "aria-label": "Scale and colours" },
     h("h2", {}, "Scale and colours"),
-    bar,
-    ticks,
     h("div", { class: "row" }, how.element, percent, number),
     h("div", { class: "row" }, whose.element),
     h("div", { class: "row" }, palettes.element, signs.element),
@@ -123,7 +135,7 @@ export function scaleCard(app) {
 
   const update = () => {
     const { state } = app;
-    const { percentiles, quantity } = app.sides[0].source.manifest;
+    const { percentiles } = app.sides[0].source.manifest;
     if (percent.options.length !== percentiles.length) {
       percent.replaceChildren(...percentiles.map((p) => h("option", { value: String(p) }, `${p}`)));
     }
@@ -136,10 +148,6 @@ export function scaleCard(app) {
     whose.element.hidden = state.absolute !== null;
     palettes.show(state.palette);
     signs.show(state.signs);
-    paintKey(bar, app.palette);
-    const scales = app.sides.map((side) => side.scale).filter(Boolean);
-    const ends = [...new Set(scales.map((scale) => brief(scale)))].join(" / ");
-    ticks.replaceChildren(h("span", {}, `−${ends} against`), h("span", {}, "0"), h("span", {}, `for +${ends} ${quantity}`));
   };
   return { element, update };
 }
@@ -173,8 +181,8 @@ export function exportMenu(app) {
     button("Link", "Copies a link that opens exactly this view", act(() => copy(app.link.url()), "link copied")),
     button("PNG", "Saves this view as a picture", act(async () => save(`${name()}.png`, await figurePng(app)), "saved")),
     button("SVG", "Saves this view as a drawing", act(() => save(`${name()}.svg`, svg()), "saved")),
-    button("CSV pixels", "Copies a row for every pixel", act(() => copy(pixelsCsv(app)), "copied")),
-    button("CSV classes", "Copies a row for every class", act(async () => copy(await classesCsv(app)), "copied")),
+    button("CSV pixels", "Copies a row for every pixel (of side A)", act(() => copy(pixelsCsv(app)), "copied")),
+    button("CSV classes", "Copies a row for every class (of side A)", act(async () => copy(await classesCsv(app)), "copied")),
   );
   return { element, update: () => {} };
 }

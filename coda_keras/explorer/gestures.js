@@ -46,6 +46,8 @@ export function gestures(app) {
     if (kind === "down") begin(place, event);
     else if (kind === "double") app.set({ zoom: 1, x: 0, y: 0 });
     else if (kind === "wheel") {
+      // Without a key the wheel scrolls the page; a pinch comes with ctrlKey.
+      if (!event.ctrlKey && !event.metaKey) return;
       event.preventDefault();
       app.zoomBy(Math.exp(-event.deltaY / 400), place);
     } else if (kind === "up") {

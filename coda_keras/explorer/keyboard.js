@@ -6,7 +6,7 @@ import { rectangle } from "./selection.js";
 
 const KEYS = [
   ["← →", "previous, next image"],
-  ["↑ ↓", "class above, below; Escape: the predicted one"],
+  ["↑ ↓", "class above, below"],
   ["0 … 9", "class by its number; two digits quickly for 10 and more"],
   ["v", "contrast with the strongest other class"],
   ["o", "side by side, or overlaid"],
@@ -29,7 +29,7 @@ export function keyHelp() {
   return dialog;
 }
 
-export function listen(app, target) {
+export function listen(app, target, signal) {
   let digits = "";
   let typed = 0;
   let corner = null;
@@ -107,5 +107,5 @@ export function listen(app, target) {
     else if (Object.hasOwn(actions, key)) actions[key]();
     else return;
     event.preventDefault();
-  });
+  }, { signal });
 }

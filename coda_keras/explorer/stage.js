@@ -79,7 +79,7 @@ export class Stage {
     const label = source.image(state.image).name;
     const image = { ...base, label, pictures: this.imageOf(side), removed };
     const panels = state.overlay
-      ? [{ ...image, ...explained, pictures: [...image.pictures, ...this.mapOf(side, true)] }]
+      ? [{ ...image, ...explained, pictures: [...this.fadedOf(side), ...this.mapOf(side, true)] }]
       : [image, { ...base, ...explained, pictures: this.mapOf(side, false) }];
     const weights = state.weights ? this.weightsOf(side) : [];
     if (weights.length) panels.push({ ...base, label: `weights: ${quantity.name}`, pictures: weights });
@@ -91,6 +91,12 @@ export class Stage {
     const { size } = source.manifest;
     const key = [source.serial, this.app.state.image, "image"];
     return [{ picture: this.picture(key, () => imagePicture(picture, size)) }];
+  }
+
+  /** The image below a map, fainter the more of the map is seen. */
+  fadedOf(side) {
+    const opacity = 1 - 0.6 * this.app.state.opacity;
+    return this.imageOf(side).map(({ picture }) => ({ picture, opacity }));
   }
 
   /** The map; `clear` where it lies over the image. */

@@ -5,22 +5,28 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from coda_keras import trained
+from coda_keras.net import CoDANet
+
 
 def check_exists(path: str | Path) -> None:
-    """Raises ValueError if there is no such file."""
-    if not Path(path).is_file():
+    """Raises ValueError if there is neither such a file nor such a trained preset."""
+    if not Path(path).is_file() and str(path) not in trained.cards():
         raise ValueError(
-            f"There is no model {path}. Expected a .keras file as the recipes save it."
+            f"There is no model {path}. Expected a .keras file as the recipes save it, or a preset "
+            f"with trained weights: {', '.join(trained.cards())}."
         )
 
 
-def load(path: Path) -> keras.Model:
-    """Loads a model.
+def load(path: str | Path) -> keras.Model:
+    """Loads a model from a file, or a preset with trained weights by its name.
 
     Raises:
         ValueError: if the file is missing or no model, with a sentence.
     """
     check_exists(path)
+    if str(path) in trained.cards():
+        return CoDANet.from_preset(str(path))
     try:
         return keras.models.load_model(path, compile=False)
     except Exception as error:

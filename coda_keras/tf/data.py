@@ -142,6 +142,7 @@ def train_batches(
     start_epoch: int = 0,
     seed: int = 0,
     augment: Sequence[Augment] = (),
+    sizes: Sequence[int] | None = None,
 ) -> tf.data.Dataset:
     """Batches for the epochs `start_epoch` to `epochs`, one after the other.
 
@@ -157,6 +158,8 @@ def train_batches(
         batch_size: int, over all replicas.
         epochs, start_epoch, seed: int.
         augment: functions `(image, seed) -> image` for one uint8 image and a seed of shape (2,).
+        sizes: for each epoch the height and width to which augmented images are scaled, by the mean
+            over areas; None to leave them as they are.
 
     Returns:
         `tf.data.Dataset` of float32 images in [0, 1] and labels, `N // batch_size` batches an
@@ -187,10 +190,17 @@ def train_batches(
 
         examples = tf.data.Dataset.from_tensor_slices(order)
         examples = examples.map(example, num_parallel_calls=tf.data.AUTOTUNE)
-        return examples.batch(batch_size, drop_remainder=True)
+        batches = examples.batch(batch_size, drop_remainder=True).map(_to_unit_range)
+        if sizes is None:
+            return batches
+        size = tf.gather(tf.constant(sizes), epoch)
 
-    epochs = tf.data.Dataset.range(start_epoch, epochs)
-    return epochs.flat_map(one_epoch).map(_to_unit_range).prefetch(tf.data.AUTOTUNE)
+        def scale(images, labels):
+            return tf.image.resize(images, tf.stack([size, size]), "area"), labels
+
+        return batches.map(scale)
+
+    return tf.data.Dataset.range(start_epoch, epochs).flat_map(one_epoch).prefetch(tf.data.AUTOTUNE)
 
 
 def test_batches(images: np.ndarray, labels: np.ndarray, batch_size: int) -> tf.data.Dataset:

@@ -48,3 +48,13 @@ def data_parallel(replicas: int | None, batch_size: int) -> tf.distribute.Strate
         )
     kind = "GPU" if gpus else "CPU"
     return tf.distribute.MirroredStrategy([f"{kind}:{index}" for index in range(replicas)])
+
+
+def use_xla(strategy: tf.distribute.Strategy) -> bool:
+    """Whether a training step is compiled by XLA: on a single GPU.
+
+    On a CPU oneDNN's convolutions in graph mode are faster, above all their gradients and in
+    bfloat16 (docs/training.md has the timings); XLA's collectives cannot cross devices.
+    """
+    gpus = tf.config.list_physical_devices("GPU")
+    return bool(gpus) and strategy.num_replicas_in_sync == 1

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from coda_keras.presets import PRESETS
+from coda_keras.trained import cards
 from coda_keras.training.commands import Parser
 
 # What a recipe need not repeat.
@@ -16,6 +17,10 @@ DEFAULTS = {
     "limit_test": None,
     "precision": "float32",
     "replicas": None,
+    "optimizer": "adam",
+    "start_temperature": None,
+    "rise": 0.5,
+    "grow": False,
 }
 
 
@@ -50,7 +55,12 @@ def parser(description: str, **defaults: Any) -> argparse.ArgumentParser:
             group.add_argument(name, default=default, help=text + shown, **options)
 
     net = flags.add_argument_group("network")
-    add(net, "--preset", "sizes of the network, Table C.1", choices=list(PRESETS))
+    add(
+        net,
+        "--preset",
+        "sizes of the network, Table C.1; or a trained net to fine-tune, with a new last layer",
+        choices=[*PRESETS, *cards()],
+    )
     add(net, "--rescale", "squash (SQ) or l2", choices=("squash", "l2"))
     add(net, "--temperature", "T; higher aligns the dynamic weights more", type=_positive)
     add(net, "--rank-scale", "factor on all ranks, Fig. B.2", type=_positive)
@@ -58,7 +68,14 @@ def parser(description: str, **defaults: Any) -> argparse.ArgumentParser:
     fit = flags.add_argument_group("training")
     add(fit, "--epochs", "passes over the training images", type=positive_int)
     add(fit, "--batch-size", "images a step, over all replicas", type=positive_int)
-    add(fit, "--learning-rate", "base rate of Adam", type=_positive)
+    add(fit, "--fast", "other defaults, which train in less time; see above", action="store_true")
+    add(
+        fit,
+        "--optimizer",
+        "adam, as in the paper; muon: Muon on the matrices A and B, Adam on b",
+        choices=("adam", "muon"),
+    )
+    add(fit, "--learning-rate", "base rate of the optimizer", type=_positive)
     add(
         fit,
         "--schedule",
@@ -71,6 +88,19 @@ def parser(description: str, **defaults: Any) -> argparse.ArgumentParser:
         "--halve-every",
         "epochs after which --schedule steps halves the rate",
         type=positive_int,
+    )
+    add(
+        fit,
+        "--start-temperature",
+        "temperature of the loss at first, rising to --temperature (default: that throughout)",
+        type=_positive,
+    )
+    add(fit, "--rise", "fraction of all steps in which the temperature rises", type=_positive)
+    add(
+        fit,
+        "--grow",
+        "images of half the size for 40%% of the epochs, of three quarters for 20%%, then whole",
+        action="store_true",
     )
     add(fit, "--randaugment", "RandAugment, n=2, m=9 of 30, before crop", action="store_true")
     add(fit, "--seed", "of initial values, order and augmentation", type=int)

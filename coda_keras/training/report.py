@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,7 +13,13 @@ from PIL import Image
 from coda_keras import attribution, explorer, provenance
 from coda_keras.attribution.own import own_method
 from coda_keras.batches import explain_dataset
-from coda_keras.evaluation import most_confident, note_of_missing, probabilities
+from coda_keras.evaluation import (
+    localisation,
+    make_grids,
+    most_confident,
+    note_of_missing,
+    probabilities,
+)
 from coda_keras.figures import gallery, save_figure
 from coda_keras.files import write_json
 from coda_keras.net import CoDANet
@@ -101,6 +108,43 @@ def evaluate(net: keras.Model, data: ImageData) -> tuple[np.ndarray, float | Non
     logits = np.concatenate([explanation.logits for explanation in explanations])
     errors = [explanation.completeness_error.max() for explanation in explanations]
     return logits, float(np.max(errors))
+
+
+def score(
+    net: CoDANet, data: ImageData, grids: int = 0, occlusion_grids: int = 0
+) -> dict[str, Any]:
+    """Scores a net on all test images.
+
+    Args:
+        net: a `CoDANet`.
+        data: `ImageData`.
+        grids: int, grids of 3x3 images for the localisation metric; 0 leaves it out.
+        occlusion_grids: int, on how many of them occlusion by 9x9 pixels is scored too, which takes
+            hundreds of forward passes a grid.
+
+    Returns:
+        Dict with `test_accuracy`, `test_images`, `completeness_error`; with grids `localisation`
+        of the own contributions, and `occlusion_localisation`.
+
+    Raises:
+        ValueError: if the net leaves too few confident images for so many grids.
+    """
+    logits, error = evaluate(net, data)
+    scores = {
+        "test_accuracy": float(np.mean(np.argmax(logits, axis=-1) == data.test_labels)),
+        "test_images": len(logits),
+        "completeness_error": error,
+    }
+    if grids:
+        images = data.test_images.astype("float32") / 255.0
+        chosen = make_grids(images, logits, data.test_labels, grids)
+        own = attribution.get("contributions", progress=False)
+        scores["localisation"] = localisation(net, chosen, own).mean
+        if occlusion_grids:
+            occlusion = attribution.get("occlusion", patch_size=9, stride=2, progress=False)
+            part = chosen[:occlusion_grids]
+            scores["occlusion_localisation"] = localisation(net, part, occlusion).mean
+    return scores
 
 
 def draw_gallery(

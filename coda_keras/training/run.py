@@ -14,9 +14,11 @@ from coda_keras.confusion import ConfusionAccuracy
 from coda_keras.files import check_folder, write_json
 from coda_keras.losses import OneVsAllCrossentropy
 from coda_keras.net import CoDANet
+from coda_keras.optimizers import DAUMuon
 from coda_keras.tf import distribution
 from coda_keras.tf.data import ImageData, steps_per_epoch, test_batches, train_batches
 from coda_keras.tf.summaries import tensorboard_callbacks
+from coda_keras.training.annealing import AnnealedCrossentropy, growing_sizes
 from coda_keras.training.checkpoints import EpochCheckpoint, restore, save_model
 
 # Test images whose contribution maps TensorBoard shows after every epoch.
@@ -70,20 +72,23 @@ def train(
         ValueError: if there are fewer training images than a batch holds.
     """
     run = args.output
+    sizes = None
+    if args.grow:
+        sizes = growing_sizes(data.train_images.shape[1], args.epochs)
     steps = steps_per_epoch(len(data.train_images), args.batch_size)
     with strategy.scope():
         net, history = restore(run, steps)
         if net is None:
             net = build()
-            net.optimizer = keras.optimizers.Adam(learning_rate(args, steps))
+            make = {"adam": keras.optimizers.Adam, "muon": DAUMuon}[args.optimizer]
+            net.optimizer = make(learning_rate(args, steps))
         else:
             print(f"Resuming after epoch {len(history)} of {args.epochs}.")
         net.compile(
             optimizer=net.optimizer,
-            loss=OneVsAllCrossentropy(),
+            loss=_loss(args, net, steps, sizes),
             metrics=[ConfusionAccuracy(len(data.class_names))],
-            # XLA's collectives cannot cross devices.
-            jit_compile=strategy.num_replicas_in_sync == 1,
+            jit_compile=distribution.use_xla(strategy),
         )
     shown = SHOWN_IMAGES if isinstance(net, CoDANet) else 0
     boards = tensorboard_callbacks(
@@ -97,14 +102,36 @@ def train(
     checkpoint = EpochCheckpoint(run, history)
     write_json(run / ARGUMENTS, _arguments(args))
     try:
-        _fit(args, net, data, augment, steps, [*boards, checkpoint], len(history))
+        _fit(args, net, data, augment, steps, [*boards, checkpoint], len(history), sizes)
     except KeyboardInterrupt as end:
         raise KeyboardInterrupt(_how_to_go_on(len(checkpoint.history))) from end
     save_model(net, run / "model.keras")
     return net, checkpoint.history
 
 
-def _fit(args, net, data, augment, steps, callbacks, start_epoch):
+def _loss(args, net, steps, sizes):
+    if args.start_temperature is None and sizes is None:
+        return OneVsAllCrossentropy()
+    if not isinstance(net, CoDANet):
+        raise ValueError("--start-temperature and --grow are for CoDA-Nets.")
+    start = args.start_temperature
+    sizes = sizes or [1]
+    areas = [
+        (epoch * steps, (size / sizes[-1]) ** 2)
+        for epoch, size in enumerate(sizes)
+        if size not in sizes[:epoch]
+    ]
+    return AnnealedCrossentropy(
+        net.temperature,
+        net.temperature if start is None else start,
+        0 if start is None else max(1, round(args.rise * args.epochs * steps)),
+        net.logit_bias,
+        areas,
+        net.optimizer.iterations,
+    )
+
+
+def _fit(args, net, data, augment, steps, callbacks, start_epoch, sizes):
     net.fit(
         train_batches(
             data.train_images,
@@ -114,6 +141,7 @@ def _fit(args, net, data, augment, steps, callbacks, start_epoch):
             start_epoch=start_epoch,
             seed=args.seed,
             augment=augment,
+            sizes=sizes,
         ),
         steps_per_epoch=steps,
         initial_epoch=start_epoch,

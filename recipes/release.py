@@ -1,0 +1,120 @@
+"""Makes a trained preset of a finished run: weights in half precision and their model card.
+
+    python recipes/release.py --run runs/cifar10-fast --name s_coda_cifar10
+
+Writes coda_keras/weights/NAME.npz and NAME.json. The scores on the card are those of the weights as
+they are stored; beside them stands how far storing them moved the logits.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ["KERAS_BACKEND"] = "tensorflow"
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import keras
+import numpy as np
+
+from coda_keras import PRESETS, provenance, trained, training
+from coda_keras.files import replacing, write_json
+from coda_keras.interpretation.loading import load
+from coda_keras.tf.data import load_tfds
+
+INTENDED_USE = (
+    "Trying out, teaching and comparing explanations on photographs of the ten classes of "
+    "CIFAR-10, 32x32 pixels, and as a body to fine-tune on small images."
+)
+LIMITS = (
+    "Any other image gets one of the ten classes too; scores are of CIFAR-10's test images and say "
+    "nothing about other cameras, crops or classes. The maps say what the net used, not what is "
+    "true of the world. Not for decisions about people."
+)
+
+
+@training.command
+def main():
+    args = parse()
+    metrics = json.loads((args.run / "metrics.json").read_text())
+    used = metrics["arguments"]
+    net = load(args.run / "model.keras")
+    data = load_tfds(args.dataset, args.data)
+    images = data.test_images.astype("float32") / 255
+    before = net.predict(images, batch_size=250, verbose=0)
+    content = trained.pack(net.get_weights())
+    net.set_weights([np.asarray(w, "float16").astype("float32") for w in net.get_weights()])
+    after = net.predict(images, batch_size=250, verbose=0)
+    scores = training.score(net, data, args.grids, args.occlusion_grids)
+
+    label = PRESETS[used["preset"]].label
+    card = trained.Card(
+        name=args.name,
+        description=(
+            f"{label}, ranks times {used['rank_scale']:g}, trained on {args.dataset}: "
+            f"{scores['test_accuracy']:.2%} of the test images"
+        ),
+        architecture=used["preset"],
+        rank_scale=used["rank_scale"],
+        rescale=used["rescale"],
+        temperature=used["temperature"],
+        class_names=tuple(data.class_names),
+        parameters=net.count_params(),
+        test_accuracy=scores["test_accuracy"],
+        localisation=scores["localisation"],
+        sha256=hashlib.sha256(content).hexdigest(),
+        details={
+            "data": {"name": args.dataset, "note": data.note},
+            "recipe": metrics["command"],
+            "training": {
+                "epochs": used["epochs"],
+                "images_seen": used["epochs"] * len(data.train_images),
+                "seconds": metrics["training_seconds"],
+                "hardware": metrics["hardware"],
+                "versions": metrics["versions"],
+            },
+            "scores": {
+                **scores,
+                "grids": args.grids,
+                "occlusion_grids": args.occlusion_grids,
+                "grid": "3x3",
+            },
+            "storage": {
+                "dtype": "float16",
+                "bytes": len(content),
+                "largest_logit_change": float(np.abs(after - before).max()),
+                "predictions_changed": int((after.argmax(1) != before.argmax(1)).sum()),
+            },
+            "intended_use": INTENDED_USE,
+            "limits": LIMITS,
+            "licence": "Apache-2.0",
+            "released": provenance.now(),
+            "keras": keras.__version__,
+        },
+    )
+    with replacing(card.path) as temporary:
+        temporary.write_bytes(content)
+    write_json(card.path.with_suffix(".json"), card._asdict())
+    print(json.dumps({**scores, **card.details["storage"]}, indent=2))
+
+
+def parse():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--run", type=Path, required=True, help="folder of a finished run")
+    parser.add_argument("--name", required=True, help="of the preset: architecture_data")
+    parser.add_argument("--dataset", default="cifar10", help="default: cifar10")
+    parser.add_argument("--data", help="folder of prepared data sets")
+    parser.add_argument("--grids", type=int, default=250, help="grids of 3x3 images (default: 250)")
+    parser.add_argument(
+        "--occlusion-grids", type=int, default=50, help="of these for occlusion too (default: 50)"
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
