@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 from PIL import Image
 
-from export import cli, drawing, security
+from export import cli, connection, drawing
 from export.connection import Client
 from export.images import open_image, output_paths
 
@@ -90,7 +90,7 @@ def main() -> None:
         arguments.model,
         arguments.version,
         arguments.timeout,
-        _credentials(arguments),
+        connection.credentials(arguments),
     ) as client:
         signatures = client.signatures()
         _, height, width, _ = _shape(signatures, "serving_default", "inputs", "images")
@@ -136,13 +136,7 @@ def _parse():
         help="text file with the name of a class in every line; otherwise the servable's own",
     )
     parser.add_argument("--resize", action="store_true", help="crop and resize images to fit")
-    parser.add_argument(
-        "--timeout", type=cli.seconds, default=30, help="of a request, in s (%(default)s)"
-    )
-    parser.add_argument("--tls", action="store_true", help="encrypt, trusting public authorities")
-    parser.add_argument("--tls-ca", help="PEM file of certificates to trust instead; encrypts")
-    parser.add_argument("--tls-key", help="PEM file of the client's own key, for mutual TLS")
-    parser.add_argument("--tls-certificate", help="PEM file of that key's certificate")
+    connection.add_flags(parser)
     explained = parser.add_mutually_exclusive_group()
     explained.add_argument(
         "--class-id",
@@ -151,11 +145,6 @@ def _parse():
     )
     explained.add_argument("--class-name", help="the same by its name")
     return parser.parse_args()
-
-
-def _credentials(arguments):
-    files = arguments.tls_ca, arguments.tls_key, arguments.tls_certificate
-    return security.client_credentials(*files) if arguments.tls or any(files) else None
 
 
 def _class_id(arguments, labels):

@@ -1,11 +1,12 @@
 """A model behind the gRPC API of TensorFlow Serving."""
 
+from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from export import arrays, cli, messages
+from export import arrays, cli, messages, security
 
 MAX_MESSAGE_BYTES = 2**31 - 1
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
@@ -112,3 +113,20 @@ class Client:
             raise OSError(
                 f"{self.server} answers {error.code().name}: {cli.sentence(error.details())}"
             ) from error
+
+
+def add_flags(parser: ArgumentParser) -> None:
+    """Adds the flags of how to connect, which `credentials` reads."""
+    parser.add_argument(
+        "--timeout", type=cli.seconds, default=30, help="of a request, in s (%(default)s)"
+    )
+    parser.add_argument("--tls", action="store_true", help="encrypt, trusting public authorities")
+    parser.add_argument("--tls-ca", help="PEM file of certificates to trust instead; encrypts")
+    parser.add_argument("--tls-key", help="PEM file of the client's own key, for mutual TLS")
+    parser.add_argument("--tls-certificate", help="PEM file of that key's certificate")
+
+
+def credentials(arguments: Namespace) -> Any:
+    """Returns the credentials that flags ask for; None for a connection without encryption."""
+    files = arguments.tls_ca, arguments.tls_key, arguments.tls_certificate
+    return security.client_credentials(*files) if arguments.tls or any(files) else None

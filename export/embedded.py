@@ -19,8 +19,6 @@ GRACE_SECONDS = 5
 _LARGEST_AT_ONCE = 4
 # The largest protobuf message. How much comes back follows from what was accepted.
 _MAX_ANSWER_BYTES = 2**31 - 1
-# Calls of one connection that are open at once.
-_MAX_STREAMS = 1024
 
 
 def serve(arguments):
@@ -171,7 +169,6 @@ def bind(
         options=[
             ("grpc.max_receive_message_length", max_message_bytes),
             ("grpc.max_send_message_length", _MAX_ANSWER_BYTES),
-            ("grpc.max_concurrent_streams", _MAX_STREAMS),
             # A second server on the same port must fail, not take half of the requests.
             ("grpc.so_reuseport", 0),
         ],

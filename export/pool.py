@@ -1,7 +1,10 @@
-"""Threads in which requests run, and the bound on those that wait for one."""
+"""Threads in which requests run, and the bounds on those that arrive and wait."""
 
 import asyncio
 from concurrent import futures
+
+# At once; a message that takes longer does not count any more.
+_ARRIVALS, _ARRIVAL_SECONDS = 32, 0.25
 
 
 class FullError(Exception):
@@ -21,9 +24,33 @@ class Pool:
 
     def __init__(self, threads, most, most_bytes):
         self.most, self.most_bytes = most, most_bytes
-        self._slots = asyncio.Semaphore(threads)
+        self._arrivals, self._slots = asyncio.Semaphore(_ARRIVALS), asyncio.Semaphore(threads)
         self._threads = futures.ThreadPoolExecutor(threads, thread_name_prefix="request")
         self._present = self._bytes = 0
+
+    async def receive(self, read):
+        """Returns `await read()`, a message, for a few callers at a time.
+
+        Messages that arrive have their memory before anybody can refuse them. One that stays out
+        for long, or for ever, keeps nobody else waiting: it only stops to count.
+
+        Raises:
+            FullError: if it could not run; nothing is read then.
+        """
+        await self._arrivals.acquire()
+        place = [self._arrivals]
+
+        def leave():
+            while place:
+                place.pop().release()
+
+        timer = asyncio.get_running_loop().call_later(_ARRIVAL_SECONDS, leave)
+        try:
+            self._check_room(1)
+            return await read()
+        finally:
+            timer.cancel()
+            leave()
 
     async def run(self, function, message, *arguments):
         """Returns `function(message, *arguments)`, run in a thread.
@@ -32,11 +59,7 @@ class Pool:
             FullError: if there are too many; nothing waits then.
         """
         size = len(message)
-        if self._present >= self.most or (self._present and self._bytes + size > self.most_bytes):
-            raise FullError(
-                f"There are {self._present} requests of {self._bytes} bytes already, at most "
-                f"{self.most} of {self.most_bytes} bytes may be. Try again later."
-            )
+        self._check_room(size)
         self._present += 1
         self._bytes += size
         try:
@@ -53,6 +76,13 @@ class Pool:
         # Whoever asked may go while it runs; the thread is taken until it ends.
         work.add_done_callback(end)
         return await asyncio.wrap_future(work)
+
+    def _check_room(self, size):
+        if self._present >= self.most or (self._present and self._bytes + size > self.most_bytes):
+            raise FullError(
+                f"There are {self._present} requests of {self._bytes} bytes already, at most "
+                f"{self.most} of {self.most_bytes} bytes may be. Try again later."
+            )
 
     def _end(self, size):
         self._slots.release()

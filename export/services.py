@@ -36,7 +36,7 @@ def _answering(method):
     @functools.wraps(method)
     async def answer(self, request, context):
         try:
-            return await method(self, request)
+            return await method(self, request, context)
         except Exception as error:
             code, details = status_of(error)
             if code is None:
@@ -75,7 +75,8 @@ class PredictionService:
         return grpc.method_handlers_generic_handler(
             "tensorflow.serving.PredictionService",
             {
-                "Predict": grpc.unary_unary_rpc_method_handler(self.predict),
+                # As a stream of one message, which begins before that has arrived.
+                "Predict": grpc.stream_unary_rpc_method_handler(self.predict),
                 "GetModelMetadata": grpc.unary_unary_rpc_method_handler(
                     self.metadata,
                     get_model_metadata_pb2.GetModelMetadataRequest.FromString,
@@ -85,9 +86,12 @@ class PredictionService:
         )
 
     @_answering
-    async def predict(self, message):
+    async def predict(self, _, context):
         arrival = time.perf_counter()
         try:
+            message = await self._pool.receive(context.read)
+            if message is grpc.aio.EOF:
+                raise invalid("The request has no message.")
             return await self._pool.run(self._predict, message, arrival)
         except FullError:
             self._count("", "RESOURCE_EXHAUSTED", arrival)
@@ -126,7 +130,7 @@ class PredictionService:
             self._metrics.answered(known, status, time.perf_counter() - arrival)
 
     @_answering
-    async def metadata(self, request):
+    async def metadata(self, request, _):
         with self._catalogue.use(*_wanted(request.model_spec)) as (version, servable):
             if list(request.metadata_field) != ["signature_def"]:
                 raise invalid(
@@ -149,7 +153,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         self._catalogue = catalogue
 
     @_answering
-    async def GetModelStatus(self, request):
+    async def GetModelStatus(self, request, _):
         name, version = _wanted(request.model_spec)
         states = self._catalogue.states(name)
         if version is not None:

@@ -6,12 +6,13 @@ graph, and what would bring a server down brings down this process alone.
     python c_library.py <folder with libtensorflow_cc> <saved model> < requests > answers
 
 Requests: a JSON list of `[{tensor name: [dtype, shape, values]}, output tensor name]`, answers a
-JSON list of `[code, message, shape, values]`.
+JSON list of `[code, message, shape, values]`. Eight of them run at once.
 """
 
 import json
 import math
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from ctypes import (
     CDLL,
     POINTER,
@@ -51,11 +52,7 @@ def load_library(folder):
 
 class Session:
     def __init__(self, tf, path):
-        self.tf, self.status, self.graph = (
-            tf,
-            c_void_p(tf.TF_NewStatus()),
-            c_void_p(tf.TF_NewGraph()),
-        )
+        self.tf, self.graph, status = tf, c_void_p(tf.TF_NewGraph()), c_void_p(tf.TF_NewStatus())
         tags = (c_char_p * 1)(b"serve")
         self.session = c_void_p(
             tf.TF_LoadSessionFromSavedModel(
@@ -66,19 +63,14 @@ class Session:
                 1,
                 self.graph,
                 None,
-                self.status,
+                status,
             )
         )
-        if self.code():
-            sys.exit(self.message())
-
-    def code(self):
-        return self.tf.TF_GetCode(self.status)
-
-    def message(self):
-        return self.tf.TF_Message(self.status).decode()
+        if tf.TF_GetCode(status):
+            sys.exit(tf.TF_Message(status).decode())
 
     def run(self, inputs, output):
+        status = c_void_p(self.tf.TF_NewStatus())
         feeds = (Output * len(inputs))(*map(self.output, inputs))
         tensors = (c_void_p * len(inputs))(*(self.tensor(*value) for value in inputs.values()))
         fetched = (c_void_p * 1)()
@@ -94,10 +86,10 @@ class Session:
             None,
             0,
             None,
-            self.status,
+            status,
         )
-        if self.code():
-            return [self.code(), self.message(), None, None]
+        if code := self.tf.TF_GetCode(status):
+            return [code, self.tf.TF_Message(status).decode(), None, None]
         result = c_void_p(fetched[0])
         shape = [self.tf.TF_Dim(result, axis) for axis in range(self.tf.TF_NumDims(result))]
         values = cast(self.tf.TF_TensorData(result), POINTER(c_float))
@@ -126,4 +118,6 @@ class Session:
 
 if __name__ == "__main__":
     session = Session(load_library(sys.argv[1]), sys.argv[2])
-    json.dump([session.run(*request) for request in json.load(sys.stdin)], sys.stdout)
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda request: session.run(*request), json.load(sys.stdin)))
+    json.dump(answers, sys.stdout)

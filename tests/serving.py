@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -65,6 +66,12 @@ def status(channel, name, version=None):
         request.model_spec.version.value = version
     answer = model_service_pb2_grpc.ModelServiceStub(channel).GetModelStatus(request)
     return {state.version: state for state in answer.model_version_status}
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 def eventually(condition):

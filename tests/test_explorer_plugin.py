@@ -158,6 +158,16 @@ def test_a_link_to_tensorboard_reopens_the_view(tab, browser):
     assert (state["a"], state["class"]) == ("two/contributions@0", 3)
 
 
+def test_reloading_keeps_the_view_and_one_pair_of_ears(tab):
+    page = tab("a=one/contributions@0&class=2").ready()
+    page.js("globalThis.before = codaExplorer; document.querySelector('.reload').click()")
+    page.until("return codaExplorer !== before")
+    page.ready().js("document.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowRight'}))")
+    assert page.js("return [codaExplorer.state.image, before.state.image]") == [1, 0]
+    state = page.js("return codaExplorer.state")
+    assert (state["a"], state["class"]) == ("one/contributions@0", 2)
+
+
 def test_pixels_are_taken_away_by_the_model(tab, net):
     from keras import ops
 

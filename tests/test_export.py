@@ -292,7 +292,8 @@ def test_the_c_library_answers_and_refuses_as_well(servable, path, net, pictures
     good = [
         ("serving_default", {"images": np.float32(pictures / 255)}),
         ("serving_bytes", {"image_bytes": encoded(*pictures)}),
-    ]
+    ] * 10
+    good += [("classify", {"images": padded(np.float32(pictures / 255), size)}) for size in (2, 4)]
     bad = [*((signature, inputs) for signature, inputs, _ in refusals()), *wrong_shapes()]
     requests = []
     for signature, inputs in [*good, *bad]:
@@ -318,12 +319,72 @@ def test_the_c_library_answers_and_refuses_as_well(servable, path, net, pictures
     answers = json.loads(done.stdout)
     assert len(answers) == len(requests)
     for code, _, shape, values in answers[: len(good)]:
-        assert (code, shape) == (0, [2, CLASSES])
+        assert (code, shape[0] in (2, 4), shape[1]) == (0, True, CLASSES)
         for logits, picture in zip(np.reshape(values, shape), pictures):
             np.testing.assert_allclose(logits, expected(net, picture)[0], rtol=1e-5, atol=1e-6)
     for (code, message, *_), (_, inputs) in zip(answers[len(good) :], bad):
         assert code == tf.errors.INVALID_ARGUMENT, inputs
         assert message
+
+
+def padded(rows, size):
+    """As a batching server fills a batch: the first row again and again."""
+    return np.concatenate([rows, np.repeat(rows[:1], size - len(rows), axis=0)])
+
+
+def requests_of(pictures):
+    """A request of every signature, by its name."""
+    images, ids = np.float32(pictures / 255), np.arange(len(pictures), dtype="int32") % CLASSES
+    return {
+        "serving_default": {"images": images},
+        "serving_bytes": {"image_bytes": np.array(encoded(*pictures), object)},
+        "classify": {"images": images},
+        "classify_without": {"images": images, "removed": images[..., 0] > 0.5},
+        "explain": {"images": images, "class_ids": ids},
+        "labels": {"class_ids": ids},
+    }
+
+
+def same(found, expected):
+    """Compares outputs; numbers as other kernels for other batches may give them."""
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        if values.dtype.kind == "f":
+            scale = max(np.abs(values).max(), 1e-3)
+            np.testing.assert_allclose(found[name], values, atol=1e-5 * scale, err_msg=name)
+        else:
+            np.testing.assert_array_equal(found[name], values, err_msg=name)
+
+
+@pytest.mark.parametrize("count", [1, 3, 5])
+def test_filling_a_batch_to_an_allowed_size_changes_no_answer(servable, path, rng, count):
+    text = (path / "batching_params.pbtxt").read_text()
+    allowed = [int(size) for size in re.findall(r"allowed_batch_sizes: (\d+)", text)]
+    size = min(size for size in allowed if size > count)
+    pictures = rng.integers(0, 256, (count, HEIGHT, WIDTH, 3), "uint8")
+    for signature, inputs in requests_of(pictures).items():
+        filled = {name: padded(values, size) for name, values in inputs.items()}
+        found = ask(servable, signature, **filled)
+        assert all(len(values) == size for values in found.values())
+        same({k: v[:count] for k, v in found.items()}, ask(servable, signature, **inputs))
+
+
+def test_sessions_run_side_by_side(servable, path, rng):
+    pictures = rng.integers(0, 256, (12, 2, HEIGHT, WIDTH, 3), "uint8")
+    cases = [
+        (signature, inputs)
+        for batch in pictures
+        for signature, inputs in requests_of(batch).items()
+    ]
+    alone = [ask(servable, signature, **inputs) for signature, inputs in cases]
+    sessions = [servable, Servable(path)]
+    with futures.ThreadPoolExecutor(8) as pool:
+        together = [
+            pool.submit(ask, sessions[number % 2], signature, **inputs)
+            for number, (signature, inputs) in enumerate(cases)
+        ]
+    for found, expected in zip(together, alone):
+        same(found.result(), expected)
 
 
 def test_session_checks_of_what_the_signature_says(servable):

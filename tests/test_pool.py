@@ -9,6 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import pytest
 
+from export import pool as pool_module
 from export.pool import FullError, Pool
 
 
@@ -101,5 +102,68 @@ def test_errors_come_through_and_free_the_place():
             with pytest.raises(ValueError, match="no"):
                 await pool.run(failing, b"")
         assert await pool.run(len, b"abc") == 3
+
+    asyncio.run(scenario())
+
+
+def test_few_messages_arrive_at_once_and_slow_ones_keep_nobody_waiting(monkeypatch):
+    monkeypatch.setattr(pool_module, "_ARRIVALS", 2)
+    monkeypatch.setattr(pool_module, "_ARRIVAL_SECONDS", 3600)
+
+    async def scenario():
+        pool, reading = Pool(1, 5, 1000), []
+
+        def reader(message):
+            async def read():
+                reading.append(message)
+                await gates[message].wait()
+                return message
+
+            return read
+
+        async def seven():
+            return 7
+
+        gates = {number: asyncio.Event() for number in range(4)}
+        tasks = [asyncio.create_task(pool.receive(reader(number))) for number in gates]
+        await begun(reading, 2)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert reading == [0, 1]
+        gates[1].set()
+        assert await tasks[1] == 1
+        await begun(reading, 3)
+        tasks[0].cancel()
+        await begun(reading, 4)
+        assert reading == [0, 1, 2, 3]
+        # Whoever takes long stops to count, and may go on.
+        monkeypatch.setattr(pool_module, "_ARRIVAL_SECONDS", 0)
+        gates[2].set()
+        await tasks[2]
+        slow = [asyncio.create_task(pool.receive(asyncio.Event().wait)) for _ in range(20)]
+        assert await pool.receive(seven) == 7
+        assert not any(task.done() for task in slow)
+        for event in gates.values():
+            event.set()
+        assert await tasks[3] == 3
+        for task in slow:
+            task.cancel()
+
+    asyncio.run(scenario())
+
+
+def test_nothing_is_read_that_could_not_run(gate):
+    async def scenario():
+        pool, ran = Pool(1, 1, 1000), []
+        running = asyncio.create_task(pool.run(held(gate, ran), b"x"))
+        await begun(ran, 1)
+
+        async def read():
+            raise AssertionError("it was read")
+
+        with pytest.raises(FullError):
+            await pool.receive(read)
+        gate.set()
+        await running
 
     asyncio.run(scenario())

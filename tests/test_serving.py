@@ -17,8 +17,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import trustme
 from PIL import Image
-from serving import AVAILABLE, END, ROOT, Server, eventually, publish, refusal, status
+from serving import AVAILABLE, END, ROOT, Server, eventually, free_port, publish, refusal, status
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     predict_pb2,
@@ -26,7 +27,7 @@ from tensorflow_serving.apis import (
 )
 
 from coda_keras import CoDANet, DAUConv2D
-from export import cli, client
+from export import acceptance, cli, client, security, serve
 from export.package import package
 
 pytestmark = pytest.mark.tensorflow
@@ -58,8 +59,13 @@ def models(nets, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def server(models):
-    server = Server(models, "--poll", "0.2")
+def metrics_port():
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def server(models, metrics_port):
+    server = Server(models, "--poll", "0.2", "--metrics-port", str(metrics_port))
     yield server
     assert server.end() == 0
     assert not any("Traceback" in line for line in server.errors)
@@ -234,6 +240,7 @@ def test_metadata(channel):
         "serving_default",
         "serving_bytes",
         "classify",
+        "classify_without",
         "explain",
         "labels",
     }
@@ -445,6 +452,94 @@ def test_the_guides_twenty_lines(server, files, nets, monkeypatch, capsys):
     assert (files / "map.png").exists()
 
 
+def test_the_acceptance_script_accepts_this_server(server, metrics_port):
+    metrics = f"http://127.0.0.1:{metrics_port}/monitoring/prometheus/metrics"
+    done = subprocess.run(
+        ["export/deploy/accept.sh", server.address, "tiny", "--metrics", metrics],
+        cwd=ROOT,
+        env={**os.environ, "PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 8
+    assert all(line.endswith(": ok") for line in lines)
+
+
+class Lying(client.Client):
+    """A connection to a server that answers otherwise than it should."""
+
+    lie = None
+
+    def answer(self, signature, inputs, outputs=()):
+        try:
+            found, version = super().answer(signature, inputs, outputs)
+        except OSError:
+            return self.lie(signature, {}, 0)
+        return self.lie(signature, found, version)
+
+
+def wrong_output(signature, output, change):
+    def lie(asked, found, version):
+        if asked == signature and output in found:
+            found[output] = change(found[output])
+        return found, version
+
+    return lie
+
+
+LIES = [
+    *(
+        wrong_output(signature, output, change)
+        for signature, outputs in {
+            "serving_default": ("logits", "probabilities", "contribution_map"),
+            "serving_bytes": ("logits", "probabilities", "contribution_map"),
+            "classify": ("logits", "probabilities"),
+            "explain": ("logits", "contribution_map", "contributions", "weights", "bias"),
+        }.items()
+        for output in outputs
+        for change in [lambda values: values + 0.01 * np.abs(values).max()]
+    ),
+    wrong_output("explain", "residual", lambda values: values + 0.1),
+    wrong_output("serving_default", "class_ids", lambda values: (values + 1) % CLASSES),
+    wrong_output("serving_bytes", "class_ids", lambda values: (values + 1) % CLASSES),
+    wrong_output("classify_without", "logits", lambda values: values + 0.1),
+    wrong_output("labels", "labels", lambda values: values[:1].repeat(len(values))),
+    # One row of a batch for another, as request batching might.
+    wrong_output("serving_default", "logits", lambda values: values[::-1]),
+    lambda signature, found, version: (found, version + 1),
+]
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_the_acceptance_script_finds_what_is_wrong(server, monkeypatch, lie):
+    monkeypatch.setattr(Lying, "lie", staticmethod(lie))
+
+    def connect(version=None):
+        return Lying(server.address, "tiny", version)
+
+    problems = dict(acceptance.Acceptance(connect(), connect).run())
+    assert any(problems.values())
+    # What answers to anything is no server of ours.
+    assert "answered instead of" in problems["bad requests are refused"]
+
+
+def test_the_acceptance_script_without_a_server(tmp_path):
+    done = subprocess.run(
+        ["export/deploy/accept.sh", "localhost:1", "tiny"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "UNAVAILABLE" in done.stderr
+
+
 def serve_once(*arguments, **environment):
     return subprocess.run(
         [sys.executable, "export/serve.py", *map(str, arguments)],
@@ -499,9 +594,24 @@ def test_the_stock_server_is_used_where_it_is_installed(models, images, nets, tm
     binary = tmp_path / "tensorflow_model_server"
     binary.write_text(STAND_IN.format(python=sys.executable, root=str(ROOT)))
     binary.chmod(0o755)
-    server = Server(models, env={"PATH": f"{tmp_path}:{os.environ['PATH']}"})
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    for name, pem in (
+        ("ca", authority.cert_pem),
+        ("key", issued.private_key_pem),
+        ("certificate", issued.cert_chain_pems[0]),
+    ):
+        pem.write_to_path(tmp_path / name)
+    own = [tmp_path / "key", tmp_path / "certificate"]
+    flags = ["--tls-key", own[0], "--tls-certificate", own[1], "--tls-client-ca", tmp_path / "ca"]
+    server = Server(models, *flags, env={"PATH": f"{tmp_path}:{os.environ['PATH']}"})
     try:
-        with client.Client(server.address, "tiny", timeout=60) as connection:
+        # The front ends encryption; the stock server's own socket is a file.
+        plain = client.Client(server.address, "tiny", timeout=5)
+        with plain as stranger, pytest.raises(OSError, match="UNAVAILABLE"):
+            stranger.status()
+        proved = security.client_credentials(tmp_path / "ca", *own)
+        with client.Client(server.address, "tiny", timeout=60, credentials=proved) as connection:
             many = np.tile(images, (4000, 1, 1, 1))
             found = connection.predict("classify", {"images": many}, ["logits"])["logits"]
         expected = np.asarray(nets["tiny", 2](images))
@@ -515,10 +625,35 @@ def test_a_stock_server_that_fails_is_reported(models, tmp_path):
     binary = tmp_path / "tensorflow_model_server"
     binary.write_text("#!/bin/sh\nexit 3\n")
     binary.chmod(0o755)
-    failed = serve_once("--models", models, "--port", 0, PATH=f"{tmp_path}:{os.environ['PATH']}")
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    failed = serve_once("--models", models, "--port", 0, PATH=path)
     assert failed.returncode == 2
     assert failed.stderr.count("\n") == 1
     assert "exit code 3" in failed.stderr
+    # Flags that it does not have are not left out in silence.
+    failed = serve_once("--models", models, "--threads", 2, "--metrics-port", 9000, PATH=path)
+    assert (failed.returncode, failed.stderr.count("\n")) == (2, 1)
+    assert "--threads, --metrics-port. Give --embedded" in failed.stderr
+
+
+def test_flags_that_do_not_fit_are_one_line(models, tmp_path, monkeypatch, capsys):
+    (tmp_path / "key").write_text("no key")
+    for flags, sentence in [
+        (["--version-policy", "newest"], "Expected a version policy"),
+        (["--tls-key", tmp_path / "key"], "belong together"),
+        (["--tls-client-ca", tmp_path / "key"], "Cannot use the PEM files"),
+        (["--tls-key", tmp_path / "key", "--tls-certificate", tmp_path / "key"], "Cannot use"),
+        (["--tls-key", tmp_path / "none", "--tls-certificate", tmp_path / "key"], "Cannot use"),
+        (["--max-concurrent-requests", 0], "--max-concurrent-requests"),
+        (["--load-threads", 0], "--load-threads"),
+        (["--metrics-port", 0], "--metrics-port"),
+    ]:
+        arguments = ["serve.py", "--models", models, *flags]
+        monkeypatch.setattr(sys, "argv", [str(part) for part in arguments])
+        with pytest.raises(SystemExit) as end:
+            cli.run(serve.main)
+        error = capsys.readouterr().err
+        assert (end.value.code, error.count("\n"), sentence in error) == (2, 1, True), error
 
 
 def test_ctrl_c_ends_it_and_broken_files_do_not(models, tmp_path):

@@ -4,7 +4,6 @@ One server for all tests, with mutual TLS, two threads and room for four request
 its requests and the loading of models for as long as a test wants.
 """
 
-import socket
 import sys
 import urllib.request
 from pathlib import Path
@@ -18,7 +17,17 @@ import pytest
 import trustme
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from PIL import Image
-from serving import AVAILABLE, LOADING, ROOT, Server, eventually, publish, refusal, status
+from serving import (
+    AVAILABLE,
+    LOADING,
+    ROOT,
+    Server,
+    eventually,
+    free_port,
+    publish,
+    refusal,
+    status,
+)
 
 from coda_keras import CoDANet, DAUConv2D
 from export import arrays, cli, client, messages, security
@@ -96,9 +105,7 @@ def tls(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def metrics_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+    return free_port()
 
 
 @pytest.fixture(scope="module")

@@ -65,8 +65,17 @@ export class Explorer {
     this.body = h("div", { class: "body" }, strip.element, stage, aside);
     this.root.classList.add("coda-explorer");
     this.root.replaceChildren(top, this.message, this.body, this.help);
-    listen(this, this.root.ownerDocument);
-    new ResizeObserver(() => this.render()).observe(this.stage.element);
+    this.ended = new AbortController();
+    listen(this, this.root.ownerDocument, this.ended.signal);
+    this.resized = new ResizeObserver(() => this.render());
+    this.resized.observe(this.stage.element);
+  }
+
+  /** Makes place for another explorer. */
+  end() {
+    this.ended.abort();
+    this.resized.disconnect();
+    clearTimeout(this.soon);
   }
 
   get size() {

@@ -29,7 +29,7 @@ export function keyHelp() {
   return dialog;
 }
 
-export function listen(app, target) {
+export function listen(app, target, signal) {
   let digits = "";
   let typed = 0;
   let corner = null;
@@ -107,5 +107,5 @@ export function listen(app, target) {
     else if (Object.hasOwn(actions, key)) actions[key]();
     else return;
     event.preventDefault();
-  });
+  }, { signal });
 }

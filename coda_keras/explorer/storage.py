@@ -1,7 +1,7 @@
 """How views are stored: a manifest, and packed arrays that are read when they are looked at."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,39 +13,65 @@ FORMAT = 1
 PERCENTILES = (90.0, 95.0, 98.0, 99.0, 99.5, 99.75, 99.9, 100.0)
 
 
-def fitted(view: View, max_bytes: int, weights: str = "int16") -> View:
-    """Returns as much of a view as `max_bytes` hold before compression.
+class Room(NamedTuple):
+    """What fits into so many bytes: images, classes of each, and whether layers do."""
+
+    images: int
+    classes: int
+    layers: bool
+
+
+def room(
+    max_bytes: int, images: int, classes: int, pixels: int, channels: int = 0, weights: str = "int8"
+) -> Room:
+    """Returns what of a view fits into `max_bytes` before compression.
 
     Left out are the last classes of every image, down to two; then the layers; then the last
     images, down to one.
 
     Args:
-        view: `View`; the classes of every image in order of importance.
         max_bytes: int.
+        images, classes: int, how many there are.
+        pixels: int, of an image.
+        channels: int, of all layers together that an image has maps of.
+        weights: as for `encoded_view`.
+
+    Example:
+
+    >>> room(max_bytes=60_000, images=2, classes=10, pixels=32 * 32)
+    Room(images=2, classes=2, layers=True)
+    """
+    per_class = pixels * (4 + (0 if weights == "none" else 6 * np.dtype(weights).itemsize))
+    per_image = 3 * pixels
+    kept = min(classes, max(2, (max_bytes // images - per_image) // per_class))
+    layers = (per_image + kept * per_class + 2 * channels * pixels) * images <= max_bytes
+    count = max_bytes // (per_image + kept * per_class + 2 * channels * pixels * layers)
+    return Room(min(images, max(1, count)), kept, layers)
+
+
+def fitted(view: View, max_bytes: int, weights: str = "int16") -> View:
+    """Returns as much of a view as there is `room` for.
+
+    Args:
+        view: `View`; the classes of every image in order of importance.
+        max_bytes: int, before compression.
         weights: as for `encoded_view`.
     """
     count, classes = view.class_ids.shape
     pixels = int(np.prod(view.images.shape[1:3]))
-    has_weights = view.weights is not None and weights != "none"
-    per_class = pixels * (4 + (6 * np.dtype(weights).itemsize if has_weights else 0))
-    per_image = pixels * 3
-    layers = sum(2 * each.maps[0].size for each in view.layers)
-    room = max_bytes // count - per_image
-    kept = int(min(classes, max(min(2, classes), room // per_class)))
-    if per_image + kept * per_class + layers > max_bytes // count:
-        view, layers = replace(view, layers=()), 0
-    images = int(np.clip(max_bytes // (per_image + kept * per_class + layers), 1, count))
-
-    def first(values, columns=False):
-        if values is None:
-            return None
-        return values[:images, :kept] if columns else values[:images]
-
-    return replace(
-        view,
-        **{name: first(getattr(view, name)) for name in ("images", "logits", "labels", "names")},
-        **{name: first(getattr(view, name), True) for name in ("class_ids", "maps", "weights")},
-    )
+    channels = sum(each.channels[0].size for each in view.layers)
+    weights = "none" if view.weights is None else weights
+    images, kept, layers = room(max_bytes, count, classes, pixels, channels, weights)
+    if (images, kept, layers) == (count, classes, True):
+        return view
+    by_image = ("images", "logits", "labels", "names", "class_ids", "maps", "weights")
+    parts = {name: getattr(view, name) for name in by_image if getattr(view, name) is not None}
+    parts = {name: values[:images] for name, values in parts.items()}
+    for name in {"class_ids", "maps", "weights"} & parts.keys():
+        parts[name] = parts[name][:, :kept]
+    if not layers:
+        parts["layers"] = ()
+    return replace(view, **parts)
 
 
 def encoded_view(view: View, weights: str = "int16") -> tuple[dict[str, Any], list[bytes]]:

@@ -81,7 +81,8 @@ async function start() {
   const show = async () => {
     try {
       const catalogue = catalogueOf(await (await asked("entries")).json());
-      const reload = button("Reload", "Looks for new runs and steps", show);
+      const reload = button("Reload", "Looks for new runs and steps", show, { class: "reload" });
+      globalThis.codaExplorer?.end();
       globalThis.codaExplorer = new Explorer(root, { ...catalogue, extra: reload }, link);
     } catch (error) {
       root.replaceChildren(h("p", { class: "message", role: "alert" }, error.message), button("Try again", "", show));

@@ -14,7 +14,7 @@ from tensorboard.compat.proto import summary_pb2
 
 from coda_keras.channels import strongest_channels
 from coda_keras.explanation import Explanation
-from coda_keras.explorer.storage import encoded_view, fitted
+from coda_keras.explorer.storage import encoded_view, fitted, room
 from coda_keras.explorer.view import View, from_explanation
 
 PLUGIN = "explanations"
@@ -65,12 +65,12 @@ class ExplanationTensors:
         class_names: Sequence[str],
         max_bytes: int = MAX_BYTES,
     ) -> None:
-        self.net, self.images, self.labels = net, np.float32(images), labels
-        self.class_names, self.max_bytes = class_names, max_bytes
-        pixels = self.images[0, ..., 0].size
-        # Two classes of an image at least, the true and the predicted one.
-        most = max(2, max_bytes // (10 * pixels * len(images)))
-        self.count = min(len(class_names), most)
+        images = np.float32(images)
+        pixels = int(np.prod(images.shape[1:3]))
+        channels = CHANNELS * len(net.body)
+        self.room = room(max_bytes, len(images), len(class_names), pixels, channels, WEIGHTS)
+        self.net, self.class_names, self.max_bytes = net, class_names, max_bytes
+        self.images, self.labels = (each[: self.room.images] for each in (images, labels))
         self._explain = tf.function(lambda i, c: vars(net.explain(i, c)), autograph=False)
 
     def write(self, logits: np.ndarray, step: int) -> None:
@@ -80,15 +80,18 @@ class ExplanationTensors:
             logits: `(N, classes)`, those of the images.
             step: int.
         """
-        ids = ranked_classes(logits, self.labels)[:, : self.count]
+        logits = logits[: self.room.images]
+        ids = ranked_classes(logits, self.labels)[:, : self.room.classes]
         found = self._explain(self.images, tf.constant(ids, tf.int32))
-        layers = strongest_channels(self.net, self.images, logits.argmax(axis=1), CHANNELS)
+        layers = []
+        if self.room.layers:
+            layers = [strongest_channels(self.net, self.images, logits.argmax(axis=1), CHANNELS)]
         view = from_explanation(
             Explanation(**found),
             self.images,
             self.class_names,
             labels=self.labels,
-            layers=[layers],
+            layers=layers,
             title=TAG,
         )
         write_view(TAG, view, step, self.max_bytes)
