@@ -79,6 +79,7 @@ def main():
             temperature=args.temperature,
             rank_scale=args.rank_scale,
             image_size=32,
+            class_names=data.class_names,
         )
 
     def servable(net, folder, labels):

@@ -54,6 +54,7 @@ def main():
             temperature=args.temperature,
             rank_scale=args.rank_scale,
             image_size=16,
+            class_names=data.class_names,
         )
 
     def servable(net, folder, labels):

@@ -73,6 +73,7 @@ def main():
                 "epochs": used["epochs"],
                 "images_seen": used["epochs"] * len(data.train_images),
                 "seconds": metrics["training_seconds"],
+                "test_accuracy_by_epoch": [epoch["val_accuracy"] for epoch in metrics["history"]],
                 "hardware": metrics["hardware"],
                 "versions": metrics["versions"],
             },
