@@ -1,0 +1,81 @@
+"""What mixed_bfloat16 changes in a trained net: accuracy, logits, contribution maps.
+
+    python benchmarks/precision.py --model s_coda_cifar10 \\
+        --output benchmarks/results/precision.json
+
+Runs the net in float32 and in mixed_bfloat16 on the test images of CIFAR-10, and explains the
+predicted class of the first of them.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from export.quiet import import_tensorflow
+
+import_tensorflow()
+
+import numpy as np
+
+from coda_keras import CoDANet, attribution, provenance, training
+from coda_keras.files import write_json
+from coda_keras.interpretation.loading import load
+from coda_keras.tf.data import load_tfds
+
+
+@training.command
+def main():
+    args = parse()
+    data = load_tfds("cifar10", args.data).limit(test=args.limit_test)
+    images = data.test_images.astype("float32") / 255
+    exact = load(args.model)
+    config = exact.get_config()
+    for part in [config, *(layer["config"] for layer in config["layers"])]:
+        part["dtype"] = "mixed_bfloat16"
+    mixed = CoDANet.from_config(config)
+    mixed.set_weights(exact.get_weights())
+
+    logits = [net.predict(images, batch_size=250, verbose=0) for net in (exact, mixed)]
+    predicted = [each.argmax(axis=1) for each in logits]
+    explained = images[: args.maps], predicted[0][: args.maps]
+    maps = [attribution.maps(net, *explained) for net in (exact, mixed)]
+    norms = np.linalg.norm(maps[0].reshape(args.maps, -1), axis=1)
+    distances = np.linalg.norm((maps[1] - maps[0]).reshape(args.maps, -1), axis=1) / norms
+    scores = {
+        "accuracy_float32": float(np.mean(predicted[0] == data.test_labels)),
+        "accuracy_mixed_bfloat16": float(np.mean(predicted[1] == data.test_labels)),
+        "test_images": len(images),
+        "median_logit_change": float(np.median(np.abs(logits[1] - logits[0]))),
+        "largest_logit_change": float(np.abs(logits[1] - logits[0]).max()),
+        "median_relative_map_distance": float(np.median(distances)),
+        "largest_relative_map_distance": float(distances.max()),
+        "maps": args.maps,
+    }
+    for name, value in scores.items():
+        print(f"{name:32}{value:.4g}")
+    conditions = {
+        "model": str(args.model),
+        "commit": provenance.commit(ROOT),
+        "versions": provenance.versions(),
+        "hardware": provenance.hardware(),
+    }
+    write_json(args.output, {**conditions, "scores": scores})
+
+
+def parse():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", required=True, help="a trained preset, or a .keras file")
+    parser.add_argument("--output", type=Path, required=True, help="JSON file of the results")
+    parser.add_argument("--data", help="folder of prepared data sets")
+    parser.add_argument("--maps", type=training.positive_int, default=250, help="default: 250")
+    parser.add_argument("--limit-test", type=training.positive_int, metavar="N")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
