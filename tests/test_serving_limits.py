@@ -176,7 +176,7 @@ def health(channel, name=""):
     return stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=60).status
 
 
-def test_what_is_ready_is_served_while_the_rest_loads(starting, channel, gates):
+def test_what_is_ready_is_served_while_the_rest_loads(starting, channel, models, gates):
     eventually(lambda: status(channel, "tiny").get(2) and health(channel, "tiny") == SERVING)
     assert predict(channel).model_spec.name == "tiny"
     assert {v: s.state for v, s in status(channel, "slow").items()} == {1: LOADING}
@@ -187,6 +187,12 @@ def test_what_is_ready_is_served_while_the_rest_loads(starting, channel, gates):
     assert health(channel) == health(channel, "slow") == NOT_SERVING
     assert refusal(health, channel, "lion")[0] == CODE.NOT_FOUND
     assert starting.line is None
+    # New models are found meanwhile.
+    (models / "early").mkdir()
+    publish(models / "tiny" / "1", models / "early" / "1")
+    eventually(lambda: _healthy(channel, "early"))
+    assert starting.process.poll() is None
+    assert health(channel) == NOT_SERVING
     (gates / "load-slow").unlink()
     starting.wait()
     assert starting.line.startswith("serving ")
