@@ -1,26 +1,19 @@
-"""Checks that a server answers, and refuses, as a servable of export/package.py should.
+"""Checks of a server from outside: that it answers, and refuses, as a servable of ours should.
 
-    export/deploy/accept.sh localhost:8500 coda
-
-Against whatever serves it: the stock server in its container, with request batching or without, or
-the embedded one. Every answer is held against other answers and against what outputs mean, so that
-nothing but the server is needed. Exit code 1 if a check fails, 2 if none can be made.
+Every answer is held against other answers and against what outputs mean, so that nothing but the
+server is needed.
 """
 
 import io
-import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent import futures
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 from PIL import Image
 
 from export import cli
-from export.connection import Client, add_flags, credentials
+from export.connection import Client
 
 # Of the largest magnitude; servers may run other kernels for other batches.
 TOLERANCE = 1e-4
@@ -237,33 +230,3 @@ def _file(picture, kind="PNG"):
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, kind)
     return buffer.getvalue()
-
-
-def main() -> None:
-    parser = cli.Parser(prog="accept.sh", description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("server", help="host:port of the gRPC API")
-    parser.add_argument("model", help="name of the served model")
-    parser.add_argument("--metrics", metavar="URL", help="where the server has its metrics")
-    add_flags(parser)
-    arguments = parser.parse_args()
-
-    def connect(version=None):
-        return Client(
-            arguments.server,
-            arguments.model,
-            version,
-            arguments.timeout,
-            credentials(arguments),
-        )
-
-    failed = 0
-    for what, problem in Acceptance(connect(), connect, arguments.metrics).run():
-        skipped = what.startswith("metrics") and not arguments.metrics
-        failed += problem is not None
-        state = "left out, no --metrics" if skipped else problem or "ok"
-        print(f"{what}: {state}", flush=True)
-    sys.exit(1 if failed else 0)
-
-
-if __name__ == "__main__":
-    cli.run(main)

@@ -67,30 +67,37 @@ class Server:
 
     async def work(self):
         """Listens, loads, and looks for new versions; ends only by an error."""
-        arguments = self._arguments
         await asyncio.to_thread(_import)
         catalogue, address = await self._listen()
         await asyncio.to_thread(catalogue.refresh)
-        await asyncio.to_thread(catalogue.wait)
-        if not any(catalogue.models().values()):
-            raise ValueError(f"No servable in {arguments.models} could be loaded; see above.")
-        await self._health.start()
-        print(f"serving {arguments.models} on {address}", flush=True)
-        said = None
-        while True:
-            await asyncio.sleep(arguments.poll)
-            try:
-                await asyncio.to_thread(catalogue.refresh)
-                said = None
-            except Exception as error:  # Whatever it is, what is loaded is served.
-                if said != (said := f"cannot look for versions: {error}"):
-                    print(said, file=sys.stderr, flush=True)
+        await asyncio.gather(self._announce(catalogue, address), self._look(catalogue))
 
     async def stop(self, seconds):
         """Takes no more requests, and gives those that are there so many seconds."""
         if self._server:
             await self._health.end()
             await self._server.stop(seconds)
+
+    async def _announce(self, catalogue, address):
+        """Says that it serves when all that was there at its start has been tried."""
+        models = self._arguments.models
+        await asyncio.to_thread(catalogue.wait)
+        if not any(catalogue.models().values()):
+            raise ValueError(f"No servable in {models} could be loaded; see above.")
+        await self._health.start()
+        print(f"serving {models} on {address}", flush=True)
+
+    async def _look(self, catalogue):
+        """Looks for versions for ever."""
+        said = None
+        while True:
+            await asyncio.sleep(self._arguments.poll)
+            try:
+                await asyncio.to_thread(catalogue.refresh)
+                said = None
+            except Exception as error:  # Whatever it is, what is loaded is served.
+                if said != (said := f"cannot look for versions: {error}"):
+                    print(said, file=sys.stderr, flush=True)
 
     async def _listen(self):
         """Answers from here on; returns `(catalogue, address)`."""

@@ -1,0 +1,46 @@
+"""Checks that a server answers, and refuses, as a servable of export/package.py should.
+
+    export/deploy/accept.sh localhost:8500 coda
+
+Against whatever serves it: the stock server in its container, with request batching or without, or
+the embedded one. Exit code 1 if a check fails, 2 if none can be made.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from export import cli
+from export.acceptance import Acceptance
+from export.connection import Client, add_flags, credentials
+
+
+def main() -> None:
+    parser = cli.Parser(prog="accept.sh", description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("server", help="host:port of the gRPC API")
+    parser.add_argument("model", help="name of the served model")
+    parser.add_argument("--metrics", metavar="URL", help="where the server has its metrics")
+    add_flags(parser)
+    arguments = parser.parse_args()
+
+    def connect(version=None):
+        return Client(
+            arguments.server,
+            arguments.model,
+            version,
+            arguments.timeout,
+            credentials(arguments),
+        )
+
+    failed = 0
+    for what, problem in Acceptance(connect(), connect, arguments.metrics).run():
+        skipped = what.startswith("metrics") and not arguments.metrics
+        failed += problem is not None
+        state = "left out, no --metrics" if skipped else problem or "ok"
+        print(f"{what}: {state}", flush=True)
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    cli.run(main)
