@@ -11,9 +11,12 @@ import os
 import sys
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["KERAS_BACKEND"] = "tensorflow"
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from export.quiet import import_tensorflow
+
+import_tensorflow()
 
 from coda_keras import training
 from coda_keras.interpretation.loading import load

@@ -10,12 +10,16 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["KERAS_BACKEND"] = "tensorflow"
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from export.quiet import import_tensorflow
+
+import_tensorflow()
 
 import keras
 import numpy as np
@@ -24,6 +28,7 @@ from coda_keras import PRESETS, provenance, trained, training
 from coda_keras.files import replacing, write_json
 from coda_keras.interpretation.loading import load
 from coda_keras.tf.data import load_tfds
+from coda_keras.tf.signatures import float32_copy
 
 INTENDED_USE = (
     "Trying out, teaching and comparing explanations on photographs of the ten classes of "
@@ -41,7 +46,7 @@ def main():
     args = parse()
     metrics = json.loads((args.run / "metrics.json").read_text())
     used = metrics["arguments"]
-    net = load(args.run / "model.keras")
+    net = float32_copy(load(args.run / "model.keras"))
     data = load_tfds(args.dataset, args.data)
     images = data.test_images.astype("float32") / 255
     before = net.predict(images, batch_size=250, verbose=0)
@@ -68,7 +73,7 @@ def main():
         sha256=hashlib.sha256(content).hexdigest(),
         details={
             "data": {"name": args.dataset, "note": data.note},
-            "recipe": metrics["command"],
+            "recipe": without_places(metrics["command"]),
             "training": {
                 "epochs": used["epochs"],
                 "images_seen": used["epochs"] * len(data.train_images),
@@ -100,6 +105,11 @@ def main():
         temporary.write_bytes(content)
     write_json(card.path.with_suffix(".json"), card._asdict())
     print(json.dumps({**scores, **card.details["storage"]}, indent=2))
+
+
+def without_places(command: str) -> str:
+    """The command of a run less --data and --output: where files lie changes no result."""
+    return re.sub(r" --(data|output)[ =]\S+", "", command)
 
 
 def parse():

@@ -371,3 +371,20 @@ def test_a_step_is_compiled_by_xla_on_one_gpu_only(monkeypatch):
     assert not distribution.use_xla(one)
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["GPU:0"])
     assert distribution.use_xla(one)
+
+
+def test_what_was_trained_in_bfloat16_explains_in_float32(tmp_path, data):
+    flags = ["--precision", "mixed_bfloat16"]
+    args = training.parser("", **VALUES, output=tmp_path / "run").parse_args(flags)
+    try:
+        net = run(args, data)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    saved = keras.models.load_model(args.output / "model.keras")
+    assert {layer.compute_dtype for each in (net, saved) for layer in each.body} == {"float32"}
+    checkpoint = keras.models.load_model(args.output / "checkpoint.keras")
+    assert {layer.compute_dtype for layer in checkpoint.body} == {"bfloat16"}
+    for weight, expected in zip(saved.get_weights(), checkpoint.get_weights()):
+        np.testing.assert_array_equal(weight, expected)
+    metrics = json.loads((args.output / "metrics.json").read_text())
+    assert metrics["completeness_error"] < 1e-3

@@ -17,6 +17,7 @@ from coda_keras.net import CoDANet
 from coda_keras.optimizers import DAUMuon
 from coda_keras.tf import distribution
 from coda_keras.tf.data import ImageData, steps_per_epoch, test_batches, train_batches
+from coda_keras.tf.signatures import float32_copy
 from coda_keras.tf.summaries import tensorboard_callbacks
 from coda_keras.training.annealing import AnnealedCrossentropy, growing_sizes
 from coda_keras.training.checkpoints import EpochCheckpoint, restore, save_model
@@ -66,7 +67,8 @@ def train(
         augment: functions `(image, seed) -> image`, as `train_batches` takes them.
 
     Returns:
-        `(net, history)`, history a list with a dict of logs for each epoch.
+        `(net, history)`: the net, a `CoDANet` in float32 whatever it was trained in, since
+        explanations are exact there only; history a list with a dict of logs for each epoch.
 
     Raises:
         ValueError: if there are fewer training images than a batch holds.
@@ -105,6 +107,8 @@ def train(
         _fit(args, net, data, augment, steps, [*boards, checkpoint], len(history), sizes)
     except KeyboardInterrupt as end:
         raise KeyboardInterrupt(_how_to_go_on(len(checkpoint.history))) from end
+    if isinstance(net, CoDANet) and args.precision != "float32":
+        net = float32_copy(net)
     save_model(net, run / "model.keras")
     return net, checkpoint.history
 
