@@ -4,9 +4,10 @@
 
 Contenders are the factored form in each of the precisions and modes asked for (graph, or compiled
 by XLA); Algorithm 1 written plainly (one matrix product for w(x), `tf.image.extract_patches`,
-multiply and sum), in float32; and with --other CHECKOUT the factored form of another checkout of this
-repository as its recipes ran it, in float32 by XLA. Each times the forward pass, a training step
-(forward, backward, Adam) and the forward pass with the contribution map of the predicted class.
+multiply and sum), in float32; and with --other CHECKOUT the factored form of another checkout of
+this repository as its recipes ran it, in float32 by XLA. Each times the forward pass, a training
+step (forward, backward, Adam) and the forward pass with the contribution map of the predicted
+class.
 
 Every contender is a process of its own and they take turns, call by call, so that whatever else
 slows the machine down meets all of them. Memory is how far the peak of its process rose from the
