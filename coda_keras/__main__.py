@@ -2,4 +2,5 @@
 
 from coda_keras import start
 
-start.run()
+if __name__ == "__main__":
+    start.run()
