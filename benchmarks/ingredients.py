@@ -59,7 +59,12 @@ def main():
             command += ["--data", args.data] if args.data else []
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
             metrics = json.loads((run / "metrics.json").read_text())
-            scores = training.score(load(run / "model.keras"), data, args.grids)
+            net = load(run / "model.keras")
+            try:
+                scores = training.score(net, data, args.grids)
+            except ValueError:
+                # A class without confident images makes no grids.
+                scores = {**training.score(net, data), "localisation": None}
         row = {
             "candidate": name,
             "flags": flags,
@@ -76,11 +81,8 @@ def main():
             "note": data.note,
         }
         write_json(args.output, record)
-        print(
-            f"{name:28}{row['seconds']:8.0f} s{row['test_accuracy']:9.4f}"
-            f"{row['localisation']:8.3f}",
-            flush=True,
-        )
+        shown = "no grids" if row["localisation"] is None else f"{row['localisation']:8.3f}"
+        print(f"{name:28}{row['seconds']:8.0f} s{row['test_accuracy']:9.4f} {shown}", flush=True)
 
 
 def parse():
