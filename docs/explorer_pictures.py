@@ -27,7 +27,7 @@ import keras
 import numpy as np
 from browser import Page, launch
 from PIL import Image
-from places import jupyter_lab, leave_notebook, run_notebook, tensorboard
+from places import enter_tab, jupyter_lab, leave_notebook, run_notebook, tensorboard
 
 from coda_keras import CoDANet, explorer, trained
 from coda_keras.files import replacing
@@ -35,7 +35,7 @@ from coda_keras.tf.data import load_tfds
 from coda_keras.training.views import net_view
 
 IMAGES = ROOT / "docs/images"
-WIDTH, HEIGHT = 1380, 900
+WIDTH, HEIGHT = 1400, 1060
 COUNT = 20
 COLOURS = 192
 FRAME_MS = 90
@@ -72,7 +72,7 @@ class Camera:
         self.settle()
         path = IMAGES / f"explorer{name}.png"
         with replacing(path) as temporary:
-            self.frame().quantize(256, dither=Image.Dither.NONE).save(temporary, optimize=True)
+            self.frame().save(temporary, optimize=True)
         print(path, path.stat().st_size // 1000, "kB", flush=True)
 
     def settle(self):
@@ -200,10 +200,7 @@ def in_tensorboard(camera, args):
     url = tensorboard(args.logs, "--load_fast=false", "--samples_per_plugin=explanations=0")
     fragment = urllib.parse.urlencode({"p.explanations.view": "selection=rect.8.8.19.19"})
     driver.get(f"{url}#explanations&{fragment}")
-    page.until("return document.querySelector('iframe')?.contentWindow.codaExplorer")
-    time.sleep(1)
-    driver.switch_to.frame(driver.find_element("css selector", "iframe"))
-    page.ready().js("codaExplorer.toggleCompare()")
+    enter_tab(page).ready().js("codaExplorer.toggleCompare()")
     page.until("return codaExplorer.sides.length === 2")
     page.ready()
     camera.shoot("-tensorboard")

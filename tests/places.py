@@ -25,6 +25,14 @@ def tensorboard(logs, *flags):
     return board.launch()
 
 
+def enter_tab(page):
+    """Goes into the frame of the tab, once the viewer in it has started."""
+    code = "return document.querySelector('iframe')?.contentWindow?.codaExplorer ? true : false"
+    page.until(code)
+    page.driver.switch_to.frame(page.driver.find_element("css selector", "iframe"))
+    return page
+
+
 @contextmanager
 def jupyter_lab(folder, cells):
     """Runs JupyterLab with a notebook of `cells`, look.ipynb; yields the notebook's address."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import set_weights
-from places import tensorboard
+from places import enter_tab, tensorboard
 from test_explorer import COUNT, numbers, view
 
 pytestmark = pytest.mark.tensorflow
@@ -94,17 +94,6 @@ def ask(url, path, data=None, content_type="application/json"):
         return error.code, error.headers["Content-Type"], error.read()
 
 
-def enter(browser):
-    """Goes into the frame of the tab, which TensorBoard may make more than once as it starts."""
-    browser.until(
-        "const inner = document.querySelector('iframe')?.contentWindow;"
-        "if (inner?.codaExplorer && !inner.settled) setTimeout(() => inner.settled = true, 300);"
-        "return inner?.settled;"
-    )
-    browser.driver.switch_to.frame(browser.driver.find_element("css selector", "iframe"))
-    return browser
-
-
 @pytest.fixture
 def tab(browser, url):
     """Opens the tab, as `#explanations` of the page, and returns the viewer in its frame."""
@@ -115,7 +104,7 @@ def tab(browser, url):
         driver.get("about:blank")
         link = urllib.parse.urlencode({"p.explanations.view": fragment})
         driver.get(f"{address}#explanations&{link}")
-        return enter(browser)
+        return enter_tab(browser)
 
     yield open_tab
     browser.driver.switch_to.default_content()
@@ -154,7 +143,7 @@ def test_a_link_to_tensorboard_reopens_the_view(tab, browser):
     browser.driver.switch_to.default_content()
     browser.driver.get("about:blank")
     browser.driver.get(link)
-    state = enter(browser).ready().js("return codaExplorer.state")
+    state = enter_tab(browser).ready().js("return codaExplorer.state")
     assert (state["a"], state["class"]) == ("two/contributions@0", 3)
 
 
