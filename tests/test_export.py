@@ -29,7 +29,7 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from coda_keras import CoDANet, DAUConv2D, DynamicLinear
 from coda_keras.tf import signatures
-from export import cli, folder
+from export import cli, folder, policy
 from export import package as packaging
 from export.package import package
 from export.servable import LABELS, Servable
@@ -713,6 +713,17 @@ def test_version_policies_that_were_edited_stay(tmp_path):
     config.write_text("no configuration")
     folder.write_server_files(tmp_path)
     assert served(tmp_path) == ["four", "one", "three", "two"]
+
+
+def test_a_stock_server_is_told_the_policies_of_the_flags(tmp_path):
+    for version in ("one/1", "two/3"):
+        (tmp_path / version).mkdir(parents=True)
+    policies = policy.parse(["all", "two=specific:3,5"])
+    text = folder.models_config(tmp_path, "/models", policies=policies)
+    found = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
+    one, two = found.model_config_list.config
+    assert one.model_version_policy.HasField("all")
+    assert list(two.model_version_policy.specific.versions) == [3, 5]
 
 
 def served(root):
