@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 # A build for the CPU will do: make TORCH='torch --index-url ...' takes it from elsewhere.
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test test-jax test-torch lint format clean
+.PHONY: demo test test-jax test-torch docs lint format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python recipes/demo.py
@@ -26,6 +26,11 @@ LIBRARY_TESTS = $(BIN)/python -m pytest -m "not tensorflow" -k "not occlusion" \
 	tests/test_optimizers.py tests/test_trained.py tests/test_checks.py tests/test_confusion.py \
 	tests/test_explanation.py tests/test_batches.py tests/test_channels.py \
 	tests/test_attribution_values.py
+
+# Into build/site; the notebooks run. The tests do the same.
+docs: $(VENV)/.test
+	NO_MKDOCS_2_WARNING=1 TF_CPP_MIN_LOG_LEVEL=3 \
+		$(BIN)/python -m mkdocs build --strict --quiet --config-file docs/reference/mkdocs.yml
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

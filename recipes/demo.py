@@ -12,6 +12,7 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -20,7 +21,9 @@ sys.path.insert(0, str(ROOT))
 from export import cli
 
 PRESET = "s_coda_cifar10"
-PHOTOGRAPHS = ROOT / "coda_keras/examples/cifar10"
+# Beside the recipes in a clone, elsewhere in an installation; nothing is imported for it.
+LIBRARY = Path(find_spec("coda_keras").submodule_search_locations[0])
+PHOTOGRAPHS = LIBRARY / "examples/cifar10"
 PHOTOGRAPH_SERVABLES, PHOTOGRAPH_MAPS = Path("demo/photographs"), Path("demo/photograph_maps")
 RUN = Path("demo/digits")
 MAPS = Path("demo/contribution_maps")
