@@ -27,7 +27,8 @@ class Card(NamedTuple):
         class_names: tuple of str, the classes in the order of the logits.
         parameters: int.
         test_accuracy: fraction of the test images, from 0 to 1.
-        localisation: mean of the localisation metric of the own contributions, from 0 to 1.
+        localisation: mean of the localisation metric of the own contributions, from 0 to 1; None if
+            it was not measured.
         sha256: checksum of the file of the weights.
         details: dict: data, recipe, scores with their conditions, intended use, limits.
     """
@@ -41,7 +42,7 @@ class Card(NamedTuple):
     class_names: tuple[str, ...]
     parameters: int
     test_accuracy: float
-    localisation: float
+    localisation: float | None
     sha256: str
     details: dict[str, Any]
 

@@ -69,7 +69,7 @@ def main():
         class_names=tuple(data.class_names),
         parameters=net.count_params(),
         test_accuracy=scores["test_accuracy"],
-        localisation=scores["localisation"],
+        localisation=scores.get("localisation"),
         sha256=hashlib.sha256(content).hexdigest(),
         details={
             "data": {"name": args.dataset, "note": data.note},

@@ -38,4 +38,8 @@ def load(name: str = "cifar10") -> np.ndarray:
     >>> load("cifar10").shape
     (10, 32, 32, 3)
     """
-    return np.stack([np.asarray(Image.open(path), "float32") / 255 for path in paths(name)])
+    images = []
+    for path in paths(name):
+        with Image.open(path) as image:
+            images.append(np.asarray(image, "float32") / 255)
+    return np.stack(images)
