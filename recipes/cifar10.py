@@ -44,6 +44,10 @@ VALUES = {
     "halve_every": 60,
     "randaugment": False,
     "fast": False,
+    "optimizer": "adam",
+    "start_temperature": None,
+    "rise": 0.5,
+    "grow": False,
     "output": Path("runs/cifar10"),
 }
 # With --fast; docs/training.md says what each of these is worth.

@@ -33,6 +33,10 @@ VALUES = {
     "learning_rate": 4e-3,
     "schedule": "cosine",
     "halve_every": 60,
+    "optimizer": "adam",
+    "start_temperature": None,
+    "rise": 0.5,
+    "grow": False,
     "output": Path("runs/digits"),
 }
 PADDING = 1

@@ -186,5 +186,5 @@ def test_digits_keep_the_last_writers_for_the_test():
 
 def test_digits_without_scikit_learn_name_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
-    with pytest.raises(ModuleNotFoundError, match=r"pip install 'coda-keras\[demo\]'"):
+    with pytest.raises(ModuleNotFoundError, match=r"extra `demo`.*pip install scikit-learn"):
         data.load_digits()

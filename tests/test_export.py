@@ -856,7 +856,7 @@ def test_command(net, tmp_path, monkeypatch, capsys):
     run(monkeypatch, *common, "--version", 3, "--labels", tmp_path / "labels.txt")
     written = Path(capsys.readouterr().out.strip())
     assert written == tmp_path / "out" / "tiny" / "3"
-    assert Servable(written).warm_up() == 5
+    assert Servable(written).warm_up() == 6
     for arguments in (
         [*common, "--version", 3],
         [*common, "--version", "007"],

@@ -18,6 +18,8 @@ from coda_keras import (
     TemperatureScaling,
 )
 from coda_keras.baselines.resnet import PaddedShortcut
+from coda_keras.confusion import ConfusionAccuracy
+from coda_keras.optimizers import DAUMuon
 
 PLAIN = {"filters": 3, "rank": 2, "kernel_size": 3}
 UNUSUAL = {
@@ -49,7 +51,27 @@ OTHERS = [
     (CoDANet, {**NET, "dtype": "mixed_bfloat16", "trainable": False}),
     (OneVsAllCrossentropy, {"reduction": "sum", "dtype": "bfloat16"}),
     (OneVsAllAccuracy, {"dtype": "bfloat16"}),
+    (ConfusionAccuracy, {"classes": 3, "dtype": "bfloat16"}),
+    (
+        DAUMuon,
+        {
+            "learning_rate": 0.5,
+            "momentum": 0.5,
+            "beta_1": 0.5,
+            "beta_2": 0.5,
+            "epsilon": 0.5,
+            "steps": 2,
+            "rms_rate": 0.5,
+        },
+    ),
 ]
+if keras.backend.backend() == "tensorflow":
+    from coda_keras.training.annealing import AnnealedCrossentropy
+
+    ANNEALED = {"temperature": 9.0, "start": 3.0, "steps": 5, "logit_bias": -1.0}
+    OTHERS.append(
+        (AnnealedCrossentropy, {**ANNEALED, "areas": [(0, 0.25), (3, 1.0)], "reduction": "sum"})
+    )
 
 
 def test_everything_registered_is_checked():

@@ -329,6 +329,7 @@ def test_the_library_does_not_know_recipes_or_export():
 
 # Ingredients of a faster training.
 
+PLAIN = {"optimizer": "adam", "start_temperature": None, "rise": 0.5, "grow": False}
 INGREDIENTS = [
     *("--optimizer", "muon", "--start-temperature", "0.5", "--rise", "0.75", "--grow"),
     *("--epochs", "4", "--schedule", "cosine", "--learning-rate", "0.01"),
@@ -337,7 +338,8 @@ INGREDIENTS = [
 
 def test_a_run_with_all_ingredients_resumes_to_the_same_weights(tmp_path, data):
     def weights(folder, stop_after=None):
-        args = training.parser("", **VALUES, output=tmp_path / folder).parse_args(INGREDIENTS)
+        values = {**VALUES, **PLAIN, "output": tmp_path / folder}
+        args = training.parser("", **values).parse_args(INGREDIENTS)
         if stop_after is None:
             return run(args, data).get_weights()
 
@@ -358,12 +360,6 @@ def test_a_run_with_all_ingredients_resumes_to_the_same_weights(tmp_path, data):
 
     for whole, resumed in zip(weights("whole"), weights("cut", stop_after=2)):
         np.testing.assert_allclose(resumed, whole, atol=1e-6)
-
-
-def test_an_ordinary_classifier_has_no_temperature_to_rise(args, data):
-    args.start_temperature = 1.0
-    with pytest.raises(ValueError, match="--start-temperature and --grow are for CoDA-Nets"):
-        run(args, data, classifier)
 
 
 def test_a_step_is_compiled_by_xla_on_one_gpu_only(monkeypatch):

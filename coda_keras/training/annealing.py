@@ -91,4 +91,6 @@ class AnnealedCrossentropy(OneVsAllCrossentropy):
             "steps": self.steps,
             "logit_bias": self.logit_bias,
             "areas": self.areas,
+            # Another process has no such variable.
+            "iterations": None,
         }

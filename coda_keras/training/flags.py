@@ -17,10 +17,6 @@ DEFAULTS = {
     "limit_test": None,
     "precision": "float32",
     "replicas": None,
-    "optimizer": "adam",
-    "start_temperature": None,
-    "rise": 0.5,
-    "grow": False,
 }
 
 

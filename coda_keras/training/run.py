@@ -75,14 +75,15 @@ def train(
     """
     run = args.output
     sizes = None
-    if args.grow:
+    if getattr(args, "grow", False):
         sizes = growing_sizes(data.train_images.shape[1], args.epochs)
     steps = steps_per_epoch(len(data.train_images), args.batch_size)
     with strategy.scope():
         net, history = restore(run, steps)
         if net is None:
             net = build()
-            make = {"adam": keras.optimizers.Adam, "muon": DAUMuon}[args.optimizer]
+            muon = getattr(args, "optimizer", "adam") == "muon"
+            make = DAUMuon if muon else keras.optimizers.Adam
             net.optimizer = make(learning_rate(args, steps))
         else:
             print(f"Resuming after epoch {len(history)} of {args.epochs}.")
@@ -114,11 +115,9 @@ def train(
 
 
 def _loss(args, net, steps, sizes):
-    if args.start_temperature is None and sizes is None:
+    start = getattr(args, "start_temperature", None)
+    if start is None and sizes is None:
         return OneVsAllCrossentropy()
-    if not isinstance(net, CoDANet):
-        raise ValueError("--start-temperature and --grow are for CoDA-Nets.")
-    start = args.start_temperature
     sizes = sizes or [1]
     areas = [
         (epoch * steps, (size / sizes[-1]) ** 2)
