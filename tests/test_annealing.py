@@ -4,11 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.tensorflow
-pytest.importorskip("tensorflow")
-
 from coda_keras import OneVsAllCrossentropy
-from coda_keras.training.annealing import AnnealedCrossentropy, growing_sizes
+from coda_keras.annealing import AnnealedCrossentropy, growing_sizes
 
 BIAS = -2.0
 LOGITS = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")

@@ -17,6 +17,7 @@ from coda_keras import (
     OneVsAllCrossentropy,
     TemperatureScaling,
 )
+from coda_keras.annealing import AnnealedCrossentropy
 from coda_keras.baselines.resnet import PaddedShortcut
 from coda_keras.confusion import ConfusionAccuracy
 from coda_keras.optimizers import DAUMuon
@@ -64,14 +65,18 @@ OTHERS = [
             "rms_rate": 0.5,
         },
     ),
+    (
+        AnnealedCrossentropy,
+        {
+            "temperature": 9.0,
+            "start": 3.0,
+            "steps": 5,
+            "logit_bias": -1.0,
+            "areas": [(0, 0.25), (3, 1.0)],
+            "reduction": "sum",
+        },
+    ),
 ]
-if keras.backend.backend() == "tensorflow":
-    from coda_keras.training.annealing import AnnealedCrossentropy
-
-    ANNEALED = {"temperature": 9.0, "start": 3.0, "steps": 5, "logit_bias": -1.0}
-    OTHERS.append(
-        (AnnealedCrossentropy, {**ANNEALED, "areas": [(0, 0.25), (3, 1.0)], "reduction": "sum"})
-    )
 
 
 def test_everything_registered_is_checked():

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from coda_keras.annealing import AnnealedCrossentropy, growing_sizes
 from coda_keras.confusion import ConfusionAccuracy
 from coda_keras.files import check_folder, write_json
 from coda_keras.losses import OneVsAllCrossentropy
@@ -19,7 +20,6 @@ from coda_keras.tf import distribution
 from coda_keras.tf.data import ImageData, steps_per_epoch, test_batches, train_batches
 from coda_keras.tf.signatures import float32_copy
 from coda_keras.tf.summaries import tensorboard_callbacks
-from coda_keras.training.annealing import AnnealedCrossentropy, growing_sizes
 from coda_keras.training.checkpoints import EpochCheckpoint, restore, save_model
 
 # Test images whose contribution maps TensorBoard shows after every epoch.
