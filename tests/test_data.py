@@ -1,7 +1,5 @@
 """Loading, order and augmentation of training data."""
 
-import sys
-
 import numpy as np
 import pytest
 
@@ -118,13 +116,6 @@ def test_test_batches_hold_every_image_in_order(numbered):
     np.testing.assert_array_equal(labels, numbered[1])
 
 
-def test_limit_takes_the_first_images(numbered):
-    images, labels = numbered
-    limited = data.ImageData(images, labels, images, labels, ["a"]).limit(3, 2)
-    assert (len(limited.train_images), len(limited.train_labels)) == (3, 3)
-    assert (len(limited.test_images), len(limited.test_labels)) == (2, 2)
-
-
 def test_crops_are_windows_of_the_padded_image_and_half_are_flipped(rng):
     image = rng.integers(1, 256, (5, 7, 3)).astype("uint8")
     padded = np.pad(image, ((2, 2), (2, 2), (0, 0)))
@@ -171,20 +162,3 @@ def test_missing_data_says_where_it_looked_and_what_to_do(tmp_path, monkeypatch)
     for part in (str(tmp_path / "cifar10"), "ConnectionError", "--data", "recipes/digits.py"):
         assert part in str(error.value)
     assert not list(tmp_path.iterdir())
-
-
-def test_digits_keep_the_last_writers_for_the_test():
-    datasets = pytest.importorskip("sklearn.datasets")
-    found, digits = data.load_digits(), datasets.load_digits()
-    assert found.train_images.shape == (1437, 16, 16, 3)
-    assert found.test_images.shape == (360, 16, 16, 3)
-    np.testing.assert_array_equal(found.test_labels, digits.target[-360:])
-    np.testing.assert_array_equal(found.train_labels, digits.target[:-360])
-    pixel = round(digits.images[-360, 3, 4] * 255 / 16)
-    assert (found.test_images[0, 6:8, 8:10] == pixel).all()
-
-
-def test_digits_without_scikit_learn_name_the_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, "sklearn", None)
-    with pytest.raises(ModuleNotFoundError, match=r"extra `demo`.*pip install scikit-learn"):
-        data.load_digits()

@@ -2,41 +2,15 @@
 
 import os
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from coda_keras.data import ImageData as ImageData
+from coda_keras.data import load_digits as load_digits
 from coda_keras.tf.augmentation import Augment
 
 JPEG_NOTE = "on JPEG-compressed copies of the images, which cost a little accuracy"
-
-
-class ImageData(NamedTuple):
-    """A labelled image data set in memory.
-
-    Attributes:
-        train_images, test_images: uint8 `(N, H, W, 3)`.
-        train_labels, test_labels: int32 `(N,)`.
-        class_names: list of str.
-        note: a sentence to stand beside every number obtained from this data, or None.
-    """
-
-    train_images: np.ndarray
-    train_labels: np.ndarray
-    test_images: np.ndarray
-    test_labels: np.ndarray
-    class_names: list[str]
-    note: str | None = None
-
-    def limit(self, train: int | None = None, test: int | None = None) -> "ImageData":
-        """Returns the same with only the first `train` and `test` images; None keeps all."""
-        return self._replace(
-            train_images=self.train_images[:train],
-            train_labels=self.train_labels[:train],
-            test_images=self.test_images[:test],
-            test_labels=self.test_labels[:test],
-        )
 
 
 def load_tfds(name: str, data_dir: str | os.PathLike | None = None) -> ImageData:
@@ -89,35 +63,6 @@ def _is_jpeg(builder):
 
     raw = builder.as_dataset(split="test[:1]", decoders={"image": tfds.decode.SkipDecoding()})
     return next(iter(raw))["image"].numpy().startswith(b"\xff\xd8")
-
-
-def load_digits() -> ImageData:
-    """Scikit-learn's 1,797 digits as RGB images of 16x16 pixels, white on black.
-
-    The last 360, of other writers than most of the rest, are the test set.
-
-    Raises:
-        ModuleNotFoundError: if scikit-learn is not installed.
-    """
-    try:
-        from sklearn import datasets
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "The digits come with scikit-learn, of the extra `demo`, which is not installed: "
-            "pip install scikit-learn"
-        ) from error
-    digits = datasets.load_digits()
-    grey = np.round(digits.images * (255 / 16)).astype("uint8")
-    images = np.repeat(grey.repeat(2, axis=1).repeat(2, axis=2)[..., None], 3, axis=-1)
-    labels = digits.target.astype("int32")
-    split = len(images) - 360
-    return ImageData(
-        images[:split],
-        labels[:split],
-        images[split:],
-        labels[split:],
-        [str(digit) for digit in range(10)],
-    )
 
 
 def steps_per_epoch(count: int, batch_size: int) -> int:
