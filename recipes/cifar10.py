@@ -37,6 +37,7 @@ VALUES = {
     "rescale": "squash",
     "temperature": 1000.0,
     "rank_scale": 1.0,
+    "initial": None,
     "epochs": 200,
     "batch_size": 16,
     "learning_rate": 2.5e-4,

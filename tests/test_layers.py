@@ -21,6 +21,7 @@ from coda_keras.annealing import AnnealedCrossentropy
 from coda_keras.baselines.resnet import PaddedShortcut
 from coda_keras.confusion import ConfusionAccuracy
 from coda_keras.optimizers import DAUMuon
+from coda_keras.schedules import Trapezoid
 
 PLAIN = {"filters": 3, "rank": 2, "kernel_size": 3}
 UNUSUAL = {
@@ -65,6 +66,7 @@ OTHERS = [
             "rms_rate": 0.5,
         },
     ),
+    (Trapezoid, {"peak": 0.5, "warmup": 1, "decay": 2, "total": 4}),
     (
         AnnealedCrossentropy,
         {

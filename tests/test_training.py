@@ -384,3 +384,32 @@ def test_what_was_trained_in_bfloat16_explains_in_float32(tmp_path, data):
         np.testing.assert_array_equal(weight, expected)
     metrics = json.loads((args.output / "metrics.json").read_text())
     assert metrics["completeness_error"] < 1e-3
+
+
+def test_trapezoid_warms_up_stays_and_falls_to_0():
+    args = argparse.Namespace(schedule="trapezoid", learning_rate=0.8, epochs=10)
+    rate = training.learning_rate(args, steps_per_epoch=10)
+    found = [float(rate(step)) for step in (0, 4, 69, 70, 85, 100)]
+    np.testing.assert_allclose(found, [0.16, 0.8, 0.8, 0.8, 0.4, 0.0], rtol=1e-6, atol=1e-9)
+    # The least there is: a step.
+    args.epochs = 1
+    assert float(training.learning_rate(args, steps_per_epoch=1)(0)) == pytest.approx(0.8)
+
+
+def test_a_run_begins_with_the_weights_of_a_smaller_net(tmp_path, data):
+    small = CoDANet([DAUConv2D(3, 1, 3), DAUConv2D(2, 2, 1)], temperature=1.0, image_size=6)
+    small.save(tmp_path / "small.keras")
+    flags = ["--initial", str(tmp_path / "small.keras"), "--learning-rate", "1e-9"]
+    values = {**VALUES, "initial": None, "output": tmp_path / "run"}
+    net = run(training.parser("", **values).parse_args(flags), data)
+    images = data.test_images.astype("float32") / 255
+    expected = small.predict(images, verbose=0)
+    np.testing.assert_allclose(net.predict(images, verbose=0), expected, atol=1e-5)
+
+
+def test_a_net_to_begin_with_must_exist(tmp_path):
+    values = {**VALUES, "initial": None, "output": tmp_path / "run"}
+    args = training.parser("", **values).parse_args(["--initial", str(tmp_path / "none.keras")])
+    with pytest.raises(ValueError, match="There is no model"):
+        training.start(args)
+    assert not args.output.exists()

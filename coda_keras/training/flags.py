@@ -60,6 +60,13 @@ def parser(description: str, **defaults: Any) -> argparse.ArgumentParser:
     add(net, "--rescale", "squash (SQ) or l2", choices=("squash", "l2"))
     add(net, "--temperature", "T; higher aligns the dynamic weights more", type=_positive)
     add(net, "--rank-scale", "factor on all ranks, Fig. B.2", type=_positive)
+    add(
+        net,
+        "--initial",
+        "trained net whose weights this one begins with, of the same or smaller ranks: a .keras "
+        f"file or one of {', '.join(cards())}",
+        metavar="MODEL",
+    )
 
     fit = flags.add_argument_group("training")
     add(fit, "--epochs", "passes over the training images", type=positive_int)
@@ -76,8 +83,9 @@ def parser(description: str, **defaults: Any) -> argparse.ArgumentParser:
         fit,
         "--schedule",
         "steps: the base rate, halved every --halve-every epochs, as in the paper; cosine: linear "
-        "warm-up over the first 5%% of all steps, then cosine to 0",
-        choices=("steps", "cosine"),
+        "warm-up over the first 5%% of all steps, then cosine to 0; trapezoid: the same warm-up, "
+        "the base rate until 70%% of the steps, then linear to 0",
+        choices=("steps", "cosine", "trapezoid"),
     )
     add(
         fit,

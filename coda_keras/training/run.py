@@ -13,9 +13,12 @@ import tensorflow as tf
 from coda_keras.annealing import AnnealedCrossentropy, growing_sizes
 from coda_keras.confusion import ConfusionAccuracy
 from coda_keras.files import check_folder, write_json
+from coda_keras.growth import copy_weights
+from coda_keras.interpretation.loading import check_exists, load
 from coda_keras.losses import OneVsAllCrossentropy
 from coda_keras.net import CoDANet
 from coda_keras.optimizers import DAUMuon
+from coda_keras.schedules import Trapezoid
 from coda_keras.tf import distribution
 from coda_keras.tf.data import ImageData, steps_per_epoch, test_batches, train_batches
 from coda_keras.tf.signatures import float32_copy
@@ -25,6 +28,7 @@ from coda_keras.training.checkpoints import EpochCheckpoint, restore, save_model
 # Test images whose contribution maps TensorBoard shows after every epoch.
 SHOWN_IMAGES = 12
 ARGUMENTS = "arguments.json"
+CONSTANT_UNTIL = 0.7  # fraction of the steps, of the schedule trapezoid
 
 
 def start(args: argparse.Namespace) -> tf.distribute.Strategy:
@@ -42,9 +46,12 @@ def start(args: argparse.Namespace) -> tf.distribute.Strategy:
     Raises:
         FileExistsError: if the folder holds a finished run, or one with other arguments.
         NotADirectoryError: if it is a file.
-        ValueError: if there are fewer devices than asked for, or they cannot share a batch.
+        ValueError: if there are fewer devices than asked for, they cannot share a batch, or there
+            is no net to begin with.
     """
     _check_folder(args)
+    if getattr(args, "initial", None):
+        check_exists(args.initial)
     keras.utils.set_random_seed(args.seed)
     distribution.set_precision(args.precision)
     return distribution.data_parallel(args.replicas, args.batch_size)
@@ -82,6 +89,8 @@ def train(
         net, history = restore(run, steps)
         if net is None:
             net = build()
+            if getattr(args, "initial", None):
+                copy_weights(load(args.initial), net)
             muon = getattr(args, "optimizer", "adam") == "muon"
             make = DAUMuon if muon else keras.optimizers.Adam
             net.optimizer = make(learning_rate(args, steps))
@@ -172,6 +181,10 @@ def learning_rate(
         )
     total = args.epochs * steps_per_epoch
     warmup = max(1, total // 20)
+    if args.schedule == "trapezoid":
+        # At least a step at the base rate, and one that decays.
+        decay = min(max(warmup, round(CONSTANT_UNTIL * total)), total - 1)
+        return Trapezoid(args.learning_rate, min(warmup, decay), decay, total)
     return keras.optimizers.schedules.CosineDecay(
         0.0, total - warmup, warmup_target=args.learning_rate, warmup_steps=warmup
     )
