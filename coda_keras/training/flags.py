@@ -109,10 +109,9 @@ def parser(description: str, **defaults: Any) -> argparse.ArgumentParser:
     add(
         fit,
         "--regularisation",
-        "λ of eq. 10: adds λ mean |W| of the true class and of a random other one to the loss; 0 "
-        "for none",
+        "lambda of eq. 10: adds lambda mean |W|, of the true class and of another one, to the loss",
         type=_non_negative,
-        metavar="λ",
+        metavar="LAMBDA",
     )
     add(fit, "--randaugment", "RandAugment, n=2, m=9 of 30, before crop", action="store_true")
     add(fit, "--seed", "of initial values, order and augmentation", type=int)
