@@ -21,6 +21,7 @@ from coda_keras.dynamic_linear import (
     receptive_field,
 )
 from coda_keras.encoding import encode
+from coda_keras.regularisation import MapPenalty
 
 LOGIT_BIAS = math.log(0.1 / 0.9)
 
@@ -42,6 +43,8 @@ class CoDANet(keras.Model):
         image_size: int, `(height, width)` or None. If given the net is built at once and servables
             made from it take images of this size; calling on other sizes works all the same.
         class_names: list of str, names of the classes in the order of the logits, or None.
+        regularisation: number λ from 0 up: `λ mean |W_{0->L}|` is added to the loss in training
+            (eq. 10); see `coda_keras.regularisation`. Nothing else depends on it.
         **kwargs: `name`, `dtype`, ... of `keras.Model`.
 
     Input shape:
@@ -67,6 +70,7 @@ class CoDANet(keras.Model):
         logit_bias: float = LOGIT_BIAS,
         image_size: int | tuple[int, int] | None = None,
         class_names: Sequence[str] | None = None,
+        regularisation: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -88,6 +92,7 @@ class CoDANet(keras.Model):
         self.logit_bias = float(logit_bias)
         self.image_size = _pair(image_size)
         self.class_names = None if class_names is None else [str(name) for name in class_names]
+        self.penalty = MapPenalty(regularisation) if regularisation else None
         if self.image_size is not None:
             self.build((None, *self.image_size, 3))
 
@@ -119,7 +124,7 @@ class CoDANet(keras.Model):
             image_size: int or `(height, width)`; None for the preset's (32, 32, 240, 64).
             implementation: see `DAUConv2D`.
             logit_bias: number b_0.
-            **kwargs: `name`, `dtype`, ... of `keras.Model`.
+            **kwargs: `regularisation` of `CoDANet`; `name`, `dtype`, ... of `keras.Model`.
 
         Raises:
             ValueError: if there is no such preset, an argument is out of range, or weights were
@@ -205,11 +210,29 @@ class CoDANet(keras.Model):
         self._classes = shape[-1]
         self.built = True
 
-    def call(self, images: Tensor) -> Tensor:
+    def call(self, images: Tensor, training: bool | None = None) -> Tensor:
+        if training and self.penalty is not None:
+            # The loss needs rows of W_{0->L} of this pass.
+            outputs, pullback = self.linearize(images)
+            self.penalty.keep(pullback)
+            return outputs + self.logit_bias
         outputs = encode(images)
         for layer in self.chain:
             outputs = layer(outputs)
         return outputs + self.logit_bias
+
+    def compute_loss(
+        self,
+        x: Tensor | None = None,
+        y: Tensor | None = None,
+        y_pred: Tensor | None = None,
+        sample_weight: Tensor | None = None,
+        training: bool = True,
+    ) -> Tensor:
+        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
+        if training and self.penalty is not None:
+            loss = loss + ops.cast(self.penalty.loss(y, y_pred), loss.dtype)
+        return loss
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         return (input_shape[0], self._classes)
@@ -257,6 +280,7 @@ class CoDANet(keras.Model):
             "logit_bias": self.logit_bias,
             "image_size": self.image_size,
             "class_names": self.class_names,
+            "regularisation": 0.0 if self.penalty is None else self.penalty.strength,
         }
 
     @classmethod

@@ -49,6 +49,7 @@ VALUES = {
     "start_temperature": None,
     "rise": 0.5,
     "grow": False,
+    "regularisation": 0.0,
     "output": Path("runs/cifar10"),
 }
 # With --fast; docs/training.md says what each of these is worth.
@@ -85,6 +86,7 @@ def main():
             rank_scale=args.rank_scale,
             image_size=32,
             class_names=data.class_names,
+            regularisation=args.regularisation,
         )
 
     def servable(net, folder, labels):

@@ -37,6 +37,7 @@ VALUES = {
     "start_temperature": None,
     "rise": 0.5,
     "grow": False,
+    "regularisation": 0.0,
     "output": Path("runs/digits"),
 }
 PADDING = 1
@@ -59,6 +60,7 @@ def main():
             rank_scale=args.rank_scale,
             image_size=16,
             class_names=data.class_names,
+            regularisation=args.regularisation,
         )
 
     def servable(net, folder, labels):

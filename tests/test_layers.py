@@ -48,7 +48,7 @@ LAYERS = [
 ]
 
 # What else `.keras` files may name, with arguments other than their defaults.
-NET = {"temperature": 3.0, "logit_bias": 0.5, "image_size": (9, 8)}
+NET = {"temperature": 3.0, "logit_bias": 0.5, "image_size": (9, 8), "regularisation": 0.5}
 OTHERS = [
     (CoDANet, {**NET, "dtype": "mixed_bfloat16", "trainable": False}),
     (OneVsAllCrossentropy, {"reduction": "sum", "dtype": "bfloat16"}),

@@ -99,6 +99,7 @@ def test_a_killed_run_resumes_to_the_same_weights(run, tmp_path):
 
 def test_two_replicas_train(tmp_path):
     flags = [*TINY, "--epochs", 1, "--replicas", 2, "--output", tmp_path / "digits"]
+    flags += ["--regularisation", 0.1]
     code, _, err = finished(recipe("digits.py", *flags))
     assert code == 0, err
     assert json.loads((tmp_path / "digits/metrics.json").read_text())["completeness_error"] < 1e-5

@@ -106,6 +106,13 @@ def parser(description: str, **defaults: Any) -> argparse.ArgumentParser:
         "images of half the size for 40%% of the epochs, of three quarters for 20%%, then whole",
         action="store_true",
     )
+    add(
+        fit,
+        "--regularisation",
+        "lambda of eq. 10: adds lambda mean |W|, of the true class and of another one, to the loss",
+        type=_non_negative,
+        metavar="LAMBDA",
+    )
     add(fit, "--randaugment", "RandAugment, n=2, m=9 of 30, before crop", action="store_true")
     add(fit, "--seed", "of initial values, order and augmentation", type=int)
 
@@ -139,10 +146,21 @@ def positive_int(text: str) -> int:
 
 
 def _positive(text):
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = _number(text)
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
     return value
+
+
+def _non_negative(text):
+    value = _number(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 up")
+    return value
+
+
+def _number(text):
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
