@@ -20,6 +20,7 @@ import_tensorflow()
 
 from coda_keras import training
 from coda_keras.figures import save_figure
+from coda_keras.files import write_json
 from coda_keras.interpretation.loading import load
 from coda_keras.tf.data import load_digits, load_tfds
 from coda_keras.tf.signatures import float32_copy
@@ -42,6 +43,9 @@ def main():
         logits = net.predict(data.test_images.astype("float32") / 255, batch_size=250, verbose=0)
         save_figure(training.draw_gallery(net, data, logits), args.gallery)
         print(f"contribution maps   {args.gallery}")
+    if args.output:
+        write_json(args.output, {**scores, "grids": args.grids, "note": data.note})
+        print(f"all numbers         {args.output}")
 
 
 def parse():
@@ -57,6 +61,7 @@ def parse():
     parser.add_argument(
         "--gallery", type=Path, help="file for the most confident images with their maps"
     )
+    parser.add_argument("--output", type=Path, help="JSON file for the numbers")
     parser.add_argument("--limit-test", type=training.positive_int, metavar="N")
     return parser.parse_args()
 
