@@ -88,11 +88,13 @@ def train_batches(
     seed: int = 0,
     augment: Sequence[Augment] = (),
     sizes: Sequence[int] | None = None,
+    start_step: int = 0,
+    share: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
     """Batches for the epochs `start_epoch` to `epochs`, one after the other.
 
-    Order and augmentation are functions of `(seed, epoch, image)` alone: a run resumed at an
-    epoch sees the very batches an uninterrupted one sees. Each of these, and each stage of the
+    Order and augmentation are functions of `(seed, epoch, image)` alone: a run resumed at a
+    step sees the very batches an uninterrupted one sees. Each of these, and each stage of the
     augmentation, is folded into the seed by a hash, so that no two share random numbers. The
     incomplete last batch of an epoch is dropped, since replicas given unequal shares would train
     to other weights.
@@ -105,16 +107,23 @@ def train_batches(
         augment: functions `(image, seed) -> image` for one uint8 image and a seed of shape (2,).
         sizes: for each epoch the height and width to which augmented images are scaled, by the mean
             over areas; None to leave them as they are.
+        start_step: int, batches of the first epoch that are left out.
+        share: `(index, count)`, which of how many equal parts of every batch is wanted.
 
     Returns:
         `tf.data.Dataset` of float32 images in [0, 1] and labels, `N // batch_size` batches an
         epoch.
 
     Raises:
-        ValueError: if there are fewer images than a batch holds.
+        ValueError: if there are fewer images than a batch holds, or a batch has no such parts.
     """
     count = len(images)
-    steps_per_epoch(count, batch_size)
+    used = steps_per_epoch(count, batch_size) * batch_size
+    part, parts = share
+    if batch_size % parts or not 0 <= part < parts:
+        raise ValueError(
+            f"A batch of {batch_size} images has no part {part} of {parts} equal ones."
+        )
     fold_in = tf.random.experimental.stateless_fold_in
     # On the CPU, whatever else there is: these arrays are sources for `tf.data`.
     with tf.device("CPU:0"):
@@ -126,6 +135,9 @@ def train_batches(
         order = tf.random.experimental.stateless_shuffle(
             tf.range(count, dtype=tf.int64), seed=order_seed
         )
+        skipped = tf.where(epoch == start_epoch, start_step * batch_size, 0)
+        parted = tf.reshape(order[skipped:used], (-1, parts, batch_size // parts))
+        order = tf.reshape(parted[:, part], (-1,))
 
         def example(index):
             image, own_seed = tf.gather(images, index), fold_in(image_seed, index)
@@ -135,7 +147,7 @@ def train_batches(
 
         examples = tf.data.Dataset.from_tensor_slices(order)
         examples = examples.map(example, num_parallel_calls=tf.data.AUTOTUNE)
-        batches = examples.batch(batch_size, drop_remainder=True).map(_to_unit_range)
+        batches = examples.batch(batch_size // parts, drop_remainder=True).map(_to_unit_range)
         if sizes is None:
             return batches
         size = tf.gather(tf.constant(sizes), epoch)
