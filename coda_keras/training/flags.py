@@ -53,6 +53,12 @@ def parser(description: str, **defaults: Any) -> argparse.ArgumentParser:
     net = flags.add_argument_group("network")
     add(
         net,
+        "--model",
+        "coda: the CoDA-Net of --preset; resnet50: the ResNet-50 to compare it with",
+        choices=("coda", "resnet50"),
+    )
+    add(
+        net,
         "--preset",
         "sizes of the network, Table C.1; or a trained net to fine-tune, with a new last layer",
         choices=[*PRESETS, *cards()],
@@ -124,7 +130,11 @@ def parser(description: str, **defaults: Any) -> argparse.ArgumentParser:
     add(fit, "--seed", "of initial values, order and augmentation", type=int)
 
     data = flags.add_argument_group("data and results")
-    add(data, "--data", "folder of prepared data sets; default: TensorFlow Datasets' own")
+    add(
+        data,
+        "--data",
+        "folder of the data, or of prepared data sets; default: TensorFlow Datasets' own",
+    )
     add(
         data,
         "--archive",
