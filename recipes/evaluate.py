@@ -32,19 +32,19 @@ def main():
     net = float32_copy(load(args.model))
     data = load_digits() if args.dataset == "digits" else load_tfds(args.dataset, args.data)
     data = data.limit(test=args.limit_test)
-    scores = training.score(net, data, args.grids)
+    scores = training.score(net, data, args.grids, fewer=args.fewer)
     print(f"test accuracy       {scores['test_accuracy']:.4f} on {scores['test_images']} images")
     if data.note:
         print(f"                    {data.note}")
     print(f"completeness error  {scores['completeness_error']:.1e} at most")
     if "localisation" in scores:
-        print(f"localisation        {scores['localisation']:.4f} on {args.grids} 3x3 grids")
+        print(f"localisation        {scores['localisation']:.4f} on {scores['grids']} 3x3 grids")
     if args.gallery:
         logits = net.predict(data.test_images.astype("float32") / 255, batch_size=250, verbose=0)
         save_figure(training.draw_gallery(net, data, logits), args.gallery)
         print(f"contribution maps   {args.gallery}")
     if args.output:
-        write_json(args.output, {**scores, "grids": args.grids, "note": data.note})
+        write_json(args.output, {**scores, "note": data.note})
         print(f"all numbers         {args.output}")
 
 
@@ -57,6 +57,11 @@ def parse():
     parser.add_argument("--data", help="folder of prepared data sets")
     parser.add_argument(
         "--grids", type=int, default=250, help="grids of 3x3 images; 0 for none (default: 250)"
+    )
+    parser.add_argument(
+        "--fewer",
+        action="store_true",
+        help="fewer grids will do for a net with too few confident images",
     )
     parser.add_argument(
         "--gallery", type=Path, help="file for the most confident images with their maps"

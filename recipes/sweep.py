@@ -5,9 +5,9 @@
 
 Names are experiments of `python recipes/experiments.py`, or its figures and tables. Flags that are
 not of this command go on to the recipe of every run. Each run trains in a process of its own, in
-the folder of its name, and recipes/evaluate.py scores the net. The same command goes on: finished
-runs are kept, an interrupted one resumes, a failed one is tried again. A run that fails does not
-stop the others; the exit code is then 1.
+the folder of its name, and recipes/evaluate.py scores the net on all test images. The same command
+goes on: finished runs are kept, an interrupted one resumes, a failed one is tried again. A run that
+fails does not stop the others; the exit code is then 1.
 
 --output receives results.json with accuracy and localisation of all finished runs, and the figures
 that these are points of, as PNG and PDF.
@@ -53,7 +53,7 @@ def main():
     for name, wanted in runs.items():
         check_finished(name, wanted)
     failures = run_all(runs, args, flags)
-    rows = [row for name in names if (row := result(name, args.output / name)) is not None]
+    rows = [row for name in names if (row := result(name, args.output / name, args.grids))]
     write_json(args.output / "results.json", {"command": provenance.command(), "results": rows})
     sweep_figures.save(rows, args.output)
     print(f"results  {args.output / 'results.json'}: {len(rows)} of {len(names)} runs")
@@ -148,13 +148,13 @@ def run_all(runs, args, flags):
             if not call(name, recipe, command_line(name, folder, flags)):
                 return False
         known = experiments.EXPERIMENTS[name].recipe in SCORED
-        if known and args.grids and not scored(folder, args.grids):
-            line = ["--model", folder / "model.keras", "--grids", str(args.grids)]
-            line += ["--output", folder / "scores.json"]
+        if known and not (folder / scores_name(args.grids)).exists():
+            line = ["--model", folder / "model.keras", "--grids", str(args.grids), "--fewer"]
+            line += ["--output", folder / scores_name(args.grids)]
             line += ["--data", runs[name]["data"]] if runs[name]["data"] else []
             if not call(name, "evaluate", line):
                 return False
-        print(f"{name}: {100 * result(name, folder)['test_accuracy']:.2f}%", flush=True)
+        print(f"{name}: {100 * result(name, folder, args.grids)['test_accuracy']:.2f}%", flush=True)
         return True
 
     pool = ThreadPoolExecutor(args.at_once)
@@ -170,21 +170,20 @@ def run_all(runs, args, flags):
         pool.shutdown(cancel_futures=True)
 
 
-def scored(folder, grids):
-    scores = folder / "scores.json"
-    return scores.exists() and json.loads(scores.read_text("utf-8"))["grids"] == grids
+def scores_name(grids):
+    return f"scores-{grids}-grids.json"
 
 
-def result(name, folder):
+def result(name, folder, grids):
     """A row of results.json; None for a run that is not finished."""
     if not (folder / "metrics.json").exists():
         return None
     metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
-    row = {"experiment": name, "localisation": None, "grids": 0}
-    row.update({key: metrics[key] for key in KEPT})
-    if (folder / "scores.json").exists():
-        scores = json.loads((folder / "scores.json").read_text("utf-8"))
-        row.update(localisation=scores["localisation"], grids=scores["grids"])
+    row = {"experiment": name, **{key: metrics[key] for key in KEPT}}
+    row.update(localisation=None, grids=0)
+    if (folder / scores_name(grids)).exists():
+        # These are of all test images, whatever the run was told.
+        row.update(json.loads((folder / scores_name(grids)).read_text("utf-8")))
     return row
 
 
