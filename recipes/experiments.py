@@ -65,6 +65,11 @@ def _rank(scale):
     return Experiment("cifar10", ("Fig. B.2",), {"rank_scale": scale})
 
 
+def _xl(temperature, **settings):
+    settings = {"temperature": temperature, **settings}
+    return Experiment("tiny_imagenet", ("Table 1", "C.1"), settings)
+
+
 EXPERIMENTS = {
     "s_coda_sq_t10": _t(10, localisation=0.3137),
     "s_coda_sq_t50": _t(50, localisation=0.4447),
@@ -99,6 +104,12 @@ EXPERIMENTS = {
         {"preset": "m_coda", "randaugment": True, "temperature": 64.0, "regularisation": 0.1},
     ),
     "resnet56": Experiment("resnet56", ("Fig. B.4b",), {}),
+    "xl_coda_sq_t64": _xl(64.0),
+    "xl_coda_sq_t64_randaugment": _xl(64.0, randaugment=True),
+    "xl_coda_sq_t6400": _xl(6400.0),
+    "xl_coda_sq_t6400_randaugment": _xl(6400.0, randaugment=True),
+    "l_coda_sq_t100000": Experiment("imagenet", ("C.1",), {"temperature": 1e5}),
+    "resnet50": Experiment("imagenet", ("C.1",), {"model": "resnet50"}),
 }
 
 

@@ -45,7 +45,7 @@ OPERATIONS, MAGNITUDE = 2, 9  # of RandAugment
 
 @training.command
 def main():
-    args = experiments.parse(__doc__, "resnet56", VALUES)
+    args = parse()
     strategy = training.start(args)
     data = load_tfds("cifar10", args.data).limit(args.limit_train, args.limit_test)
     augment = [rand_augment(OPERATIONS, MAGNITUDE)] if args.randaugment else []
@@ -56,6 +56,10 @@ def main():
 
     net, history = training.train(args, strategy, build, data, augment)
     training.conclude(args, net, data, history)
+
+
+def parse(arguments=None):
+    return experiments.parse(__doc__, "resnet56", VALUES, None, arguments)
 
 
 if __name__ == "__main__":

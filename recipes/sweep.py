@@ -87,10 +87,7 @@ def arguments(name, folder, flags):
     """What the recipe makes of the flags."""
     recipe = experiments.EXPERIMENTS[name].recipe
     module = importlib.import_module(f"recipes.{recipe}")
-    line = command_line(name, folder, flags)
-    fast = getattr(module, "FAST", None)
-    args = experiments.parse(module.__doc__, recipe, module.VALUES, fast, line)
-    return provenance.plain(vars(args))
+    return provenance.plain(vars(module.parse(command_line(name, folder, flags))))
 
 
 def check_finished(name, wanted):
