@@ -10,12 +10,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import pytest
+import tiny
 
 from benchmarks import served
+from coda_keras import CoDANet, DAUConv2D
 from export import arrays, messages
 
 pytestmark = pytest.mark.tensorflow
 ROOT = Path(__file__).resolve().parents[1]
+quarters = tiny.quarters
 
 
 def test_the_benchmark_records_times_and_their_conditions(tmp_path):
@@ -116,6 +119,43 @@ def test_the_overhead_is_that_of_equal_answers(monkeypatch, tmp_path):
     images, zeros = np.zeros((2, 8, 8, 3), "float32"), {"logits": np.zeros((2, 10), "float32")}
     with pytest.raises(ValueError, match="answers otherwise"):
         module.measure(lambda _: zeros, lambda *_, **__: response(1), images, 1)
+
+
+def test_progress_scores_what_a_run_has_kept(monkeypatch, tmp_path, quarters, capsys):
+    module = importlib.import_module("benchmarks.progress")
+    monkeypatch.setattr(module, "load_tfds", lambda *_: quarters)
+    folder = tmp_path / "run" / "checkpoints"
+    folder.mkdir(parents=True)
+    nets = [CoDANet([DAUConv2D(4, 2, 3)], image_size=8, temperature=2.0) for _ in range(2)]
+    for epoch, net in enumerate(nets, 1):
+        net.save(folder / f"{epoch:03}.keras")
+    (tmp_path / "run" / "history.json").write_text('[{"seconds": 60}, {"seconds": 120}]')
+    output, figure = tmp_path / "progress.json", tmp_path / "progress.png"
+    flags = ["--run", f"mine={tmp_path / 'run'}", "--output", output, "--grids", 1, "--average", 2]
+    run(module, monkeypatch, *flags, "--figure", figure)
+    rows = json.loads(output.read_text())["results"]
+    assert [(row["run"], row["epoch"], row["seconds"]) for row in rows] == [
+        ("mine", 1, 60.0),
+        ("mine", 2, 180.0),
+    ]
+
+    def accuracy(weights):
+        net = CoDANet([DAUConv2D(4, 2, 3)], image_size=8, temperature=2.0)
+        net.set_weights(weights)
+        logits = net.predict(quarters.test_images.astype("float32") / 255, verbose=0)
+        return np.mean(np.argmax(logits, axis=-1) == quarters.test_labels)
+
+    first, second = (net.get_weights() for net in nets)
+    mean = [(a + b) / 2 for a, b in zip(first, second)]
+    assert [row["test_accuracy"] for row in rows] == [accuracy(first), accuracy(second)]
+    assert rows[1]["average"]["test_accuracy"] == accuracy(mean)
+    assert figure.stat().st_size > 1000
+    assert module.table(rows)[-1] in capsys.readouterr().out
+    # What is scored is not scored again.
+    before = output.read_bytes()
+    run(module, monkeypatch, *flags)
+    assert json.loads(output.read_text())["results"] == json.loads(before)["results"]
+    assert "mine" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,9 @@
 
 import numpy as np
 import pytest
+from PIL import Image
+
+from coda_keras.image_files import ImageFiles
 
 pytestmark = pytest.mark.tensorflow
 tf = pytest.importorskip("tensorflow")
@@ -40,16 +43,22 @@ def test_resumed_batches_equal_uninterrupted_ones_to_the_pixel(rng):
     images = rng.integers(0, 256, (9, 6, 6, 3)).astype("uint8")
     labels = np.arange(9, dtype="int32")
 
-    def batches(start, seed=7):
-        augment = [augmentation.flip_and_crop(padding=2)]
-        made = data.train_batches(images, labels, 4, 3, start, seed, augment)
+    augment = [augmentation.rand_augment(2, 9), augmentation.flip_and_crop(padding=2)]
+
+    def batches(start, seed=7, **more):
+        made = data.train_batches(images, labels, 4, 3, start, seed, augment, **more)
         return [(x.numpy(), y.numpy()) for x, y in made]
 
-    whole, resumed = batches(0), batches(2)
-    assert len(resumed) == 2
-    for (x, y), (x_resumed, y_resumed) in zip(whole[4:], resumed):
-        np.testing.assert_array_equal(x, x_resumed)
-        np.testing.assert_array_equal(y, y_resumed)
+    whole = batches(0)
+    for first, resumed in ((4, batches(2)), (3, batches(1, start_step=1))):
+        assert len(resumed) == 6 - first
+        for (x, y), (x_resumed, y_resumed) in zip(whole[first:], resumed):
+            np.testing.assert_array_equal(x, x_resumed)
+            np.testing.assert_array_equal(y, y_resumed)
+    shares = [batches(1, start_step=1, share=(part, 2)) for part in range(2)]
+    for (x, y), (x_first, y_first), (x_second, y_second) in zip(whole[3:], *shares):
+        np.testing.assert_array_equal(x, np.concatenate([x_first, x_second]))
+        np.testing.assert_array_equal(y, np.concatenate([y_first, y_second]))
     assert not np.array_equal(whole[0][0], batches(0, seed=8)[0][0])
 
 
@@ -111,6 +120,12 @@ def test_too_few_images_for_a_batch(numbered):
         data.train_batches(*numbered, batch_size=24, epochs=1)
 
 
+@pytest.mark.parametrize("share", [(0, 2), (5, 5), (-1, 5)])
+def test_parts_that_a_batch_does_not_have(numbered, share):
+    with pytest.raises(ValueError, match="A batch of 5 images has no part"):
+        data.train_batches(*numbered, batch_size=5, epochs=1, share=share)
+
+
 def test_test_batches_hold_every_image_in_order(numbered):
     (labels,) = epochs_of(data.test_batches(*numbered, batch_size=5), steps=5)
     np.testing.assert_array_equal(labels, numbered[1])
@@ -150,6 +165,37 @@ def test_rand_augment_changes_images_one_by_one_and_keeps_their_kind(rng):
     assert len(np.unique(augmented.reshape(16, -1), axis=0)) > 8
 
 
+def test_rand_augment_draws_each_of_the_operations_of_keras_cv_or_none(rng):
+    layers = pytest.importorskip("keras_cv.layers")
+    image = rng.integers(80, 170, (24, 24, 3)).astype("uint8")
+    count, strength = 660, 0.3
+    augment = [augmentation.rand_augment(operations=1, magnitude=30 * strength)]
+    images, labels = np.stack([image] * count), np.zeros(count, "int32")
+    ((found, _),) = data.train_batches(images, labels, count, 1, augment=augment)
+    found = np.rint(found.numpy() * 255)
+    floats = image[None].astype("float32")
+    policy = layers.RandAugment.get_standard_policy((0, 255), strength, 0.0)
+    # Those without chance by keras-cv alone, with none at last; shears to either side.
+    exact = [np.array(layer(floats)) for layer in policy[:4]] + [floats]
+    for axis, other in ("xy", "yx"):
+        for sign in (-1.0, 1.0):
+            shear = {f"shear_{axis}": tf.fill((1, 1), sign * strength), f"shear_{other}": None}
+            exact.append(np.array(policy[6].augment_images(floats, shear)))
+    left = found
+    for expected, least, most in zip(exact, [35] * 5 + [15] * 4, [90] * 5 + [50] * 4):
+        same = (left == np.clip(np.rint(expected), 0, 255)).all(axis=(1, 2, 3))
+        assert least < same.sum() < most
+        left = left[~same]
+    # Brightness moves all pixels alike, and as far as it may.
+    moved = left - floats
+    alike = np.ptp(moved, axis=(1, 2, 3)) == 0
+    assert 35 < alike.sum() < 90
+    amounts = moved[alike][:, 0, 0, 0]
+    assert amounts.min() < -60 and amounts.max() > 60 and np.abs(amounts).max() <= 77
+    # What is left, contrast and translations, is never the same twice.
+    assert len(np.unique(left[~alike].reshape(len(left[~alike]), -1), axis=0)) > 100
+
+
 def test_missing_data_says_where_it_looked_and_what_to_do(tmp_path, monkeypatch):
     import requests
 
@@ -162,3 +208,55 @@ def test_missing_data_says_where_it_looked_and_what_to_do(tmp_path, monkeypatch)
     for part in (str(tmp_path / "cifar10"), "ConnectionError", "--data", "recipes/digits.py"):
         assert part in str(error.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_images_in_memory_on_disk_and_in_files_come_in_the_same_batches(tmp_path, rng):
+    images = rng.integers(0, 256, (7, 6, 6, 3)).astype("uint8")
+    labels = np.arange(7, dtype="int32")
+    paths = [tmp_path / f"{label}.png" for label in labels]
+    for path, image in zip(paths, images):
+        Image.fromarray(image).save(path)
+    images.tofile(tmp_path / "stored")
+    stored = np.memmap(tmp_path / "stored", "uint8", "r", shape=images.shape)
+
+    def batches(of, start=0):
+        augment = [augmentation.flip_and_crop(padding=1)]
+        made = data.train_batches(of, labels, 3, 3, start, 5, augment)
+        return [*made.as_numpy_iterator(), *data.test_batches(of, labels, 4).as_numpy_iterator()]
+
+    expected = batches(images)
+    for other in (ImageFiles(paths, 6), stored):
+        for found, wanted in (
+            (batches(other), expected),
+            (batches(other, 2), expected[4:]),
+        ):
+            assert len(found) == len(wanted)
+            for ours, theirs in zip(found, wanted):
+                np.testing.assert_array_equal(ours[0], theirs[0])
+                np.testing.assert_array_equal(ours[1], theirs[1])
+
+
+def test_a_file_that_breaks_in_the_middle_of_an_epoch_is_named(tmp_path):
+    (tmp_path / "a.png").write_text("none")
+    batches = data.train_batches(ImageFiles([tmp_path / "a.png"], 6), np.zeros(1, "int32"), 1, 1)
+    with (
+        pytest.raises(ValueError, match=r"^\S+a\.png is no image .*"),
+        data.telling_broken_images(),
+    ):
+        list(batches)
+    with pytest.raises(tf.errors.OutOfRangeError), data.telling_broken_images():
+        raise tf.errors.OutOfRangeError(None, None, "another error")
+
+
+@pytest.mark.parametrize(("size", "expected"), [(32, 250), (64, 128), (1000, 1)])
+def test_large_test_images_come_in_small_batches(size, expected):
+    images = np.broadcast_to(np.zeros((1, 1, 1, 3), "uint8"), (1, size, size, 3))
+    assert data.test_batch_size(images) == expected
+
+
+def test_crops_may_be_smaller_than_the_image(rng):
+    image = tf.constant(rng.integers(0, 256, (7, 9, 3)).astype("uint8"))
+    windows = {image[r : r + 5, c : c + 5].numpy().tobytes() for r in range(3) for c in range(5)}
+    crop = augmentation.flip_and_crop(padding=0, flip=False, size=5)
+    seen = {crop(image, tf.constant([n, 0], tf.int64)).numpy().tobytes() for n in range(90)}
+    assert seen == windows

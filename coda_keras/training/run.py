@@ -18,9 +18,15 @@ from coda_keras.interpretation.loading import check_exists, load
 from coda_keras.losses import OneVsAllCrossentropy
 from coda_keras.net import CoDANet
 from coda_keras.optimizers import DAUMuon
-from coda_keras.schedules import Trapezoid
+from coda_keras.schedules import Trapezoid, Warmup
 from coda_keras.tf import distribution
-from coda_keras.tf.data import ImageData, steps_per_epoch, test_batches, train_batches
+from coda_keras.tf.data import (
+    ImageData,
+    steps_per_epoch,
+    telling_broken_images,
+    test_batches,
+    train_batches,
+)
 from coda_keras.tf.signatures import float32_copy
 from coda_keras.tf.summaries import tensorboard_callbacks
 from coda_keras.training.checkpoints import EpochCheckpoint, restore, save_model
@@ -114,7 +120,8 @@ def train(
     checkpoint = EpochCheckpoint(run, history)
     write_json(run / ARGUMENTS, _arguments(args))
     try:
-        _fit(args, net, data, augment, steps, [*boards, checkpoint], len(history), sizes)
+        with telling_broken_images():
+            _fit(args, net, data, augment, steps, [*boards, checkpoint], len(history), sizes)
     except KeyboardInterrupt as end:
         raise KeyboardInterrupt(_how_to_go_on(len(checkpoint.history))) from end
     if isinstance(net, CoDANet) and args.precision != "float32":
@@ -158,7 +165,7 @@ def _fit(args, net, data, augment, steps, callbacks, start_epoch, sizes):
         steps_per_epoch=steps,
         initial_epoch=start_epoch,
         epochs=args.epochs,
-        validation_data=test_batches(data.test_images, data.test_labels, 250),
+        validation_data=test_batches(data.test_images, data.test_labels),
         callbacks=callbacks,
         shuffle=False,
         verbose=1 if sys.stdout.isatty() else 2,
@@ -176,9 +183,13 @@ def learning_rate(
 ) -> keras.optimizers.schedules.LearningRateSchedule:
     """The learning-rate schedule that the flags ask for, a function of the step."""
     if args.schedule == "steps":
-        return keras.optimizers.schedules.ExponentialDecay(
+        halved = keras.optimizers.schedules.ExponentialDecay(
             args.learning_rate, args.halve_every * steps_per_epoch, 0.5, staircase=True
         )
+        epochs = getattr(args, "warmup_epochs", 0)
+        if not epochs:
+            return halved
+        return Warmup(halved, args.warmup_from, epochs * steps_per_epoch)
     total = args.epochs * steps_per_epoch
     warmup = max(1, total // 20)
     if args.schedule == "trapezoid":
@@ -220,5 +231,5 @@ def _changed(record: Path, arguments: dict[str, Any]) -> list[str]:
 
 def _arguments(args):
     # Where the files lie does not change what is computed.
-    places = ("data", "output")
+    places = ("data", "archive", "cache", "output")
     return {name: value for name, value in vars(args).items() if name not in places}

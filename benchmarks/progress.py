@@ -1,0 +1,145 @@
+"""Accuracy and localisation while nets train: a score of every checkpoint that a run has kept.
+
+    python recipes/cifar10.py --fast --keep-checkpoints
+    python benchmarks/progress.py --run fast=runs/cifar10-fast \\
+        --output benchmarks/results/progress.json --figure docs/images/progress.png
+
+Scores each `checkpoints/NNN.keras` of the runs on all test images and by 3x3 grids of own
+contributions. Beside it stands the mean of the weights of the last `--average` checkpoints. Seconds
+are those of the run's history, whatever else the machine did then. Scores that the output file has
+already are kept.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from export.quiet import import_tensorflow
+
+import_tensorflow()
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from coda_keras import provenance, training
+from coda_keras.figures import save_figure
+from coda_keras.files import write_json
+from coda_keras.interpretation.loading import load
+from coda_keras.tf.data import load_tfds
+from coda_keras.tf.signatures import float32_copy
+
+
+def main():
+    args = parse()
+    data = load_tfds("cifar10", args.data).limit(test=args.limit_test)
+    record = json.loads(args.output.read_text()) if args.output.exists() else {"results": []}
+    record["conditions"] = {
+        "commit": provenance.commit(ROOT),
+        "versions": provenance.versions(),
+        "hardware": provenance.hardware(),
+        "grids": args.grids,
+        "averaged": args.average,
+        "note": data.note,
+    }
+    done = {(row["run"], row["epoch"]) for row in record["results"]}
+    for label, folder in args.run:
+        seconds = np.cumsum(
+            [e["seconds"] for e in json.loads((folder / "history.json").read_text())]
+        )
+        kept = sorted((folder / "checkpoints").glob("*.keras"), key=lambda path: int(path.stem))
+        for index, path in enumerate(kept):
+            epoch = int(path.stem)
+            if epoch % args.every or (label, epoch) in done:
+                continue
+            net = float32_copy(load(path))
+            row = {"run": label, "epoch": epoch, "seconds": float(seconds[epoch - 1])}
+            row |= measured(net, data, args.grids)
+            if args.average:
+                net.set_weights(mean_weights(kept[max(0, index + 1 - args.average) : index + 1]))
+                row["average"] = measured(net, data, args.grids)
+            record["results"].append(row)
+            write_json(args.output, record)
+            print(table([row])[-1], flush=True)
+    if args.figure:
+        save_figure(draw(record["results"]), args.figure)
+
+
+def measured(net, data, grids):
+    """Accuracy and localisation; None for the latter where a class has no confident image."""
+    try:
+        scores = training.score(net, data, grids)
+    except ValueError:
+        scores = training.score(net, data)
+    return {
+        "test_accuracy": scores["test_accuracy"],
+        "localisation": scores.get("localisation"),
+    }
+
+
+def mean_weights(paths):
+    nets = [float32_copy(load(path)).get_weights() for path in paths]
+    return [np.mean(weights, axis=0) for weights in zip(*nets)]
+
+
+def table(rows: list[dict]) -> list[str]:
+    """The lines of a table in Markdown."""
+    lines = [
+        "| run | epoch | minutes | accuracy | localisation | of the mean: accuracy | localisation |"
+    ]
+    lines.append("|---|---|---|---|---|---|---|")
+    for row in rows:
+        mean = row.get("average", {})
+        cells = [row["run"], str(row["epoch"]), f"{row['seconds'] / 60:.0f}"]
+        for scores in (row, mean):
+            accuracy, place = scores.get("test_accuracy"), scores.get("localisation")
+            cells.append("" if accuracy is None else f"{accuracy:.2%}")
+            cells.append("" if place is None else f"{place:.3f}")
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def draw(rows) -> Figure:
+    """Accuracy and localisation over seconds, a line for every run."""
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    axes = figure.subplots(1, 2)
+    for label in dict.fromkeys(row["run"] for row in rows):
+        mine = sorted((row for row in rows if row["run"] == label), key=lambda row: row["epoch"])
+        minutes = [row["seconds"] / 60 for row in mine]
+        for axis, key in zip(axes, ("test_accuracy", "localisation")):
+            values = [np.nan if row[key] is None else row[key] for row in mine]
+            axis.plot(minutes, values, marker=".", label=label)
+    for axis, title in zip(axes, ("test accuracy", "localisation")):
+        axis.set(title=title, xlabel="minutes")
+        axis.grid(alpha=0.3)
+    axes[0].legend()
+    return figure
+
+
+def run_folder(text):
+    label, _, folder = text.partition("=")
+    if not folder or not (Path(folder) / "history.json").exists():
+        raise argparse.ArgumentTypeError(f"{text} is not LABEL=FOLDER with a history.json in it")
+    return label, Path(folder)
+
+
+def parse():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--run", type=run_folder, action="append", required=True)
+    parser.add_argument("--output", type=Path, required=True, help="JSON file of the results")
+    parser.add_argument("--figure", type=Path, help="file of a chart of all results")
+    parser.add_argument("--data", help="folder of prepared data sets")
+    parser.add_argument("--grids", type=int, default=100, help="default: 100")
+    parser.add_argument("--every", type=training.positive_int, default=1, help="so many epochs")
+    parser.add_argument("--average", type=training.positive_int, help="checkpoints to average")
+    parser.add_argument("--limit-test", type=training.positive_int, metavar="N")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
