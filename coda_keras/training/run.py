@@ -1,18 +1,18 @@
 """A run: its folder, its devices, training with resume."""
 
 import argparse
-import json
+import errno
+import signal
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+from contextlib import contextmanager
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from coda_keras.annealing import AnnealedCrossentropy, growing_sizes
 from coda_keras.confusion import ConfusionAccuracy
-from coda_keras.files import check_folder, write_json
 from coda_keras.growth import copy_weights
 from coda_keras.interpretation.loading import check_exists, load
 from coda_keras.losses import OneVsAllCrossentropy
@@ -22,12 +22,16 @@ from coda_keras.schedules import Trapezoid
 from coda_keras.tf import distribution
 from coda_keras.tf.data import ImageData, steps_per_epoch, test_batches, train_batches
 from coda_keras.tf.signatures import float32_copy
+from coda_keras.tf.steps import set_train_step
 from coda_keras.tf.summaries import tensorboard_callbacks
-from coda_keras.training.checkpoints import EpochCheckpoint, restore, save_model
+from coda_keras.tf.workers import Workers
+from coda_keras.training import folder
+from coda_keras.training.checkpoints import Progress, restore, save_model, share
+from coda_keras.training.watch import Stopped, Watch, WorkerLost, signals
 
 # Test images whose contribution maps TensorBoard shows after every epoch.
 SHOWN_IMAGES = 12
-ARGUMENTS = "arguments.json"
+FULL = (errno.ENOSPC, errno.EDQUOT)
 CONSTANT_UNTIL = 0.7  # fraction of the steps, of the schedule trapezoid
 
 
@@ -41,7 +45,7 @@ def start(args: argparse.Namespace) -> tf.distribute.Strategy:
         args: the parsed flags.
 
     Returns:
-        The strategy to train under.
+        The strategy to train under; of several workers the one that connects them.
 
     Raises:
         FileExistsError: if the folder holds a finished run, or one with other arguments.
@@ -49,10 +53,12 @@ def start(args: argparse.Namespace) -> tf.distribute.Strategy:
         ValueError: if there are fewer devices than asked for, they cannot share a batch, or there
             is no net to begin with.
     """
-    _check_folder(args)
+    folder.check(args)
     if getattr(args, "initial", None):
         check_exists(args.initial)
     keras.utils.set_random_seed(args.seed)
+    if args.deterministic:
+        tf.config.experimental.enable_op_determinism()
     distribution.set_precision(args.precision)
     return distribution.data_parallel(args.replicas, args.batch_size)
 
@@ -81,49 +87,114 @@ def train(
         ValueError: if there are fewer training images than a batch holds.
     """
     run = args.output
-    sizes = None
-    if getattr(args, "grow", False):
-        sizes = growing_sizes(data.train_images.shape[1], args.epochs)
+    workers = None
+    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        # Keras' `fit` does not run under it: every worker computes under the default one.
+        workers, strategy = Workers(strategy), tf.distribute.get_strategy()
+    chief = workers is None or workers.index == 0
+    parts = strategy.num_replicas_in_sync * (workers.count if workers else 1) * args.accumulate
+    if args.batch_size % parts:
+        raise ValueError(
+            f"--batch-size {args.batch_size} cannot be split into {args.accumulate} parts "
+            "(--accumulate) on every device."
+        )
     steps = steps_per_epoch(len(data.train_images), args.batch_size)
     with strategy.scope():
-        net, history = restore(run, steps)
-        if net is None:
-            net = build()
-            if getattr(args, "initial", None):
-                copy_weights(load(args.initial), net)
-            muon = getattr(args, "optimizer", "adam") == "muon"
-            make = DAUMuon if muon else keras.optimizers.Adam
-            net.optimizer = make(learning_rate(args, steps))
-        else:
-            print(f"Resuming after epoch {len(history)} of {args.epochs}.")
+        net = build()
+        muon = getattr(args, "optimizer", "adam") == "muon"
+        net.optimizer = (DAUMuon if muon else keras.optimizers.Adam)(learning_rate(args, steps))
+        net.optimizer.build(net.trainable_variables)
+        progress = restore(run, net) if chief else Progress()
+        if workers:
+            progress = share(workers, net, progress)
+        begun = progress.epoch or progress.step
+        if not begun and getattr(args, "initial", None):
+            copy_weights(load(args.initial), net)
+        accuracy = ConfusionAccuracy(len(data.class_names))
         net.compile(
             optimizer=net.optimizer,
-            loss=_loss(args, net, steps, sizes),
-            metrics=[ConfusionAccuracy(len(data.class_names))],
-            jit_compile=distribution.use_xla(strategy),
+            loss=_loss(args, net, steps, data),
+            metrics=[accuracy],
+            jit_compile=distribution.use_xla(strategy) and not workers,
         )
-    shown = SHOWN_IMAGES if isinstance(net, CoDANet) else 0
-    boards = tensorboard_callbacks(
-        run,
-        data.test_images[:shown].astype("float32") / 255.0 if shown else None,
-        data.test_labels[:shown],
-        data.class_names,
-        images_per_epoch=steps * args.batch_size,
-        arguments=vars(args),
-    )
-    checkpoint = EpochCheckpoint(run, history)
-    write_json(run / ARGUMENTS, _arguments(args))
+    if args.accumulate > 1 or workers:
+        set_train_step(net, args.accumulate, workers)
+    if begun and chief:
+        _check_epochs(args, net, steps, data, progress)
+        print(f"Resuming after epoch {progress.epoch} of {args.epochs}, step {progress.step}.")
+    boards = []
+    if chief:
+        folder.record(args)
+        shown = SHOWN_IMAGES if isinstance(net, CoDANet) else 0
+        boards = tensorboard_callbacks(
+            run,
+            data.test_images[:shown].astype("float32") / 255.0 if shown else None,
+            data.test_labels[:shown],
+            data.class_names,
+            batch_size=args.batch_size,
+            arguments=vars(args),
+        )
+    with signals(signal.SIGINT, signal.SIGTERM) as received:
+        watch = Watch(
+            run,
+            progress,
+            [accuracy],
+            args.checkpoint_every,
+            args.keep_checkpoints,
+            received,
+            write=chief,
+        )
+        with _telling(args, net, watch, workers):
+            _fit(args, net, data, augment, steps, [*boards, watch], workers)
+    net = _in_float32(args, net)
+    if chief:
+        save_model(net, run / "model.keras")
+    return net, progress.history
+
+
+@contextmanager
+def _telling(args, net, watch, workers):
+    """Says of what ends a training how to go on."""
     try:
-        _fit(args, net, data, augment, steps, [*boards, checkpoint], len(history), sizes)
+        yield
+    except Stopped:
+        raise
     except KeyboardInterrupt as end:
-        raise KeyboardInterrupt(_how_to_go_on(len(checkpoint.history))) from end
+        raise Stopped(watch.how_to_go_on()) from end
+    except FloatingPointError as error:
+        said = f"{error} Try a lower --learning-rate, or --precision float32."
+        if watch.saved and watch.write:
+            restore(args.output, net)
+            path = args.output / "last-good.keras"
+            save_model(_in_float32(args, net), path)
+            epoch, step = watch.saved
+            said += f" {path} has the weights after epoch {epoch} and {step} steps."
+        raise FloatingPointError(said) from error
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise OSError(error.errno, f"The disk is full. {watch.how_to_go_on()}") from error
+    except tf.errors.OpError as error:
+        if workers:
+            raise WorkerLost(watch.how_to_go_on()) from error
+        raise
+
+
+def _in_float32(args, net):
     if isinstance(net, CoDANet) and args.precision != "float32":
-        net = float32_copy(net)
-    save_model(net, run / "model.keras")
-    return net, checkpoint.history
+        return float32_copy(net)
+    return net
 
 
-def _loss(args, net, steps, sizes):
+def _sizes(args, data):
+    """The size of the images in every epoch, None for that of the data."""
+    if not getattr(args, "grow", False):
+        return None
+    return growing_sizes(data.train_images.shape[1], args.epochs)
+
+
+def _loss(args, net, steps, data):
+    sizes = _sizes(args, data)
     start = getattr(args, "start_temperature", None)
     if start is None and sizes is None:
         return OneVsAllCrossentropy()
@@ -143,32 +214,56 @@ def _loss(args, net, steps, sizes):
     )
 
 
-def _fit(args, net, data, augment, steps, callbacks, start_epoch, sizes):
-    net.fit(
-        train_batches(
+def _fit(args, net, data, augment, steps, callbacks, workers):
+    progress = callbacks[-1].progress
+    tests = test_batches(data.test_images, data.test_labels, 250)
+    verbose = 0 if workers and workers.index else 1 if sys.stdout.isatty() else 2
+    # The rest of an epoch is a `fit` of its own, since those take epochs of equal length.
+    while progress.epoch < args.epochs:
+        batches = train_batches(
             data.train_images,
             data.train_labels,
             args.batch_size,
             args.epochs,
-            start_epoch=start_epoch,
+            start_epoch=progress.epoch,
             seed=args.seed,
             augment=augment,
-            sizes=sizes,
-        ),
-        steps_per_epoch=steps,
-        initial_epoch=start_epoch,
-        epochs=args.epochs,
-        validation_data=test_batches(data.test_images, data.test_labels, 250),
-        callbacks=callbacks,
-        shuffle=False,
-        verbose=1 if sys.stdout.isatty() else 2,
-    )
+            sizes=_sizes(args, data),
+            start_step=progress.step,
+            share=(workers.index, workers.count) if workers else (0, 1),
+        )
+        net.fit(
+            batches,
+            steps_per_epoch=steps - progress.step,
+            initial_epoch=progress.epoch,
+            epochs=progress.epoch + 1 if progress.step else args.epochs,
+            validation_data=tests,
+            callbacks=callbacks,
+            shuffle=False,
+            verbose=verbose,
+        )
 
 
-def _how_to_go_on(epochs):
-    if not epochs:
-        return "Interrupted in the first epoch: nothing is saved yet, the same command begins anew."
-    return f"Interrupted; the same command goes on after epoch {epochs}."
+def _check_epochs(args, net, steps, data, progress):
+    """More epochs than before must not change what rate and temperature are now."""
+    earlier = folder.earlier_epochs(args.output)
+    if args.epochs == earlier:
+        return
+    done = progress.epoch * steps + progress.step
+    now = []
+    for epochs in (earlier, args.epochs):
+        with_epochs = argparse.Namespace(**{**vars(args), "epochs": epochs})
+        rate = learning_rate(with_epochs, steps)(done)
+        loss = _loss(with_epochs, net, steps, data)
+        factor = loss.factor(np.float32(done)) if isinstance(loss, AnnealedCrossentropy) else 1.0
+        now.append((float(rate), float(factor)))
+    if not np.allclose(*now):
+        raise FileExistsError(
+            f"{args.output} holds a run of --epochs {earlier}, whose learning rate or temperature "
+            f"would jump with {args.epochs}. Epochs can be added while both stay as they are: "
+            "before --schedule trapezoid goes down, or with --schedule steps. Repeat the command, "
+            "or choose another --output."
+        )
 
 
 def learning_rate(
@@ -188,37 +283,3 @@ def learning_rate(
     return keras.optimizers.schedules.CosineDecay(
         0.0, total - warmup, warmup_target=args.learning_rate, warmup_steps=warmup
     )
-
-
-def _check_folder(args):
-    check_folder(args.output)
-    if (args.output / "metrics.json").exists():
-        raise FileExistsError(
-            f"{args.output} holds a finished run. Choose another --output, or delete the folder."
-        )
-    changed = _changed(args.output / ARGUMENTS, _arguments(args))
-    if changed:
-        flags = ", ".join("--" + name.replace("_", "-") for name in changed)
-        raise FileExistsError(
-            f"{args.output} holds an interrupted run with another {flags}. Repeat its command "
-            "to resume it, choose another --output, or delete the folder."
-        )
-
-
-def _changed(record: Path, arguments: dict[str, Any]) -> list[str]:
-    """Names of the arguments that an interrupted run had otherwise, or had not, or has more."""
-    if not record.exists():
-        return []
-    before = json.loads(record.read_text())
-    missing = object()
-    return sorted(
-        name
-        for name in before.keys() | arguments.keys()
-        if before.get(name, missing) != arguments.get(name, missing)
-    )
-
-
-def _arguments(args):
-    # Where the files lie does not change what is computed.
-    places = ("data", "output")
-    return {name: value for name, value in vars(args).items() if name not in places}
