@@ -1,4 +1,4 @@
-"""Labelled images in memory, and where they come from without any framework."""
+"""Labelled images, in memory or not, and where they come from without any framework."""
 
 import gzip
 import math
@@ -6,27 +6,34 @@ import os
 import struct
 import zlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
+
+from coda_keras.image_files import ImageFiles
+
+# `numpy.memmap` is an array as well: one that stays on disk.
+Images: TypeAlias = np.ndarray | ImageFiles
 
 # As in the files of MNIST: unsigned bytes, in three dimensions or in one.
 IDX_IMAGES, IDX_LABELS = 0x803, 0x801
 
 
 class ImageData(NamedTuple):
-    """A labelled image data set in memory.
+    """A labelled image data set.
 
     Attributes:
-        train_images, test_images: uint8 `(N, H, W, 3)`.
+        train_images, test_images: uint8 `(N, H, W, 3)`: arrays in memory or on disk, or
+            `ImageFiles`. The images to train on may be larger than those to test on, where
+            augmentation crops them.
         train_labels, test_labels: int32 `(N,)`.
         class_names: list of str.
         note: a sentence to stand beside every number obtained from this data, or None.
     """
 
-    train_images: np.ndarray
+    train_images: Images
     train_labels: np.ndarray
-    test_images: np.ndarray
+    test_images: Images
     test_labels: np.ndarray
     class_names: list[str]
     note: str | None = None

@@ -51,3 +51,55 @@ class Trapezoid(keras.optimizers.schedules.LearningRateSchedule):
             "total": self.total,
             "name": self.name,
         }
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class Warmup(keras.optimizers.schedules.LearningRateSchedule):
+    """Up in a line to where another schedule is by then, which goes on from there.
+
+    Args:
+        schedule: the `keras.optimizers.schedules.LearningRateSchedule` that is joined.
+        start: float, the rate of the first step.
+        steps: int, the step from which on the rate is that of `schedule`.
+
+    Raises:
+        ValueError: if `steps` is negative.
+
+    Example:
+
+    >>> halved = keras.optimizers.schedules.ExponentialDecay(1.0, 3, 0.5, staircase=True)
+    >>> [float(Warmup(halved, start=0.5, steps=2)(step)) for step in range(5)]
+    [0.5, 0.75, 1.0, 0.5, 0.5]
+    """
+
+    def __init__(
+        self,
+        schedule: keras.optimizers.schedules.LearningRateSchedule,
+        start: float,
+        steps: int,
+        name: str = "warmup",
+    ) -> None:
+        if steps < 0:
+            raise ValueError(f"`steps` must not be negative. Received: steps={steps}.")
+        super().__init__()
+        self.name = name
+        self.schedule, self.start, self.steps = schedule, float(start), steps
+
+    def __call__(self, step: Tensor) -> Tensor:
+        step = ops.cast(step, "float32")
+        end = self.schedule(float(self.steps))
+        rising = self.start + (end - self.start) * step / max(1, self.steps)
+        return ops.where(step < self.steps, rising, self.schedule(step))
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "schedule": keras.optimizers.schedules.serialize(self.schedule),
+            "start": self.start,
+            "steps": self.steps,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Warmup":
+        schedule = keras.optimizers.schedules.deserialize(config["schedule"])
+        return cls(**{**config, "schedule": schedule})

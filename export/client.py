@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 from PIL import Image
 
-from export import cli, connection, drawing
+from export import cli, connection, library
 from export.connection import Client
 from export.images import open_image, output_paths
 
@@ -72,7 +72,7 @@ def ask(
 def save_map(path: Path, image: Image.Image, outputs: dict[str, np.ndarray], title: str) -> None:
     """Saves the image beside its contribution map, and the weights where there are any."""
     weights = outputs["weights"][0] if "weights" in outputs else None
-    figures = drawing.figures()
+    figures = library.module("figures")
     figure = figures.plot_contributions(
         np.asarray(image), outputs["contribution_map"][0], title, weights=weights
     )

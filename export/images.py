@@ -1,13 +1,14 @@
 """Image files as a model wants them: upright, RGB, 8 bits, of its size."""
 
 import io
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
+from export import library
+
+image_files = library.module("image_files")
 _ORIENTATION = 0x0112
 
 
@@ -32,16 +33,7 @@ def open_image(
         ValueError: if the file is no image, or has another size and `resize` is False.
     """
     data = Path(path).read_bytes()
-    try:
-        with warnings.catch_warnings():
-            # Of large images and odd metadata: what cannot be read is an error below.
-            warnings.simplefilter("ignore")
-            original = Image.open(io.BytesIO(data))
-            original.load()
-            image = _on_white(_in_8_bits(ImageOps.exif_transpose(original)))
-    except Exception as error:  # Broken files raise whatever their parser raises.
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{path} is no image this program can read: {reason}") from error
+    image, original = image_files.decode(data, path, max(height, width) if resize else None)
     as_is = (
         original.format in ("PNG", "JPEG")
         and original.mode in ("RGB", "L")
@@ -54,7 +46,7 @@ def open_image(
                 f"{path} has {image.width}x{image.height} pixels (width x height), the model takes "
                 f"{width}x{height}. Give --resize to crop and resize it."
             )
-        image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
+        image = image_files.fit(image, height, width)
         as_is = False
     if as_is:
         return image, data
@@ -99,21 +91,3 @@ def _identity(path):
     """What a file is, by whatever name."""
     status = Path(path).stat()
     return status.st_dev, status.st_ino
-
-
-def _in_8_bits(image):
-    """Scales 16 bits of grey, which Pillow would clip at 255."""
-    if image.mode != "F" and not image.mode.startswith("I"):
-        return image
-    values = np.asarray(image)
-    if image.mode == "F" or values.min() < 0 or values.max() > 65535:
-        raise ValueError("its grey values have 32 bits, and nothing says how bright they are.")
-    return Image.fromarray(np.round(values / 257).astype("uint8"))
-
-
-def _on_white(image):
-    """Without this the colours that transparency hides would be shown, whatever they are."""
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    image = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")

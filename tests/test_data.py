@@ -2,6 +2,9 @@
 
 import numpy as np
 import pytest
+from PIL import Image
+
+from coda_keras.image_files import ImageFiles
 
 pytestmark = pytest.mark.tensorflow
 tf = pytest.importorskip("tensorflow")
@@ -205,3 +208,55 @@ def test_missing_data_says_where_it_looked_and_what_to_do(tmp_path, monkeypatch)
     for part in (str(tmp_path / "cifar10"), "ConnectionError", "--data", "recipes/digits.py"):
         assert part in str(error.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_images_in_memory_on_disk_and_in_files_come_in_the_same_batches(tmp_path, rng):
+    images = rng.integers(0, 256, (7, 6, 6, 3)).astype("uint8")
+    labels = np.arange(7, dtype="int32")
+    paths = [tmp_path / f"{label}.png" for label in labels]
+    for path, image in zip(paths, images):
+        Image.fromarray(image).save(path)
+    images.tofile(tmp_path / "stored")
+    stored = np.memmap(tmp_path / "stored", "uint8", "r", shape=images.shape)
+
+    def batches(of, start=0):
+        augment = [augmentation.flip_and_crop(padding=1)]
+        made = data.train_batches(of, labels, 3, 3, start, 5, augment)
+        return [*made.as_numpy_iterator(), *data.test_batches(of, labels, 4).as_numpy_iterator()]
+
+    expected = batches(images)
+    for other in (ImageFiles(paths, 6), stored):
+        for found, wanted in (
+            (batches(other), expected),
+            (batches(other, 2), expected[4:]),
+        ):
+            assert len(found) == len(wanted)
+            for ours, theirs in zip(found, wanted):
+                np.testing.assert_array_equal(ours[0], theirs[0])
+                np.testing.assert_array_equal(ours[1], theirs[1])
+
+
+def test_a_file_that_breaks_in_the_middle_of_an_epoch_is_named(tmp_path):
+    (tmp_path / "a.png").write_text("none")
+    batches = data.train_batches(ImageFiles([tmp_path / "a.png"], 6), np.zeros(1, "int32"), 1, 1)
+    with (
+        pytest.raises(ValueError, match=r"^\S+a\.png is no image .*"),
+        data.telling_broken_images(),
+    ):
+        list(batches)
+    with pytest.raises(tf.errors.OutOfRangeError), data.telling_broken_images():
+        raise tf.errors.OutOfRangeError(None, None, "another error")
+
+
+@pytest.mark.parametrize(("size", "expected"), [(32, 250), (64, 128), (1000, 1)])
+def test_large_test_images_come_in_small_batches(size, expected):
+    images = np.broadcast_to(np.zeros((1, 1, 1, 3), "uint8"), (1, size, size, 3))
+    assert data.test_batch_size(images) == expected
+
+
+def test_crops_may_be_smaller_than_the_image(rng):
+    image = tf.constant(rng.integers(0, 256, (7, 9, 3)).astype("uint8"))
+    windows = {image[r : r + 5, c : c + 5].numpy().tobytes() for r in range(3) for c in range(5)}
+    crop = augmentation.flip_and_crop(padding=0, flip=False, size=5)
+    seen = {crop(image, tf.constant([n, 0], tf.int64)).numpy().tobytes() for n in range(90)}
+    assert seen == windows

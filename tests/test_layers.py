@@ -21,7 +21,7 @@ from coda_keras.annealing import AnnealedCrossentropy
 from coda_keras.baselines.resnet import PaddedShortcut
 from coda_keras.confusion import ConfusionAccuracy
 from coda_keras.optimizers import DAUMuon
-from coda_keras.schedules import Trapezoid
+from coda_keras.schedules import Trapezoid, Warmup
 
 PLAIN = {"filters": 3, "rank": 2, "kernel_size": 3}
 UNUSUAL = {
@@ -67,6 +67,7 @@ OTHERS = [
         },
     ),
     (Trapezoid, {"peak": 0.5, "warmup": 1, "decay": 2, "total": 4}),
+    (Warmup, {"schedule": Trapezoid(0.5, 1, 2, 4), "start": 0.25, "steps": 1}),
     (
         AnnealedCrossentropy,
         {

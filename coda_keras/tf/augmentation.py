@@ -8,12 +8,13 @@ import tensorflow as tf
 Augment = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
-def flip_and_crop(padding: int = 4, flip: bool = True) -> Augment:
+def flip_and_crop(padding: int = 4, flip: bool = True, size: int | None = None) -> Augment:
     """Random crop after zero padding, and a horizontal flip for every second image.
 
     Args:
-        padding: int, zeros put on each side before the crop of the original size.
+        padding: int, zeros put on each side before the crop.
         flip: bool.
+        size: int, pixels a side of the crop; None for those of the image.
 
     Returns:
         A function `(image, seed) -> image`, `seed` of two integers; its result depends on these
@@ -21,14 +22,14 @@ def flip_and_crop(padding: int = 4, flip: bool = True) -> Augment:
     """
 
     def augment(image, seed):
-        height, width, _ = image.shape
-        image = tf.image.pad_to_bounding_box(
-            image, padding, padding, height + 2 * padding, width + 2 * padding
-        )
+        height, width = (padding + side + padding for side in image.shape[:2])
+        rows, columns = image.shape[:2] if size is None else (size, size)
+        image = tf.image.pad_to_bounding_box(image, padding, padding, height, width)
         # Not `seed + 1` for the second draw: that is the seed of another image.
         crop_seed, flip_seed = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
-        corner = tf.random.stateless_uniform((2,), crop_seed, 0, 2 * padding + 1, dtype=tf.int32)
-        image = tf.slice(image, [corner[0], corner[1], 0], [height, width, 3])
+        corners = tf.constant([height - rows + 1, width - columns + 1], tf.float32)
+        corner = tf.cast(tf.random.stateless_uniform((2,), crop_seed) * corners, tf.int32)
+        image = tf.slice(image, [corner[0], corner[1], 0], [rows, columns, 3])
         if not flip:
             return image
         coin = tf.random.stateless_uniform((), flip_seed) < 0.5

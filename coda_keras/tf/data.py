@@ -1,15 +1,21 @@
 """Image data for training: loading through TensorFlow Datasets, and batches by epoch."""
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from coda_keras.data import ImageData as ImageData
+from coda_keras.data import Images
 from coda_keras.data import load_digits as load_digits
 from coda_keras.tf.augmentation import Augment
 
+# Test images in a batch at most, and pixels, so that large images take no more memory.
+TEST_BATCH, TEST_PIXELS = 250, 2**19
 JPEG_NOTE = "on JPEG-compressed copies of the images, which cost a little accuracy"
 
 
@@ -26,23 +32,9 @@ def load_tfds(name: str, data_dir: str | os.PathLike | None = None) -> ImageData
     Raises:
         FileNotFoundError: if the data is neither there nor to be downloaded.
     """
-    import requests
     import tensorflow_datasets as tfds
 
-    builder = tfds.builder(name, data_dir=data_dir)
-    if not builder.data_path.exists():
-        try:
-            # Where nothing answers, TensorFlow Datasets would go on trying for minutes.
-            for url in builder.url_infos:
-                requests.head(url, timeout=20)
-            builder.download_and_prepare()
-        except Exception as error:
-            raise FileNotFoundError(
-                f"{name} is not prepared in {builder.data_path} and could not be downloaded "
-                f"({type(error).__name__}). Point --data at a folder with "
-                f"{name}/{builder.version} prepared by tensorflow_datasets, or connect to the "
-                "internet; the digits need no download (recipes/digits.py)."
-            ) from error
+    builder = prepared(tfds.builder(name, data_dir=data_dir))
     splits = [
         tfds.as_numpy(builder.as_dataset(split, batch_size=-1, as_supervised=True))
         for split in ("train", "test")
@@ -56,6 +48,36 @@ def load_tfds(name: str, data_dir: str | os.PathLike | None = None) -> ImageData
         list(builder.info.features["label"].names),
         JPEG_NOTE if _is_jpeg(builder) else None,
     )
+
+
+def prepared(builder: Any) -> Any:
+    """Returns a builder of TensorFlow Datasets with its data prepared, by a download if need be.
+
+    Raises:
+        FileNotFoundError: if the data is neither there nor to be downloaded.
+    """
+    import requests
+
+    if builder.data_path.exists():
+        return builder
+    try:
+        # Where nothing answers, TensorFlow Datasets would go on trying for minutes.
+        for url in builder.url_infos:
+            requests.head(url, timeout=20)
+        builder.download_and_prepare()
+    except Exception as error:
+        by_hand = builder.MANUAL_DOWNLOAD_INSTRUCTIONS
+        raise FileNotFoundError(
+            f"{builder.name} is not prepared in {builder.data_path} and could not be "
+            f"{'prepared' if by_hand else 'downloaded'} ({type(error).__name__}). Point --data at "
+            f"a folder with {builder.name}/{builder.version} prepared by tensorflow_datasets, or "
+            + (
+                f"download its files by hand: {by_hand}"
+                if by_hand
+                else "connect to the internet; the digits need no download (recipes/digits.py)."
+            )
+        ) from error
+    return builder
 
 
 def _is_jpeg(builder):
@@ -80,7 +102,7 @@ def steps_per_epoch(count: int, batch_size: int) -> int:
 
 
 def train_batches(
-    images: np.ndarray,
+    images: Images,
     labels: np.ndarray,
     batch_size: int,
     epochs: int,
@@ -97,10 +119,11 @@ def train_batches(
     step sees the very batches an uninterrupted one sees. Each of these, and each stage of the
     augmentation, is folded into the seed by a hash, so that no two share random numbers. The
     incomplete last batch of an epoch is dropped, since replicas given unequal shares would train
-    to other weights.
+    to other weights. Images that are not in memory are read by several threads, a few batches
+    ahead; the batches are the same.
 
     Args:
-        images: uint8 `(N, H, W, 3)`.
+        images: uint8 `(N, H, W, 3)`, in memory or not.
         labels: int32 `(N,)`.
         batch_size: int, over all replicas.
         epochs, start_epoch, seed: int.
@@ -125,9 +148,7 @@ def train_batches(
             f"A batch of {batch_size} images has no part {part} of {parts} equal ones."
         )
     fold_in = tf.random.experimental.stateless_fold_in
-    # On the CPU, whatever else there is: these arrays are sources for `tf.data`.
-    with tf.device("CPU:0"):
-        images, labels = tf.constant(images), tf.constant(labels)
+    example_at = _examples(images, labels)
 
     def one_epoch(epoch):
         epoch_seed = fold_in(tf.constant([seed, 0], tf.int64), epoch)
@@ -140,10 +161,10 @@ def train_batches(
         order = tf.reshape(parted[:, part], (-1,))
 
         def example(index):
-            image, own_seed = tf.gather(images, index), fold_in(image_seed, index)
+            (image, label), own_seed = example_at(index), fold_in(image_seed, index)
             for stage, function in enumerate(augment):
                 image = function(image, fold_in(own_seed, tf.constant(stage, tf.int64)))
-            return image, tf.gather(labels, index)
+            return image, label
 
         examples = tf.data.Dataset.from_tensor_slices(order)
         examples = examples.map(example, num_parallel_calls=tf.data.AUTOTUNE)
@@ -160,10 +181,55 @@ def train_batches(
     return tf.data.Dataset.range(start_epoch, epochs).flat_map(one_epoch).prefetch(tf.data.AUTOTUNE)
 
 
-def test_batches(images: np.ndarray, labels: np.ndarray, batch_size: int) -> tf.data.Dataset:
-    """All of the images in order, in batches of float32 images in [0, 1] and labels."""
-    batches = tf.data.Dataset.from_tensor_slices((images, labels)).batch(batch_size)
-    return batches.map(_to_unit_range).prefetch(tf.data.AUTOTUNE)
+def test_batches(
+    images: Images, labels: np.ndarray, batch_size: int | None = None
+) -> tf.data.Dataset:
+    """All of the images in order, in batches of float32 images in [0, 1] and labels.
+
+    Args:
+        images: uint8 `(N, H, W, 3)`, in memory or not.
+        labels: int32 `(N,)`.
+        batch_size: int; None for `test_batch_size(images)`.
+    """
+    examples = tf.data.Dataset.range(len(images))
+    examples = examples.map(_examples(images, labels), num_parallel_calls=tf.data.AUTOTUNE)
+    examples = examples.batch(batch_size or test_batch_size(images))
+    return examples.map(_to_unit_range).prefetch(tf.data.AUTOTUNE)
+
+
+def test_batch_size(images: Images) -> int:
+    """Images in a batch to test on: 250, or fewer if they have more than 45x45 pixels."""
+    return max(1, min(TEST_BATCH, TEST_PIXELS // int(np.prod(images.shape[1:3]))))
+
+
+@contextmanager
+def telling_broken_images() -> Iterator[None]:
+    """Turns what TensorFlow says of an image that could not be read into a `ValueError` about it.
+
+    For a loop over batches: an image that stays in its file is read in the middle of an epoch.
+    """
+    try:
+        yield
+    except tf.errors.OpError as error:
+        found = re.search(r"BrokenImage: (.*)", error.message)
+        if found is None:
+            raise
+        raise ValueError(found[1]) from error
+
+
+def _examples(images, labels) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    """A function from an index to the image and its label, on the CPU whatever else there is."""
+    with tf.device("CPU:0"):
+        labels = tf.constant(labels)
+        if type(images) is np.ndarray:
+            constant = tf.constant(images)
+            return lambda index: (tf.gather(constant, index), tf.gather(labels, index))
+
+    def example(index):
+        image = tf.numpy_function(lambda row: np.asarray(images[row]), [index], tf.uint8)
+        return tf.ensure_shape(image, images.shape[1:]), tf.gather(labels, index)
+
+    return example
 
 
 def _to_unit_range(images, labels):

@@ -1,9 +1,9 @@
 """Processes on one or several machines that train one net together.
 
 TF_CONFIG says who they are, as for `tf.distribute.MultiWorkerMirroredStrategy`, whose collectives
-connect them. Keras' `fit` cannot run under that strategy (of Keras 3.15: it reduces batches and logs
-in ways that need several devices in a process). So every worker runs `fit` of its own on its share
-of each batch, and `steps` averages the gradients over all.
+connect them. The `fit` of Keras 3.15 does not run under that strategy: it reduces batches and logs
+in ways that fail there. So every worker runs a `fit` of its own on its share of each batch, and
+`steps` averages the gradients over all.
 """
 
 import json

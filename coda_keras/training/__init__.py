@@ -21,10 +21,10 @@ from coda_keras.training.commands import Parser as Parser
 from coda_keras.training.commands import command as command
 from coda_keras.training.flags import parser as parser
 from coda_keras.training.flags import positive_int as positive_int
+from coda_keras.training.objective import learning_rate as learning_rate
 from coda_keras.training.report import conclude as conclude
 from coda_keras.training.report import draw_gallery as draw_gallery
 from coda_keras.training.report import score as score
-from coda_keras.training.run import learning_rate as learning_rate
 from coda_keras.training.run import start as start
 from coda_keras.training.run import train as train
 from coda_keras.training.watch import Stopped as Stopped

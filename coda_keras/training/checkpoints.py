@@ -159,9 +159,14 @@ def _variables(model):
     return {"weights": model.variables, "optimizer": model.optimizer.variables}
 
 
+def value_of(variable: Any) -> Any:
+    """The value that a variable has now, a tensor; one summed up over replicas if it is so kept."""
+    # On TensorFlow neither conversions nor copies do this to variables of replicas.
+    return ops.multiply(variable, 1)
+
+
 def _array(variable):
-    # By way of a tensor: those of replicas are summed up or picked then.
-    return np.asarray(ops.convert_to_numpy(ops.convert_to_tensor(variable)))
+    return np.asarray(ops.convert_to_numpy(value_of(variable)))
 
 
 def _name(key, number):
@@ -174,9 +179,11 @@ def _of(arrays, key):
 
 
 def _read(path):
-    with np.load(path) as file:
+    if not zipfile.is_zipfile(path):
+        raise zipfile.BadZipFile("it does not end as an archive does")
+    with path.open("rb") as file, np.load(file) as members:
         # Reading a member checks its sum.
-        arrays = {name: file[name] for name in file.files}
+        arrays = {name: members[name] for name in members.files}
     json.loads(arrays[PROGRESS].tobytes())
     return arrays
 

@@ -9,7 +9,7 @@ from coda_keras.files import check_folder, write_json
 
 ARGUMENTS = "arguments.json"
 # These do not change what is computed.
-FREE = ("data", "output", "checkpoint_every", "keep_checkpoints")
+FREE = ("data", "archive", "cache", "output", "checkpoint_every", "keep_checkpoints")
 
 
 def check(args: argparse.Namespace) -> None:

@@ -13,6 +13,7 @@ from PIL import Image
 from coda_keras import attribution, explorer, provenance
 from coda_keras.attribution.own import own_method
 from coda_keras.batches import explain_dataset
+from coda_keras.data import ImageData
 from coda_keras.evaluation import (
     localisation,
     make_grids,
@@ -23,11 +24,14 @@ from coda_keras.evaluation import (
 from coda_keras.figures import gallery, save_figure
 from coda_keras.files import write_json
 from coda_keras.net import CoDANet
-from coda_keras.tf.data import ImageData, test_batches
+from coda_keras.tf.data import telling_broken_images, test_batches
+from coda_keras.tf.workers import is_chief
 from coda_keras.training.views import net_view
 
 # Images explained at once for the gallery.
 GALLERY_BATCH = 32
+# Up to so many classes all are in the gallery, and the first five say nothing.
+FEW_CLASSES = 20
 # Test images in the explorer, and what their arrays may take before compression.
 EXPLORED, EXPLORER_BYTES = 20, 16 * 2**20
 
@@ -41,7 +45,8 @@ def conclude(
 ) -> None:
     """Tests the trained net on every test image and writes the results into the run's folder.
 
-    `metrics.json` comes last: it marks the run as finished. A net without an explanation of its
+    `metrics.json` comes last: it marks the run as finished. Of several workers only the chief does
+    anything. A net without an explanation of its
     own gets no servable, and Input×Gradient in its gallery.
 
     Args:
@@ -52,9 +57,11 @@ def conclude(
         package: function `(net, folder, class names) -> path` that makes a servable of a
             `CoDANet`; None for no servable.
     """
+    if not is_chief():
+        return
     run = args.output
     logits, error = evaluate(net, data)
-    accuracy = float(np.mean(np.argmax(logits, axis=-1) == data.test_labels))
+    accuracies = _accuracies(logits, data)
     save_figure(draw_gallery(net, data, logits), run / "gallery.png")
     save_examples(run / "examples", data)
     if isinstance(net, CoDANet):
@@ -64,7 +71,7 @@ def conclude(
         servable = package(net, run / "servables", data.class_names)
 
     metrics = {
-        "test_accuracy": accuracy,
+        **accuracies,
         "test_images": len(logits),
         "note": data.note,
         "completeness_error": error,
@@ -79,7 +86,9 @@ def conclude(
     }
     write_json(run / "metrics.json", metrics)
 
-    print(f"test accuracy       {accuracy:.4f} on {len(logits)} images")
+    print(f"test accuracy       {accuracies['test_accuracy']:.4f} on {len(logits)} images")
+    if "test_top5_accuracy" in accuracies:
+        print(f"                    {accuracies['test_top5_accuracy']:.4f} among the first five")
     if data.note:
         print(f"                    {data.note}")
     if error is not None:
@@ -100,11 +109,12 @@ def evaluate(net: keras.Model, data: ImageData) -> tuple[np.ndarray, float | Non
         Logits `(N, classes)`, and for a `CoDANet` the largest `Explanation.completeness_error` of
         the predicted classes, None for others.
     """
-    batches = test_batches(data.test_images, data.test_labels, 250)
-    if not isinstance(net, CoDANet):
-        return net.predict(batches, verbose=0), None
+    batches = test_batches(data.test_images, data.test_labels)
     fields = ("logits", "class_ids", "bias", "residual")
-    explanations = list(explain_dataset(net, batches, fields=fields))
+    with telling_broken_images():
+        if not isinstance(net, CoDANet):
+            return net.predict(batches, verbose=0), None
+        explanations = list(explain_dataset(net, batches, fields=fields))
     logits = np.concatenate([explanation.logits for explanation in explanations])
     errors = [explanation.completeness_error.max() for explanation in explanations]
     return logits, float(np.max(errors))
@@ -123,21 +133,21 @@ def score(
             hundreds of forward passes a grid.
 
     Returns:
-        Dict with `test_accuracy`, `test_images`, `completeness_error`; with grids `localisation`
-        of the own contributions, and `occlusion_localisation`.
+        Dict with `test_accuracy`, of many classes also `test_top5_accuracy`, `test_images`,
+        `completeness_error`; with grids `localisation` of the own contributions, and
+        `occlusion_localisation`.
 
     Raises:
         ValueError: if the net leaves too few confident images for so many grids.
     """
     logits, error = evaluate(net, data)
     scores = {
-        "test_accuracy": float(np.mean(np.argmax(logits, axis=-1) == data.test_labels)),
+        **_accuracies(logits, data),
         "test_images": len(logits),
         "completeness_error": error,
     }
     if grids:
-        images = data.test_images.astype("float32") / 255.0
-        chosen = make_grids(images, logits, data.test_labels, grids)
+        chosen = make_grids(_UnitRange(data.test_images), logits, data.test_labels, grids)
         own = attribution.get("contributions", progress=False)
         scores["localisation"] = localisation(net, chosen, own).mean
         if occlusion_grids:
@@ -145,6 +155,32 @@ def score(
             part = chosen[:occlusion_grids]
             scores["occlusion_localisation"] = localisation(net, part, occlusion).mean
     return scores
+
+
+class _UnitRange:
+    """Images as floats in [0, 1], of which only those asked for are converted, or read at all."""
+
+    def __init__(self, images):
+        self.images = images
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, index):
+        return self.images[index].astype("float32") / 255.0
+
+
+def _accuracies(logits, data):
+    accuracies = {"test_accuracy": _top(1, logits, data.test_labels)}
+    if len(data.class_names) > FEW_CLASSES:
+        accuracies["test_top5_accuracy"] = _top(5, logits, data.test_labels)
+    return accuracies
+
+
+def _top(count, logits, labels):
+    """The share of images whose class is among the first `count`."""
+    ranked = np.argsort(-logits, axis=-1, kind="stable")[:, :count]
+    return float(np.mean(np.any(ranked == labels[:, None], axis=-1)))
 
 
 def draw_gallery(
@@ -156,10 +192,14 @@ def draw_gallery(
         net: a `CoDANet`, or a classifier to compare with.
         data: `ImageData`.
         logits: `(N, classes)` of the test images.
-        per_class: int, images shown of each class.
+        per_class: int, images shown of each class; of more than 20 classes those are shown
+            whose images are the most confident.
     """
-    chosen = np.concatenate(most_confident(logits, data.test_labels, per_class))
-    note = note_of_missing(data.test_labels[chosen], data.class_names)
+    best = most_confident(logits, data.test_labels, per_class)
+    note = note_of_missing(data.test_labels[np.concatenate(best)], data.class_names)
+    confidence = [logits[indices].max(initial=-np.inf) for indices in best]
+    shown = np.sort(np.argsort(-np.array(confidence), kind="stable")[:FEW_CLASSES])
+    chosen = np.concatenate([best[label] for label in shown])
     if not len(chosen):
         # A net that has not learned anything yet still shows what it looks at.
         chosen = np.arange(min(len(logits), 8))
@@ -208,4 +248,6 @@ def save_examples(folder: Path, data: ImageData) -> None:
     for label, name in enumerate(data.class_names):
         (indices,) = np.nonzero(data.test_labels == label)
         for index in indices[:1]:
-            Image.fromarray(data.test_images[index]).save(folder / f"{name}-{index}.png")
+            # Descriptions of classes may hold a slash.
+            file = folder / f"{name.replace('/', '-')}-{index}.png"
+            Image.fromarray(np.asarray(data.test_images[index])).save(file)

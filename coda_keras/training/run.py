@@ -8,31 +8,33 @@ from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from coda_keras.annealing import AnnealedCrossentropy, growing_sizes
 from coda_keras.confusion import ConfusionAccuracy
 from coda_keras.growth import copy_weights
 from coda_keras.interpretation.loading import check_exists, load
-from coda_keras.losses import OneVsAllCrossentropy
 from coda_keras.net import CoDANet
 from coda_keras.optimizers import DAUMuon
-from coda_keras.schedules import Trapezoid
 from coda_keras.tf import distribution
-from coda_keras.tf.data import ImageData, steps_per_epoch, test_batches, train_batches
+from coda_keras.tf.data import (
+    ImageData,
+    steps_per_epoch,
+    telling_broken_images,
+    test_batch_size,
+    test_batches,
+    train_batches,
+)
 from coda_keras.tf.signatures import float32_copy
 from coda_keras.tf.steps import set_train_step
 from coda_keras.tf.summaries import tensorboard_callbacks
 from coda_keras.tf.workers import Workers
-from coda_keras.training import folder
+from coda_keras.training import folder, objective
 from coda_keras.training.checkpoints import Progress, restore, save_model, share
 from coda_keras.training.watch import Stopped, Watch, WorkerLost, signals
 
 # Test images whose contribution maps TensorBoard shows after every epoch.
 SHOWN_IMAGES = 12
 FULL = (errno.ENOSPC, errno.EDQUOT)
-CONSTANT_UNTIL = 0.7  # fraction of the steps, of the schedule trapezoid
 
 
 def start(args: argparse.Namespace) -> tf.distribute.Strategy:
@@ -101,8 +103,9 @@ def train(
     steps = steps_per_epoch(len(data.train_images), args.batch_size)
     with strategy.scope():
         net = build()
+        rate = objective.learning_rate(args, steps)
         muon = getattr(args, "optimizer", "adam") == "muon"
-        net.optimizer = (DAUMuon if muon else keras.optimizers.Adam)(learning_rate(args, steps))
+        net.optimizer = (DAUMuon if muon else keras.optimizers.Adam)(rate)
         net.optimizer.build(net.trainable_variables)
         progress = restore(run, net) if chief else Progress()
         if workers:
@@ -113,14 +116,17 @@ def train(
         accuracy = ConfusionAccuracy(len(data.class_names))
         net.compile(
             optimizer=net.optimizer,
-            loss=_loss(args, net, steps, data),
+            loss=objective.loss(args, net, steps, data),
             metrics=[accuracy],
             jit_compile=distribution.use_xla(strategy) and not workers,
         )
     if args.accumulate > 1 or workers:
         set_train_step(net, args.accumulate, workers)
     if begun and chief:
-        _check_epochs(args, net, steps, data, progress)
+        earlier = folder.earlier_epochs(run)
+        if earlier and earlier != args.epochs:
+            done = progress.epoch * steps + progress.step
+            objective.check_epochs(args, earlier, net, steps, data, done)
         print(f"Resuming after epoch {progress.epoch} of {args.epochs}, step {progress.step}.")
     boards = []
     if chief:
@@ -156,7 +162,8 @@ def train(
 def _telling(args, net, watch, workers):
     """Says of what ends a training how to go on."""
     try:
-        yield
+        with telling_broken_images():
+            yield
     except Stopped:
         raise
     except KeyboardInterrupt as end:
@@ -186,37 +193,10 @@ def _in_float32(args, net):
     return net
 
 
-def _sizes(args, data):
-    """The size of the images in every epoch, None for that of the data."""
-    if not getattr(args, "grow", False):
-        return None
-    return growing_sizes(data.train_images.shape[1], args.epochs)
-
-
-def _loss(args, net, steps, data):
-    sizes = _sizes(args, data)
-    start = getattr(args, "start_temperature", None)
-    if start is None and sizes is None:
-        return OneVsAllCrossentropy()
-    sizes = sizes or [1]
-    areas = [
-        (epoch * steps, (size / sizes[-1]) ** 2)
-        for epoch, size in enumerate(sizes)
-        if size not in sizes[:epoch]
-    ]
-    return AnnealedCrossentropy(
-        net.temperature,
-        net.temperature if start is None else start,
-        0 if start is None else max(1, round(args.rise * args.epochs * steps)),
-        net.logit_bias,
-        areas,
-        net.optimizer.iterations,
-    )
-
-
 def _fit(args, net, data, augment, steps, callbacks, workers):
     progress = callbacks[-1].progress
-    tests = test_batches(data.test_images, data.test_labels, 250)
+    size = _test_batch_size(len(data.test_images), test_batch_size(data.test_images), net)
+    tests = test_batches(data.test_images, data.test_labels, size)
     verbose = 0 if workers and workers.index else 1 if sys.stdout.isatty() else 2
     # The rest of an epoch is a `fit` of its own, since those take epochs of equal length.
     while progress.epoch < args.epochs:
@@ -228,7 +208,7 @@ def _fit(args, net, data, augment, steps, callbacks, workers):
             start_epoch=progress.epoch,
             seed=args.seed,
             augment=augment,
-            sizes=_sizes(args, data),
+            sizes=objective.image_sizes(args, data),
             start_step=progress.step,
             share=(workers.index, workers.count) if workers else (0, 1),
         )
@@ -244,42 +224,12 @@ def _fit(args, net, data, augment, steps, callbacks, workers):
         )
 
 
-def _check_epochs(args, net, steps, data, progress):
-    """More epochs than before must not change what rate and temperature are now."""
-    earlier = folder.earlier_epochs(args.output)
-    if args.epochs == earlier:
-        return
-    done = progress.epoch * steps + progress.step
-    now = []
-    for epochs in (earlier, args.epochs):
-        with_epochs = argparse.Namespace(**{**vars(args), "epochs": epochs})
-        rate = learning_rate(with_epochs, steps)(done)
-        loss = _loss(with_epochs, net, steps, data)
-        factor = loss.factor(np.float32(done)) if isinstance(loss, AnnealedCrossentropy) else 1.0
-        now.append((float(rate), float(factor)))
-    if not np.allclose(*now):
-        raise FileExistsError(
-            f"{args.output} holds a run of --epochs {earlier}, whose learning rate or temperature "
-            f"would jump with {args.epochs}. Epochs can be added while both stay as they are: "
-            "before --schedule trapezoid goes down, or with --schedule steps. Repeat the command, "
-            "or choose another --output."
-        )
+def _test_batch_size(count, size, net):
+    """The largest size up to `size` at which no replica gets an empty share.
 
-
-def learning_rate(
-    args: argparse.Namespace, steps_per_epoch: int
-) -> keras.optimizers.schedules.LearningRateSchedule:
-    """The learning-rate schedule that the flags ask for, a function of the step."""
-    if args.schedule == "steps":
-        return keras.optimizers.schedules.ExponentialDecay(
-            args.learning_rate, args.halve_every * steps_per_epoch, 0.5, staircase=True
-        )
-    total = args.epochs * steps_per_epoch
-    warmup = max(1, total // 20)
-    if args.schedule == "trapezoid":
-        # At least a step at the base rate, and one that decays.
-        decay = min(max(warmup, round(CONSTANT_UNTIL * total)), total - 1)
-        return Trapezoid(args.learning_rate, min(warmup, decay), decay, total)
-    return keras.optimizers.schedules.CosineDecay(
-        0.0, total - warmup, warmup_target=args.learning_rate, warmup_steps=warmup
-    )
+    Keras takes a mean over the replicas' shares of the first batch besides, which must be equal.
+    """
+    replicas = net.distribute_strategy.num_replicas_in_sync
+    first = max(replicas, min(size, count) // replicas * replicas)
+    fitting = (n for n in range(first, 0, -replicas) if not 0 < count % n < replicas)
+    return next(fitting, first)

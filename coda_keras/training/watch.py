@@ -152,7 +152,7 @@ class Watch(keras.callbacks.Callback):
         if not batch:
             return
         done = self._first + batch
-        self._sums.append((done, ops.convert_to_tensor(self._loss().total)))
+        self._sums.append((done, checkpoints.value_of(self._loss().total)))
         due = self.received or self._is_due(done)
         if due or done % LOOK_EVERY == 0:
             self._look()
