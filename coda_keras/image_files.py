@@ -178,7 +178,9 @@ class ImageFiles:
 
 
 def _bar(count, progress):
-    return tqdm(total=count, desc="reading images", unit="image", disable=not progress)
+    return tqdm(
+        total=count, desc="reading images", unit="image", disable=None if progress else True
+    )
 
 
 def _header_error(path):

@@ -207,9 +207,17 @@ def _set_aside(root, paths, fraction):
 
 
 def _flat(by_class):
-    """Paths in their order, class by class, and their labels."""
-    pairs = [(path, label) for label, paths in enumerate(by_class.values()) for path in paths]
-    return [path for path, _ in pairs], np.array([label for _, label in pairs], "int32")
+    """Paths and their labels: the first of every class, the second of every class, ...
+
+    The first few of all images, which are shown or which a limit leaves, are then of many classes.
+    """
+    ranked = [
+        (rank, label, path)
+        for label, paths in enumerate(by_class.values())
+        for rank, path in enumerate(paths)
+    ]
+    ranked.sort(key=lambda each: each[:2])
+    return [path for *_, path in ranked], np.array([label for _, label, _ in ranked], "int32")
 
 
 def _counted(left_out):

@@ -128,8 +128,8 @@ def test_broken_files_are_named(files, tmp_path):
 def test_a_folder_is_scanned_and_divided(folder):
     found = image_folder.scan(folder, test_fraction=0.3)
     assert found.class_names == ["cats", "dogs", "owls"]
-    assert found.train_labels.tolist() == [0, 0, 0, 0, 1, 1, 2]
-    assert found.test_labels.tolist() == [0, 0, 1]
+    assert found.train_labels.tolist() == [0, 1, 2, 0, 1, 0, 0]
+    assert found.test_labels.tolist() == [0, 1, 0]
     assert not set(found.train_paths) & set(found.test_paths)
     assert {path.parent.name for path in found.test_paths} == {"cats", "dogs"}
     notes = " ".join(found.notes)
@@ -164,11 +164,11 @@ def test_a_divided_folder_is_taken_as_it_is(folder, tmp_path):
                 root / "val" / name / f"{number}.png"
             )
     found = image_folder.scan(root)
-    assert found.train_labels.tolist() == [0] * 4 + [1] + [2]
-    assert found.test_labels.tolist() == [0, 0, 1, 1]
+    assert found.train_labels.tolist() == [0, 1, 2, 0, 0, 0]
+    assert found.test_labels.tolist() == [0, 1, 0, 1]
     assert "testing on" in found.notes[0]
     first = image_folder.scan(root, classes=2)
-    assert first.class_names == ["cats", "dogs"] and first.train_labels.tolist() == [0] * 4 + [1]
+    assert first.class_names == ["cats", "dogs"] and first.train_labels.tolist() == [0, 1, 0, 0, 0]
     (root / "val/bats").mkdir()
     with pytest.raises(ValueError, match=r"val has classes that .*train has not: bats"):
         image_folder.scan(root)

@@ -1,4 +1,4 @@
-"""The residual networks for CIFAR-10 (He, Zhang, Ren, Sun, CVPR 2016, Section 4.2)."""
+"""Residual networks (He, Zhang, Ren, Sun, CVPR 2016): for CIFAR-10 (Section 4.2), ResNet-50."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -81,6 +81,29 @@ def resnet56(
         outputs
     )
     return keras.Model(inputs, outputs, name=f"resnet{depth}")
+
+
+def resnet50(classes: int = 1000, image_size: int | tuple[int, int] | None = 224) -> keras.Model:
+    """Builds the ResNet-50 of the ImageNet experiments, as `keras.applications` has it.
+
+    The last activation before the pooling is the layer `"conv5_block3_out"`.
+
+    Args:
+        classes: int, number of classes.
+        image_size: int or `(height, width)`; None for a model that takes images of any size. See
+            also `with_image_size`.
+
+    Returns:
+        A functional `keras.Model` from RGB images `(B, H, W, 3)` in [0, 1] to logits
+        `(B, classes)`, float32.
+    """
+    inputs = _input(image_size)
+    # The spread that the initial weights expect.
+    centred = layers.Rescaling(2.0, offset=-1.0, name="centring")(inputs)
+    body = keras.applications.ResNet50(include_top=False, weights=None, input_tensor=centred)
+    outputs = layers.GlobalAveragePooling2D(name="pooling")(body.output)
+    outputs = layers.Dense(classes, dtype="float32", name="logits")(outputs)
+    return keras.Model(inputs, outputs, name="resnet50")
 
 
 def with_image_size(model: keras.Model, image_size: int | tuple[int, int] | None) -> keras.Model:

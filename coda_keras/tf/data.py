@@ -62,9 +62,13 @@ def prepared(builder: Any) -> Any:
         return builder
     try:
         # Where nothing answers, TensorFlow Datasets would go on trying for minutes.
-        for url in builder.url_infos:
-            requests.head(url, timeout=20)
+        if getattr(builder, "archive", None) is None:
+            for url in [*builder.url_infos, *getattr(builder, "URLS", ())]:
+                requests.head(url, timeout=20)
         builder.download_and_prepare()
+    except (ValueError, FileNotFoundError):
+        # Of files that are there, and say what is wrong with them.
+        raise
     except Exception as error:
         by_hand = builder.MANUAL_DOWNLOAD_INSTRUCTIONS
         raise FileNotFoundError(

@@ -58,6 +58,12 @@ def parser(description: str, **defaults: Any) -> argparse.ArgumentParser:
     net = flags.add_argument_group("network")
     add(
         net,
+        "--model",
+        "coda: the CoDA-Net of --preset; resnet50: the ResNet-50 to compare it with",
+        choices=("coda", "resnet50"),
+    )
+    add(
+        net,
         "--preset",
         "sizes of the network, Table C.1; or a trained net to fine-tune, with a new last layer",
         choices=[*PRESETS, *cards()],
@@ -100,6 +106,13 @@ def parser(description: str, **defaults: Any) -> argparse.ArgumentParser:
     )
     add(
         fit,
+        "--warmup-epochs",
+        "epochs in which the rate rises in a line from --warmup-from to that of --schedule steps",
+        type=positive_int,
+    )
+    add(fit, "--warmup-from", "rate of the first step of the warm-up", type=_positive)
+    add(
+        fit,
         "--start-temperature",
         "temperature of the loss at first, rising to --temperature (default: that throughout)",
         type=_positive,
@@ -122,7 +135,31 @@ def parser(description: str, **defaults: Any) -> argparse.ArgumentParser:
     add(fit, "--seed", "of initial values, order and augmentation", type=int)
 
     data = flags.add_argument_group("data and results")
-    add(data, "--data", "folder of prepared data sets; default: TensorFlow Datasets' own")
+    add(
+        data,
+        "--data",
+        "folder of the data, or of prepared data sets; default: TensorFlow Datasets' own",
+    )
+    add(
+        data,
+        "--archive",
+        "the zip that is distributed, or the folder in it, from which to prepare the data in "
+        "--data; default: download it",
+        type=Path,
+    )
+    add(
+        data,
+        "--cache",
+        "folder for decoded images, where they do not fit into memory; later runs use them again",
+        type=Path,
+    )
+    add(data, "--image-size", "pixels a side to which images are scaled", type=positive_int)
+    add(
+        data,
+        "--test-fraction",
+        "part of every class that is set aside to test on, where the folder is not divided",
+        type=_positive,
+    )
     add(data, "--output", "folder of this run; an interrupted run in it is resumed", type=Path)
     first = {"type": positive_int, "metavar": "N"}
     add(data, "--limit-train", "use only the first N training images", **first)
