@@ -11,6 +11,10 @@ It uses all GPUs there are, or the CPU.
 A small network (1,076,984 parameters): 82.08% of the test images in 68 minutes on two cores of an
 AMD EPYC, on JPEG-compressed copies of CIFAR-10.
 
+The paper's experiments have names; --list shows them with its numbers and ours.
+
+    python recipes/cifar10.py --experiment s_coda_sq_t10
+
 The folder given by --output receives model.keras, metrics.json, gallery.png, the servable and
 TensorBoard's event files (tensorboard --logdir runs). An interrupted run resumes when the same
 command is given again.
@@ -31,6 +35,7 @@ from coda_keras import CoDANet, training
 from coda_keras.tf.augmentation import flip_and_crop, rand_augment
 from coda_keras.tf.data import load_tfds
 from export.package import package
+from recipes import experiments
 
 VALUES = {
     "preset": "s_coda",
@@ -70,8 +75,7 @@ OPERATIONS, MAGNITUDE = 2, 9  # of RandAugment
 
 @training.command
 def main():
-    values = {**VALUES, **FAST} if "--fast" in sys.argv else VALUES
-    args = training.parser(__doc__, **values).parse_args()
+    args = parse()
     strategy = training.start(args)
     data = load_tfds("cifar10", args.data).limit(args.limit_train, args.limit_test)
     augment = [rand_augment(OPERATIONS, MAGNITUDE)] if args.randaugment else []
@@ -94,6 +98,10 @@ def main():
 
     net, history = training.train(args, strategy, build, data, augment)
     training.conclude(args, net, data, history, servable)
+
+
+def parse(arguments=None):
+    return experiments.parse(__doc__, "cifar10", VALUES, FAST, arguments)
 
 
 if __name__ == "__main__":

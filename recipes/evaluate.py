@@ -20,6 +20,7 @@ import_tensorflow()
 
 from coda_keras import training
 from coda_keras.figures import save_figure
+from coda_keras.files import write_json
 from coda_keras.interpretation.loading import load
 from coda_keras.tf.data import load_digits, load_tfds
 from coda_keras.tf.signatures import float32_copy
@@ -31,17 +32,20 @@ def main():
     net = float32_copy(load(args.model))
     data = load_digits() if args.dataset == "digits" else load_tfds(args.dataset, args.data)
     data = data.limit(test=args.limit_test)
-    scores = training.score(net, data, args.grids)
+    scores = training.score(net, data, args.grids, fewer=args.fewer)
     print(f"test accuracy       {scores['test_accuracy']:.4f} on {scores['test_images']} images")
     if data.note:
         print(f"                    {data.note}")
     print(f"completeness error  {scores['completeness_error']:.1e} at most")
     if "localisation" in scores:
-        print(f"localisation        {scores['localisation']:.4f} on {args.grids} 3x3 grids")
+        print(f"localisation        {scores['localisation']:.4f} on {scores['grids']} 3x3 grids")
     if args.gallery:
         logits = net.predict(data.test_images.astype("float32") / 255, batch_size=250, verbose=0)
         save_figure(training.draw_gallery(net, data, logits), args.gallery)
         print(f"contribution maps   {args.gallery}")
+    if args.output:
+        write_json(args.output, {**scores, "note": data.note})
+        print(f"all numbers         {args.output}")
 
 
 def parse():
@@ -55,8 +59,14 @@ def parse():
         "--grids", type=int, default=250, help="grids of 3x3 images; 0 for none (default: 250)"
     )
     parser.add_argument(
+        "--fewer",
+        action="store_true",
+        help="fewer grids will do for a net with too few confident images",
+    )
+    parser.add_argument(
         "--gallery", type=Path, help="file for the most confident images with their maps"
     )
+    parser.add_argument("--output", type=Path, help="JSON file for the numbers")
     parser.add_argument("--limit-test", type=training.positive_int, metavar="N")
     return parser.parse_args()
 

@@ -7,6 +7,8 @@ The network of 47,517,408 parameters over the paper's 60 epochs, and the ResNet-
 compared with under the same recipe: not run yet with this code. Images are scaled to 256x256
 pixels and cropped to 240x240. The scores are of the validation images, top-1 and top-5.
 
+They are the experiments l_coda_sq_t100000 and resnet50 of --list.
+
 FOLDER holds train/<class>/* and val/<class>/*, of which the first 100 classes by name are taken; or
 imagenet2012 as TensorFlow Datasets prepares it from the files in FOLDER/downloads/manual. --cache
 names a folder for the decoded images, 25 GiB, which are read once.
@@ -32,6 +34,7 @@ from coda_keras.tf import records
 from coda_keras.tf.augmentation import flip_and_crop, rand_augment
 from coda_keras.tf.data import prepared
 from export.package import package
+from recipes import experiments
 
 NETWORK = {
     "preset": "l_coda",
@@ -61,7 +64,7 @@ OPERATIONS, MAGNITUDE = 2, 9  # of RandAugment
 
 @training.command
 def main():
-    args = training.parser(__doc__, **values()).parse_args()
+    args = parse()
     strategy = training.start(args)
     data = load(args).limit(args.limit_train, args.limit_test)
     augment = [rand_augment(OPERATIONS, MAGNITUDE), flip_and_crop(padding=0, size=CROPPED)]
@@ -98,14 +101,17 @@ def load(args):
     return records.read(builder, CROPPED, RESIZED, CLASSES, cache=args.cache)
 
 
-def values():
+def parse(arguments=None):
     """The flags of the model that is asked for: a ResNet has neither ranks nor a temperature."""
     first = training.Parser(add_help=False)
     first.add_argument("--model")
-    if first.parse_known_args()[0].model != "resnet50":
-        return VALUES
-    common = {name: value for name, value in VALUES.items() if name not in NETWORK}
-    return {**common, **RESNET50}
+    first.add_argument("--experiment")
+    asked, _ = first.parse_known_args(arguments)
+    values = VALUES
+    if "resnet50" in (asked.model, asked.experiment):
+        common = {name: value for name, value in VALUES.items() if name not in NETWORK}
+        values = {**common, **RESNET50}
+    return experiments.parse(__doc__, "imagenet", values, None, arguments)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from coda_keras import training
 from coda_keras.baselines.resnet import resnet56
 from coda_keras.tf.augmentation import flip_and_crop, rand_augment
 from coda_keras.tf.data import load_tfds
+from recipes import experiments
 
 VALUES = {
     "epochs": 200,
@@ -44,7 +45,7 @@ OPERATIONS, MAGNITUDE = 2, 9  # of RandAugment
 
 @training.command
 def main():
-    args = training.parser(__doc__, **VALUES).parse_args()
+    args = parse()
     strategy = training.start(args)
     data = load_tfds("cifar10", args.data).limit(args.limit_train, args.limit_test)
     augment = [rand_augment(OPERATIONS, MAGNITUDE)] if args.randaugment else []
@@ -55,6 +56,10 @@ def main():
 
     net, history = training.train(args, strategy, build, data, augment)
     training.conclude(args, net, data, history)
+
+
+def parse(arguments=None):
+    return experiments.parse(__doc__, "resnet56", VALUES, None, arguments)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ The full network (67,562,208 parameters) over the paper's 100 epochs: not run ye
 The data set is prepared from the official zip, or the folder in it, once. The scores are of the
 validation images, as the test images have no labels.
 
+The paper's experiments have names; --list shows them.
+
 --fast takes other defaults, for a small network on a CPU: ranks divided by 16, four epochs, Muon, a
 temperature that rises, images that grow.
 
@@ -29,6 +31,7 @@ from coda_keras import CoDANet, training
 from coda_keras.tf import tiny_imagenet
 from coda_keras.tf.augmentation import flip_and_crop, rand_augment
 from export.package import package
+from recipes import experiments
 
 VALUES = {
     "preset": "xl_coda",
@@ -70,8 +73,7 @@ OPERATIONS, MAGNITUDE = 2, 9  # of RandAugment
 
 @training.command
 def main():
-    values = {**VALUES, **FAST} if "--fast" in sys.argv else VALUES
-    args = training.parser(__doc__, **values).parse_args()
+    args = parse()
     strategy = training.start(args)
     data = tiny_imagenet.load(args.data, args.archive, args.cache)
     data = data.limit(args.limit_train, args.limit_test)
@@ -95,6 +97,10 @@ def main():
 
     net, history = training.train(args, strategy, build, data, augment)
     training.conclude(args, net, data, history, servable)
+
+
+def parse(arguments=None):
+    return experiments.parse(__doc__, "tiny_imagenet", VALUES, FAST, arguments)
 
 
 if __name__ == "__main__":

@@ -49,6 +49,7 @@ def make_grids(
     n: int = 3,
     seed: int = 42,
     activation: str = "sigmoid",
+    fewer: bool = False,
 ) -> Grids:
     """Chooses the images of the grids as supplement C.4 does.
 
@@ -64,6 +65,7 @@ def make_grids(
         n: int, images a side.
         seed: int, seed of the class draws.
         activation: `"sigmoid"` or `"softmax"`, see `log_odds`.
+        fewer: bool, whether fewer grids, but at least one, will do where there are too few images.
 
     Returns:
         `Grids`.
@@ -82,12 +84,14 @@ def make_grids(
     while len(indices) < grids:
         eligible = np.flatnonzero(used < available)
         if len(eligible) < n * n:
+            if fewer and indices:
+                break
             raise ValueError(_too_few(grids, n, len(indices), available))
         chosen = random.choice(eligible, size=n * n, replace=False)
         indices.append([queues[class_id][used[class_id]] for class_id in chosen])
         class_ids.append(chosen)
         used[chosen] += 1
-    shape = (grids, n * n)
+    shape = (len(indices), n * n)
     return Grids(images, np.reshape(indices, shape), np.reshape(class_ids, shape), n)
 
 

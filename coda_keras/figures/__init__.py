@@ -27,5 +27,7 @@ from coda_keras.figures.metrics import metrics_figure as metrics_figure
 from coda_keras.figures.multi_images import multi_image as multi_image
 from coda_keras.figures.rendering import figure_rgb as figure_rgb
 from coda_keras.figures.rendering import save_figure as save_figure
+from coda_keras.figures.sweeps import Curve as Curve
+from coda_keras.figures.sweeps import sweep_figure as sweep_figure
 from coda_keras.figures.weights import weights_rgb as weights_rgb
 from coda_keras.figures.weights import weights_rgba as weights_rgba

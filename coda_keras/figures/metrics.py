@@ -47,6 +47,7 @@ class Panel:
         y_range: lowest and highest value shown, or None.
         reference: a value to compare with, drawn dotted, or None.
         markers: bool, whether the points of curves are marked.
+        logarithmic: bool, whether the x axis of curves is.
     """
 
     title: str
@@ -56,6 +57,7 @@ class Panel:
     y_range: tuple[float, float] | None = None
     reference: float | None = None
     markers: bool = False
+    logarithmic: bool = False
 
 
 @dataclass(frozen=True)
@@ -200,14 +202,16 @@ def _draw_curves(axes, panel, ours, published):
             kinds.add(kind)
             if isinstance(x[0], str):
                 slant(axes, 45)
-            elif panel.markers:
+            elif panel.markers and not panel.logarithmic:
                 axes.set_xticks(np.unique(x))
     if len(kinds) > 1:
         handles = [Line2D([], [], color="0.3", linestyle=style) for style in ("-", "--")]
         axes.legend(
             handles, (ours, published), fontsize=SMALL, frameon=False, loc="best", handlelength=2.4
         )
-    axes.margins(x=0.01)
+    if panel.logarithmic:
+        axes.set_xscale("log")
+    axes.margins(x=0.03 if panel.markers else 0.01)
 
 
 def _list_entries(axes, panels):

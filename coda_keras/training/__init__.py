@@ -17,6 +17,7 @@ from coda_keras.training.checkpoints import restore as restore
 from coda_keras.training.checkpoints import save_model as save_model
 from coda_keras.training.commands import Parser as Parser
 from coda_keras.training.commands import command as command
+from coda_keras.training.commands import nearest as nearest
 from coda_keras.training.flags import parser as parser
 from coda_keras.training.flags import positive_int as positive_int
 from coda_keras.training.report import conclude as conclude

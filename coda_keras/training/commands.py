@@ -1,21 +1,50 @@
 """How the commands of recipes end: well, or with one line."""
 
 import argparse
+import difflib
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, and whose help keeps its description's form."""
+    """An argument parser whose errors are one line, and whose help keeps its description's form.
+
+    Options must be written out; the nearest one is suggested for another.
+    """
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+        style = argparse.RawDescriptionHelpFormatter
+        super().__init__(**{"formatter_class": style, "allow_abbrev": False, **options})
+
+    def parse_args(
+        self,
+        args: Sequence[str] | None = None,
+        namespace: argparse.Namespace | None = None,
+    ) -> argparse.Namespace:
+        found, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            known = [name for action in self._actions for name in action.option_strings]
+            self.error(
+                f"unrecognized arguments: {' '.join(unknown)}."
+                f"{nearest(unknown[0].partition('=')[0], known)}"
+            )
+        return found
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message} (--help lists the options)\n")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A sentence that suggests the most similar of the `known` names, after a space; "" for none.
+
+    >>> nearest("--epohs", ["--epochs", "--seed"])
+    ' Did you mean --epochs?'
+    """
+    found = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean {found[0]}?" if found else ""
 
 
 def command(main: Callable[[], None]) -> Callable[[], None]:

@@ -117,7 +117,11 @@ def evaluate(net: keras.Model, data: ImageData) -> tuple[np.ndarray, float | Non
 
 
 def score(
-    net: CoDANet, data: ImageData, grids: int = 0, occlusion_grids: int = 0
+    net: CoDANet,
+    data: ImageData,
+    grids: int = 0,
+    occlusion_grids: int = 0,
+    fewer: bool = False,
 ) -> dict[str, Any]:
     """Scores a net on all test images.
 
@@ -127,11 +131,12 @@ def score(
         grids: int, grids of 3x3 images for the localisation metric; 0 leaves it out.
         occlusion_grids: int, on how many of them occlusion by 9x9 pixels is scored too, which takes
             hundreds of forward passes a grid.
+        fewer: bool, whether fewer grids will do for a net with too few confident images.
 
     Returns:
         Dict with `test_accuracy`, of many classes also `test_top5_accuracy`, `test_images`,
-        `completeness_error`; with grids `localisation` of the own contributions, and
-        `occlusion_localisation`.
+        `completeness_error`; with grids `localisation` of the own contributions, on how many
+        `grids`, and `occlusion_localisation`.
 
     Raises:
         ValueError: if the net leaves too few confident images for so many grids.
@@ -143,9 +148,12 @@ def score(
         "completeness_error": error,
     }
     if grids:
-        chosen = make_grids(_UnitRange(data.test_images), logits, data.test_labels, grids)
+        chosen = make_grids(
+            _UnitRange(data.test_images), logits, data.test_labels, grids, fewer=fewer
+        )
         own = attribution.get("contributions", progress=False)
         scores["localisation"] = localisation(net, chosen, own).mean
+        scores["grids"] = len(chosen)
         if occlusion_grids:
             occlusion = attribution.get("occlusion", patch_size=9, stride=2, progress=False)
             part = chosen[:occlusion_grids]

@@ -1,0 +1,225 @@
+"""The paper's experiments by name, with its numbers and ours.
+
+    python recipes/experiments.py
+
+prints the table. A row of `EXPERIMENTS` is a name, the recipe that runs it, where the paper has it
+and the settings that differ from the recipe's own:
+
+    python recipes/cifar10.py --experiment s_coda_sq_t10
+
+Other flags, `--fast` too, go with it: what the row sets stays, what is typed comes first. Our
+numbers are those in docs/results, which recipes/sweep.py writes.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+os.environ["KERAS_BACKEND"] = "tensorflow"
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from export.quiet import import_tensorflow
+
+import_tensorflow()
+
+from coda_keras import training
+
+RESULTS = "docs/results/experiments*.json"
+
+
+class Experiment(NamedTuple):
+    """A row of the table.
+
+    Attributes:
+        recipe: name of the file in recipes/ that runs it.
+        places: figures and tables of the paper that it is in.
+        settings: values of flags that differ from the recipe's own.
+        accuracy, localisation: what the paper or its authors' results say, from 0 to 1; None where
+            they draw it only.
+    """
+
+    recipe: str
+    places: tuple[str, ...]
+    settings: Mapping[str, Any]
+    accuracy: float | None = None
+    localisation: float | None = None
+
+
+def _t(temperature, *places, **paper):
+    settings = {"temperature": float(temperature)}
+    return Experiment("cifar10", ("Fig. 6", "Fig. B.1", *places), settings, **paper)
+
+
+def _lambda(strength, rescale="squash"):
+    # With T = 64 logits are means over the 8x8 positions of the last layer.
+    settings = {"temperature": 64.0, "regularisation": strength, "rescale": rescale}
+    return Experiment("cifar10", ("Table 1", "Fig. A.5", "Fig. B.3b"), settings)
+
+
+def _rank(scale):
+    return Experiment("cifar10", ("Fig. B.2",), {"rank_scale": scale})
+
+
+def _xl(temperature, **settings):
+    settings = {"temperature": temperature, **settings}
+    return Experiment("tiny_imagenet", ("Table 1", "C.1"), settings)
+
+
+EXPERIMENTS = {
+    "s_coda_sq_t10": _t(10, localisation=0.3137),
+    "s_coda_sq_t50": _t(50, localisation=0.4447),
+    "s_coda_sq_t100": _t(100, localisation=0.6372),
+    "s_coda_sq_t500": _t(500, localisation=0.8399),
+    "s_coda_sq_t1000": _t(1000, "Fig. B.2", "Fig. B.3a", accuracy=0.932, localisation=0.9115),
+    "s_coda_sq_t5000": _t(5000, localisation=0.9077),
+    "s_coda_sq_t10000": _t(10_000),
+    "s_coda_l2_t1000": Experiment("cifar10", ("Fig. B.3a",), {"rescale": "l2"}),
+    "s_coda_sq_lambda_0": _lambda(0.0),
+    "s_coda_sq_lambda_0.01": _lambda(0.01),
+    "s_coda_sq_lambda_0.05": _lambda(0.05),
+    "s_coda_sq_lambda_0.1": _lambda(0.1),
+    "s_coda_sq_lambda_0.25": _lambda(0.25),
+    "s_coda_sq_lambda_0.5": _lambda(0.5),
+    "s_coda_sq_lambda_1": _lambda(1.0),
+    "s_coda_l2_lambda_0": _lambda(0.0, "l2"),
+    "s_coda_l2_lambda_0.01": _lambda(0.01, "l2"),
+    "s_coda_l2_lambda_0.05": _lambda(0.05, "l2"),
+    "s_coda_l2_lambda_0.1": _lambda(0.1, "l2"),
+    "s_coda_l2_lambda_0.25": _lambda(0.25, "l2"),
+    "s_coda_l2_lambda_0.5": _lambda(0.5, "l2"),
+    "s_coda_l2_lambda_1": _lambda(1.0, "l2"),
+    "s_coda_sq_rank_0.125": _rank(0.125),
+    "s_coda_sq_rank_0.25": _rank(0.25),
+    "s_coda_sq_rank_0.5": _rank(0.5),
+    "s_coda_sq_rank_4.5": _rank(4.5),
+    # T and λ of this one are our choice, for want of the paper's.
+    "m_coda_sq_randaugment": Experiment(
+        "cifar10",
+        ("Table 1",),
+        {"preset": "m_coda", "randaugment": True, "temperature": 64.0, "regularisation": 0.1},
+    ),
+    "resnet56": Experiment("resnet56", ("Fig. B.4b",), {}),
+    "xl_coda_sq_t64": _xl(64.0),
+    "xl_coda_sq_t64_randaugment": _xl(64.0, randaugment=True),
+    "xl_coda_sq_t6400": _xl(6400.0),
+    "xl_coda_sq_t6400_randaugment": _xl(6400.0, randaugment=True),
+    "l_coda_sq_t100000": Experiment("imagenet", ("C.1",), {"temperature": 1e5}),
+    "resnet50": Experiment("imagenet", ("C.1",), {"model": "resnet50"}),
+}
+
+
+def parse(
+    description: str,
+    recipe: str,
+    values: Mapping[str, Any],
+    fast: Mapping[str, Any] | None = None,
+    arguments: Sequence[str] | None = None,
+) -> argparse.Namespace:
+    """Reads a recipe's command line, with `--experiment` and `--list`.
+
+    Args:
+        description: the recipe's docstring, for `--help`.
+        recipe: name of its file.
+        values: its own values; see `coda_keras.training.parser`.
+        fast: other ones, with `--fast`.
+        arguments: list of str; None for those of this process.
+
+    Raises:
+        ValueError: if there is no such experiment, or another recipe runs it.
+    """
+    # What these ask for decides the defaults of all others.
+    first = training.Parser(add_help=False)
+    first.add_argument("--experiment")
+    first.add_argument("--list", action="store_true")
+    first.add_argument("--fast", action="store_true")
+    asked, _ = first.parse_known_args(arguments)
+    if asked.list:
+        print(table())
+        sys.exit(0)
+    defaults = {**values, **(fast if fast and asked.fast else {})}
+    if asked.experiment is not None:
+        row = find(asked.experiment)
+        if row.recipe != recipe:
+            raise ValueError(f"{asked.experiment} is an experiment of recipes/{row.recipe}.py.")
+        folder = asked.experiment + ("-fast" if fast and asked.fast else "")
+        defaults.update(row.settings, output=Path("runs", folder))
+    parser = training.parser(description, **defaults)
+    named = parser.add_argument_group("experiments of the paper")
+    named.add_argument("--experiment", metavar="NAME", help="take its settings for defaults")
+    named.add_argument("--list", action="store_true", help="print all experiments, and end")
+    args = parser.parse_args(arguments)
+    del args.list
+    return args
+
+
+def find(name: str) -> Experiment:
+    """The experiment of that name; ValueError, which suggests another, if there is none."""
+    if name not in EXPERIMENTS:
+        suggestion = training.nearest(name, EXPERIMENTS)
+        raise ValueError(f"There is no experiment {name!r}.{suggestion} --list shows them all.")
+    return EXPERIMENTS[name]
+
+
+def results() -> dict[str, dict[str, Any]]:
+    """Our stored results by experiment; where there are several, the most accurate."""
+    best = {}
+    for path in sorted(ROOT.glob(RESULTS)):
+        for row in json.loads(path.read_text("utf-8"))["results"]:
+            known = best.get(row["experiment"])
+            if known is None or row["test_accuracy"] > known["test_accuracy"]:
+                best[row["experiment"]] = row
+    return best
+
+
+def table() -> str:
+    """All experiments with the paper's numbers and ours, in Markdown."""
+    head = ("experiment", "paper", "its accuracy", "ours", "its localisation", "ours", "our net")
+    found = results()
+    rows = [head, ["---"] * len(head)]
+    for name, row in EXPERIMENTS.items():
+        own = found.get(name)
+        rows.append(
+            (
+                name,
+                ", ".join(row.places),
+                _percent(row.accuracy),
+                _percent(own and own["test_accuracy"]),
+                _share(row.localisation),
+                _share(own and own["localisation"]),
+                size(own) if own else "",
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    rows[1] = ["-" * width for width in widths]
+    lines = (" | ".join(cell.ljust(width) for cell, width in zip(row, widths)) for row in rows)
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def size(row: Mapping[str, Any]) -> str:
+    """What a net of ours had: parameters, images seen."""
+    arguments = row["arguments"]
+    return f"{row['parameters'] / 1e6:.1f}M, {arguments['epochs']} epochs"
+
+
+def _percent(value):
+    return "" if value is None else f"{100 * value:.1f}%"
+
+
+def _share(value):
+    return "" if value is None else f"{value:.4f}"
+
+
+@training.command
+def main():
+    parser = training.Parser(description=__doc__)
+    parser.parse_args()
+    print(table())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""Fig. B.1, B.2 and B.3 from the results of recipes/sweep.py.
+
+    python recipes/sweep_figures.py docs/results/experiments.json --output docs/images
+
+Accuracy and localisation over T, over the number of parameters, and over λ and the rescaling; with
+what the authors have published of them. Each figure shows the runs that are there.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+os.environ["KERAS_BACKEND"] = "tensorflow"
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from export.quiet import import_tensorflow
+
+import_tensorflow()
+
+from coda_keras import training
+from coda_keras.figures import Curve, save_figure, sweep_figure
+from recipes.experiments import EXPERIMENTS
+
+KINDS = {"squash": ("SQ", "#c0392b"), "l2": ("L2", "#2471a3")}
+# Place in the paper: name of the figure, what its x axis says and takes from a run.
+FIGURES = {
+    "Fig. B.1": ("figure-b1", "T", lambda row: row["arguments"]["temperature"]),
+    "Fig. B.2": ("figure-b2", "million parameters", lambda row: row["parameters"] / 1e6),
+    "Fig. B.3a": (
+        "figure-b3a",
+        "g of eq. 2 and 3, T = 1000",
+        lambda row: KINDS[row["arguments"]["rescale"]][0],
+    ),
+    "Fig. B.3b": ("figure-b3b", "λ, T = 64", lambda row: f"{row['arguments']['regularisation']:g}"),
+}
+LOGARITHMIC = ("Fig. B.1", "Fig. B.2")
+# Where what the paper's nets have for x does not depend on their size, and what they have.
+PUBLISHED_IN = ("Fig. B.1", "Fig. B.3a")
+DEFAULTS = {"temperature": 1000.0, "rescale": "squash"}
+SIZES = ("rank_scale", "epochs", "limit_train")
+
+
+@training.command
+def main():
+    parser = training.Parser(description=__doc__)
+    parser.add_argument("results", type=Path, help="results.json of a sweep")
+    parser.add_argument("--output", type=Path, default=Path(), help="folder of the figures")
+    args = parser.parse_args()
+    save(json.loads(args.results.read_text("utf-8"))["results"], args.output)
+
+
+def save(rows, folder):
+    """Draws every figure that some of the runs are points of, as PNG and PDF."""
+    for place, (name, x_label, x_of) in FIGURES.items():
+        points = [row for row in rows if place in EXPERIMENTS[row["experiment"]].places]
+        if not points:
+            continue
+        paper = published(place) if place in PUBLISHED_IN else []
+        curves = [
+            Curve(
+                f"S-CoDA-{label}",
+                colour,
+                *scores(of_kind(points, rescale), x_of),
+                *scores(of_kind(paper, rescale), x_of),
+            )
+            for rescale, (label, colour) in KINDS.items()
+        ]
+        figure = sweep_figure(curves, x_label, title(points), place in LOGARITHMIC)
+        for suffix in ("png", "pdf"):
+            save_figure(figure, folder / f"{name}.{suffix}")
+        print(f"figure   {folder / name}.png")
+
+
+def published(place):
+    """The paper's numbers in a figure, in the form of results."""
+    return [
+        {
+            "arguments": {**DEFAULTS, **row.settings},
+            "test_accuracy": row.accuracy,
+            "localisation": row.localisation,
+        }
+        for row in EXPERIMENTS.values()
+        if place in row.places
+    ]
+
+
+def of_kind(rows, rescale):
+    return [row for row in rows if row["arguments"]["rescale"] == rescale]
+
+
+def scores(rows, x_of):
+    """Accuracy and localisation by x, as far as known."""
+    return [
+        {x_of(row): row[name] for row in rows if row[name] is not None}
+        for name in ("test_accuracy", "localisation")
+    ]
+
+
+def title(points):
+    """What all of the runs have in common, of what makes them small."""
+    values = {name: {row["arguments"][name] for row in points} for name in SIZES}
+    names = {"rank_scale": "ranks x {:g}", "epochs": "{} epochs", "limit_train": "{} images"}
+    return ", ".join(
+        names[name].format(*found)
+        for name, found in values.items()
+        if len(found) == 1 and found != {None}
+    )
+
+
+if __name__ == "__main__":
+    main()
