@@ -2,11 +2,9 @@
 
 import argparse
 import functools
-import importlib.util
 import json
 import shutil
 import sys
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -16,33 +14,39 @@ from PIL import Image
 pytestmark = pytest.mark.tensorflow
 pytest.importorskip("tensorflow")
 
+from coda_keras import PRESETS, training
+from coda_keras.baselines import resnet56
 from coda_keras.image_folder import ImageFolder
 from coda_keras.tf import tiny_imagenet
+from recipes import experiments, image_folder, imagenet
+from recipes import tiny_imagenet as tiny_imagenet_recipe
 
-ROOT = Path(__file__).resolve().parents[1]
-
-
-def recipe(name):
-    spec = importlib.util.spec_from_file_location(f"recipe_{name}", ROOT / f"recipes/{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+NARROW = {"filters": (2, 2, 10), "ranks": (1, 1, 1), "kernel_sizes": (3, 3, 1)}
 
 
-def run(name, monkeypatch, *arguments, **values):
-    """Runs a recipe with some of its constants replaced; returns the folders it packaged into."""
-    module, packaged = recipe(name), []
-    monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, arguments)])
-    for key, value in values.items():
-        monkeypatch.setattr(module, key, value)
+@pytest.fixture(autouse=True)
+def narrow(monkeypatch):
+    """Networks of three narrow layers."""
+    for name in ("s_coda", "xl_coda", "l_coda"):
+        preset = PRESETS[name]._replace(**NARROW, strides=(2, 1, 1))
+        monkeypatch.setitem(PRESETS, name, preset)
 
-    def package(net, folder, of, labels):
-        packaged.append(folder / of)
-        return folder
 
-    monkeypatch.setattr(module, "package", package)
-    module.main()
-    return packaged
+@pytest.fixture
+def concluded(monkeypatch):
+    """Training without pictures and report, whose arguments these are."""
+    monkeypatch.setattr("coda_keras.training.run.tensorboard_callbacks", lambda *_, **__: [])
+    # Two steps take less time than tracing one.
+    eager = functools.partialmethod(keras.Model.compile, run_eagerly=True)
+    monkeypatch.setattr(keras.Model, "compile", eager)
+    found = []
+    monkeypatch.setattr(training, "conclude", lambda *arguments: found.append(arguments))
+    return found
+
+
+def run(recipe, monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", [f"{recipe.__name__}.py", *map(str, arguments)])
+    recipe.main()
 
 
 @pytest.fixture(scope="module")
@@ -72,38 +76,36 @@ def divided(tmp_path_factory):
     return root
 
 
-NET = ["--rank-scale", "0.02"]
-STEPS = ["--epochs", "1"]
-
-
-def results(output):
-    metrics = json.loads((output / "metrics.json").read_text())
-    model = keras.models.load_model(output / "model.keras")
-    assert (output / "gallery.png").exists() and any((output / "examples").iterdir())
-    return metrics, model
-
-
 def test_a_folder_of_photographs_is_the_same_in_memory_and_in_files(
     photographs, tmp_path, monkeypatch, capsys
 ):
-    flags = ["--data", photographs, "--preset", "s_coda", *NET, *STEPS, "--batch-size", 3]
-    flags += ["--image-size", 16]
-    packaged = run("image_folder", monkeypatch, *flags, "--output", tmp_path / "memory")
-    metrics, net = results(tmp_path / "memory")
-    assert metrics["test_images"] == 2 and metrics["completeness_error"] < 1e-4
-    assert packaged == [tmp_path / "memory/servables/image_folder"]
-    assert net.image_size == (16, 16) and net.class_names == ["bright", "dark"]
-    examples = {path.name for path in (tmp_path / "memory/examples").iterdir()}
-    assert examples == {"bright-0.png", "dark-1.png"}
-    assert "20% are set aside" in capsys.readouterr().out
+    packaged, results = [], {}
 
-    streamed = functools.partialmethod(ImageFolder.load, memory=0)
-    monkeypatch.setattr(ImageFolder, "load", streamed)
-    run("image_folder", monkeypatch, *flags, "--output", tmp_path / "files")
-    again, same = results(tmp_path / "files")
-    assert again["history"][0]["loss"] == pytest.approx(metrics["history"][0]["loss"], rel=1e-4)
-    for ours, theirs in zip(same.get_weights(), net.get_weights()):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)
+    def package(net, folder, name, labels):
+        packaged.append((folder, name, labels))
+        return folder
+
+    monkeypatch.setattr(image_folder, "package", package)
+    flags = ["--data", photographs, "--preset", "s_coda", "--image-size", 16]
+    flags += ["--epochs", 1, "--batch-size", 3]
+    load = ImageFolder.load
+    for where, memory in (("memory", 2**20), ("files", 0)):
+        output = tmp_path / where
+        monkeypatch.setattr(ImageFolder, "load", functools.partialmethod(load, memory=memory))
+        run(image_folder, monkeypatch, *flags, "--output", output)
+        assert packaged.pop() == (output / "servables", "image_folder", ["bright", "dark"])
+        metrics = json.loads((output / "metrics.json").read_text())
+        assert metrics["test_images"] == 2 and metrics["completeness_error"] < 1e-4
+        net = keras.models.load_model(output / "model.keras")
+        assert net.image_size == (16, 16) and net.class_names == ["bright", "dark"]
+        assert int(net.optimizer.iterations) == 2
+        examples = {path.name for path in (output / "examples").iterdir()}
+        assert examples == {"bright-0.png", "dark-1.png"}
+        assert (output / "gallery.png").exists() and (output / "explorer.html").exists()
+        assert "20% are set aside" in capsys.readouterr().out
+        results[where] = net.get_weights()
+    for ours, theirs in zip(results["files"], results["memory"]):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -113,16 +115,18 @@ def test_a_folder_of_photographs_is_the_same_in_memory_and_in_files(
         (["--data", "{folder}/none"], "There is no folder"),
         (["--data", "{folder}/dark"], "images that lie in no folder"),
         (["--data", "{folder}", "--rank-scale", "0.5"], "were trained with rank_scale=0.125"),
+        (["--data", "{folder}", "--test-fraction", "2"], "between 0 and 1"),
     ],
 )
 def test_mistakes_about_a_folder_are_one_line(
     arguments, said, photographs, tmp_path, monkeypatch, capsys
 ):
     given = [text.format(folder=photographs) for text in arguments]
+    given += ["--batch-size", 2, "--image-size", 8, "--output", tmp_path / "run"]
     with pytest.raises(SystemExit) as end:
-        run("image_folder", monkeypatch, *given, "--batch-size", 2, "--output", tmp_path / "run")
+        run(image_folder, monkeypatch, *given)
     assert end.value.code == 2
-    (line,) = capsys.readouterr().err.splitlines()
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "image/s" not in line]
     assert said in line and not list(tmp_path.iterdir())
 
 
@@ -130,36 +134,56 @@ def test_broken_photographs_are_named(photographs, tmp_path, monkeypatch, capsys
     root = shutil.copytree(photographs, tmp_path / "copy")
     (root / "dark/half.jpg").write_bytes((root / "dark/0.jpg").read_bytes()[:300])
     with pytest.raises(SystemExit):
-        run("image_folder", monkeypatch, "--data", root, "--output", tmp_path / "run")
-    error = capsys.readouterr().err
-    assert "dark/half.jpg is no image this program can read" in error
+        run(image_folder, monkeypatch, "--data", root, "--output", tmp_path / "run")
+    assert "dark/half.jpg is no image this program can read" in capsys.readouterr().err
 
 
-def test_tiny_imagenet(archive, tmp_path, monkeypatch):
-    flags = ["--data", tmp_path / "tfds", "--archive", archive, *NET, *STEPS, "--batch-size", 6]
-    packaged = run("tiny_imagenet", monkeypatch, *flags, "--output", tmp_path / "run")
-    metrics, net = results(tmp_path / "run")
-    assert metrics["note"].startswith("with 12 of its 100,000 training images")
-    assert net.temperature == 64 and net.image_size == (64, 64) and net.classes == 3
-    assert len(packaged) == 1 and metrics["completeness_error"] < 1e-4
+def of(recipe):
+    return [name for name, row in experiments.EXPERIMENTS.items() if row.recipe == recipe]
 
 
-SMALL = {"CLASSES": 2, "RESIZED": 18, "CROPPED": 16}
+def trained(concluded, name):
+    """What training by an experiment's name has led to, checked against its row."""
+    ((args, net, data, history, _),) = concluded
+    assert args.experiment == name and int(net.optimizer.iterations) == 2
+    assert len(history) == 1 and np.isfinite(history[0]["loss"])
+    settings = experiments.EXPERIMENTS[name].settings
+    if "temperature" in settings:
+        assert net.temperature == settings["temperature"]
+    return net, data
 
 
-@pytest.mark.parametrize("model", ["coda", "resnet50"])
-def test_imagenet_from_folders(model, divided, tmp_path, monkeypatch):
-    flags = ["--data", divided, *STEPS, "--batch-size", 4, "--output", tmp_path / "run"]
-    flags += NET if model == "coda" else ["--model", model]
-    packaged = run("imagenet", monkeypatch, *flags, **SMALL)
-    metrics, net = results(tmp_path / "run")
-    assert metrics["test_images"] == 4 and net.output_shape[-1] == 2
-    assert metrics["arguments"]["warmup_epochs"] == 15
-    assert len(packaged) == (model == "coda")
-    assert ("temperature" in metrics["arguments"]) == (model == "coda")
+@pytest.mark.parametrize("name", of("tiny_imagenet"))
+def test_experiments_on_tiny_imagenet(name, archive, concluded, tmp_path, monkeypatch):
+    flags = ["--experiment", name, "--epochs", 1, "--batch-size", 6, "--output", tmp_path / "run"]
+    run(tiny_imagenet_recipe, monkeypatch, *flags, "--data", tmp_path, "--archive", archive)
+    net, data = trained(concluded, name)
+    assert net.image_size == (64, 64) and net.classes == 3
+    assert data.note.startswith("with 12 of its 100,000 training images")
 
 
-def test_imagenet_from_tensorflow_datasets(archive, tmp_path, monkeypatch):
+@pytest.fixture
+def small(monkeypatch):
+    """ImageNet's classes and sizes made small."""
+    for key, value in {"CLASSES": 2, "RESIZED": 18, "CROPPED": 16}.items():
+        monkeypatch.setattr(imagenet, key, value)
+
+
+@pytest.mark.parametrize("name", of("imagenet"))
+def test_experiments_on_imagenet(name, small, divided, concluded, tmp_path, monkeypatch):
+    # The whole ResNet-50 takes a minute.
+    monkeypatch.setattr(imagenet, "resnet50", functools.partial(resnet56, depth=8))
+    flags = ["--experiment", name, "--epochs", 1, "--batch-size", 4, "--output", tmp_path / "run"]
+    run(imagenet, monkeypatch, *flags, "--data", divided)
+    net, data = trained(concluded, name)
+    assert data.class_names == ["n01", "n02"] and net.compute_output_shape((1, 16, 16, 3)) == (1, 2)
+    assert data.train_images.shape == (8, 18, 18, 3) and data.test_images.shape == (4, 16, 16, 3)
+    # The third step is one of 15 epochs of warm-up.
+    rate = float(net.optimizer._learning_rate(2))
+    assert rate == pytest.approx(2.5e-4 + 2 / 30 * 7.5e-4)
+
+
+def test_imagenet_from_tensorflow_datasets(small, archive, tmp_path, monkeypatch):
     """Any data set with labelled images and these splits stands for it."""
     tiny_imagenet.load(tmp_path, archive, progress=False)
     asked = []
@@ -169,17 +193,13 @@ def test_imagenet_from_tensorflow_datasets(archive, tmp_path, monkeypatch):
         return tiny_imagenet.TinyImagenet(data_dir=data_dir)
 
     monkeypatch.setattr("tensorflow_datasets.builder", builder)
-    module = recipe("imagenet")
-    for name, value in SMALL.items():
-        monkeypatch.setattr(module, name, value)
-    data = module.load(argparse.Namespace(data=tmp_path, cache=None))
+    data = imagenet.load(argparse.Namespace(data=tmp_path, cache=None))
     assert asked == [("imagenet2012", tmp_path)]
     assert data.train_images.shape == (8, 18, 18, 3) and data.test_images.shape == (4, 16, 16, 3)
 
 
-def test_the_imagenet_recipe_refuses_what_a_resnet_has_not(monkeypatch, capsys):
-    flags = ["--model", "resnet50", "--temperature", "5"]
+def test_the_imagenet_recipe_refuses_what_a_resnet_has_not(capsys):
     with pytest.raises(SystemExit) as end:
-        run("imagenet", monkeypatch, *flags)
+        imagenet.parse(["--model", "resnet50", "--temperature", "5"])
     assert end.value.code == 2
     assert "unrecognized arguments: --temperature" in capsys.readouterr().err
