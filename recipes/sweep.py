@@ -85,7 +85,9 @@ def command_line(name, folder, flags):
 
 def arguments(name, folder, flags):
     """What the recipe makes of the flags."""
-    recipe = experiments.EXPERIMENTS[name].recipe
+    recipe, _, settings, *_ = experiments.EXPERIMENTS[name]
+    if settings is None:
+        raise ValueError(f"{name} is no training of one net: python recipes/{recipe}.py runs it.")
     module = importlib.import_module(f"recipes.{recipe}")
     return provenance.plain(vars(module.parse(command_line(name, folder, flags))))
 

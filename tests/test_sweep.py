@@ -53,7 +53,8 @@ def swept(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(sweep, "ROOT", tmp_path)
 
     def run(*line):
-        names = [name for name in line if name in sweep.experiments.EXPERIMENTS]
+        table = sweep.experiments.EXPERIMENTS
+        names = [name for name in line if name in table and table[name].settings is not None]
         flags = [*FLAGS, *(["--seed", "3"] if "3" in line else [])]
         known = {name: sweep.arguments(name, output / name, flags) for name in names}
         (recipes / "arguments.json").write_text(json.dumps(known))
@@ -128,6 +129,7 @@ def test_finished_runs_with_other_flags_are_told(swept):
     ("line", "said"),
     [
         (["s_coda_sq_t1O"], "no experiment 's_coda_sq_t1O'. Did you mean s_coda_sq_t1"),
+        (["mnist"], "mnist is no training of one net: python recipes/mnist.py runs it."),
         (["Fig. B.4"], "no experiment 'Fig. B.4'. Did you mean Fig. B."),
         (["s_coda_sq_t10", "--epoch", "3"], "--epoch 3. Did you mean --epochs?"),
     ],
