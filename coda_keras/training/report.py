@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from coda_keras import attribution, explorer, provenance
+from coda_keras import attribution, backend, explorer, provenance
 from coda_keras.attribution.own import own_method
 from coda_keras.batches import explain_dataset
 from coda_keras.data import ImageData
@@ -24,8 +24,7 @@ from coda_keras.evaluation import (
 from coda_keras.figures import gallery, save_figure
 from coda_keras.files import write_json
 from coda_keras.net import CoDANet
-from coda_keras.tf.data import telling_broken_images, test_batches
-from coda_keras.tf.workers import is_chief
+from coda_keras.training.pipeline import is_chief, telling_broken_images, test_batches
 from coda_keras.training.views import net_view
 
 # Images explained at once for the gallery.
@@ -67,7 +66,7 @@ def conclude(
     if isinstance(net, CoDANet):
         write_explorer(run / "explorer.html", net, data)
     servable = None
-    if package and isinstance(net, CoDANet):
+    if package and isinstance(net, CoDANet) and backend.NAME == "tensorflow":
         servable = package(net, run / "servables", data.class_names)
 
     metrics = {
