@@ -9,6 +9,7 @@ from coda_keras.batches import explain_dataset as explain_dataset
 from coda_keras.confusion import ConfusionAccuracy as ConfusionAccuracy
 from coda_keras.dau import DAUConv2D as DAUConv2D
 from coda_keras.dynamic_linear import DynamicLinear as DynamicLinear
+from coda_keras.dynamic_linear import GlobalPatch2D as GlobalPatch2D
 from coda_keras.dynamic_linear import GlobalSumPooling2D as GlobalSumPooling2D
 from coda_keras.dynamic_linear import ReceptiveField as ReceptiveField
 from coda_keras.dynamic_linear import TemperatureScaling as TemperatureScaling

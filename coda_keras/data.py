@@ -4,17 +4,21 @@ import gzip
 import math
 import os
 import struct
+import zipfile
 import zlib
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
+from coda_keras.files import replacing
 from coda_keras.image_files import ImageFiles
 
 # `numpy.memmap` is an array as well: one that stays on disk.
 Images: TypeAlias = np.ndarray | ImageFiles
 
+# Test images in a batch at most, and pixels, so that large images take no more memory.
+TEST_BATCH, TEST_PIXELS = 250, 2**19
 # As in the files of MNIST: unsigned bytes, in three dimensions or in one.
 IDX_IMAGES, IDX_LABELS = 0x803, 0x801
 
@@ -46,6 +50,70 @@ class ImageData(NamedTuple):
             test_images=self.test_images[:test],
             test_labels=self.test_labels[:test],
         )
+
+
+def steps_per_epoch(count: int, batch_size: int) -> int:
+    """Number of whole batches in `count` images.
+
+    Raises:
+        ValueError: if there are fewer images than a batch holds.
+    """
+    if count < batch_size:
+        raise ValueError(
+            f"Got {count} training images for batches of {batch_size}. "
+            "Use more images or a smaller batch size."
+        )
+    return count // batch_size
+
+
+def test_batch_size(images: Images) -> int:
+    """Images in a batch to test on: 250, or fewer if they have more than 45x45 pixels."""
+    return max(1, min(TEST_BATCH, TEST_PIXELS // int(np.prod(images.shape[1:3]))))
+
+
+def save_npz(data: ImageData, path: str | os.PathLike) -> None:
+    """Writes a data set as one file, which `load_npz` reads on a machine that has NumPy alone."""
+    note = "" if data.note is None else data.note
+    with replacing(path) as temporary:
+        np.savez(temporary, **{**data._asdict(), "note": note})
+
+
+def load_npz(path: str | os.PathLike) -> ImageData:
+    """Reads what `save_npz` has written.
+
+    Args:
+        path: an `.npz` file with `train_images`, `test_images`, uint8 `(N, H, W, 3)`, with
+            `train_labels` and `test_labels`, and, if the classes have names, with `class_names`.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged, or lacks some of these, or has them otherwise.
+    """
+    if not zipfile.is_zipfile(path) and Path(path).stat():
+        raise ValueError(f"{path} is no .npz file, or cut off.")
+    try:
+        with np.load(path, allow_pickle=False) as members:
+            found = {name: members[name] for name in members.files}
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
+        raise ValueError(f"{path} is no .npz file of arrays, or damaged: {error}") from error
+    missing = [name for name in ImageData._fields[:4] if name not in found]
+    if missing:
+        raise ValueError(f"{path} has no {', '.join(missing)}. It has {', '.join(found)}.")
+    for part in ("train", "test"):
+        images, labels = found[f"{part}_images"], found[f"{part}_labels"]
+        shapes = images.ndim == 4 and images.shape[3] == 3 and labels.shape == images.shape[:1]
+        if images.dtype != np.uint8 or labels.dtype.kind not in "iu" or not shapes:
+            raise ValueError(
+                f"{path}: expected {part}_images as uint8 (N, H, W, 3) with as many integers as "
+                f"{part}_labels. Received {images.dtype} {images.shape} and {labels.dtype} "
+                f"{labels.shape}."
+            )
+        found[f"{part}_labels"] = labels.astype("int32")
+    classes = 1 + max(found[f"{part}_labels"].max(initial=0) for part in ("train", "test"))
+    names = found.get("class_names", np.arange(classes))
+    found["class_names"] = [str(name) for name in names]
+    found["note"] = str(found.get("note", "")) or None
+    return ImageData(**{name: found[name] for name in ImageData._fields})
 
 
 def load_digits() -> ImageData:

@@ -11,6 +11,7 @@ between any two layers. They consist of forward operations only, so explanations
 differentiable and run on every Keras backend and inside a SavedModel.
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -120,6 +121,27 @@ class GlobalSumPooling2D(DynamicLinear):
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         return (input_shape[0], input_shape[-1])
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class GlobalPatch2D(DynamicLinear):
+    """Takes the whole input for one patch: `(B, H, W, C)` to `(B, 1, 1, H W C)`.
+
+    A `DAUConv2D` with `kernel_size=1` on it is a layer of DAUs that see everything at once.
+    """
+
+    def linearize(self, inputs: Tensor) -> tuple[Tensor, Pullback]:
+        inputs = self.prepare(inputs)
+        shape = ops.shape(inputs)
+
+        def pullback(cotangent):
+            return ops.reshape(cotangent, shape)
+
+        return ops.reshape(inputs, (shape[0], 1, 1, math.prod(shape[1:]))), pullback
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        sizes = input_shape[1:]
+        return (input_shape[0], 1, 1, None if None in sizes else math.prod(sizes))
 
 
 @keras.saving.register_keras_serializable(PACKAGE)

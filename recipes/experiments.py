@@ -8,7 +8,7 @@ and the settings that differ from the recipe's own:
     python recipes/cifar10.py --experiment s_coda_sq_t10
 
 Other flags, `--fast` too, go with it: what the row sets stays, what is typed comes first. Our
-numbers are those in docs/results, which recipes/sweep.py writes.
+numbers are those that recipes/sweep.py has written into docs/results, and of the nets that ship.
 """
 
 import argparse
@@ -28,6 +28,7 @@ from export.quiet import import_tensorflow
 import_tensorflow()
 
 from coda_keras import training
+from coda_keras.trained import Card, cards
 
 RESULTS = "docs/results/experiments*.json"
 
@@ -38,14 +39,15 @@ class Experiment(NamedTuple):
     Attributes:
         recipe: name of the file in recipes/ that runs it.
         places: figures and tables of the paper that it is in.
-        settings: values of flags that differ from the recipe's own.
+        settings: values of flags that differ from the recipe's own; None for a recipe that has no
+            `--experiment`, as it is no training of one net.
         accuracy, localisation: what the paper or its authors' results say, from 0 to 1; None where
             they draw it only.
     """
 
     recipe: str
     places: tuple[str, ...]
-    settings: Mapping[str, Any]
+    settings: Mapping[str, Any] | None
     accuracy: float | None = None
     localisation: float | None = None
 
@@ -110,6 +112,8 @@ EXPERIMENTS = {
     "xl_coda_sq_t6400_randaugment": _xl(6400.0, randaugment=True),
     "l_coda_sq_t100000": Experiment("imagenet", ("C.1",), {"temperature": 1e5}),
     "resnet50": Experiment("imagenet", ("C.1",), {"model": "resnet50"}),
+    "mnist": Experiment("mnist", ("Fig. 2", "Fig. 3"), None),
+    "supplement": Experiment("supplement", ("D", "E"), None),
 }
 
 
@@ -166,19 +170,34 @@ def find(name: str) -> Experiment:
 
 
 def results() -> dict[str, dict[str, Any]]:
-    """Our stored results by experiment; where there are several, the most accurate."""
-    best = {}
+    """Our results by experiment: stored ones and the nets that ship; of several the most accurate.
+
+    Each is a dict with `experiment`, `test_accuracy`, `localisation`, `parameters`,
+    `training_seconds` and `arguments`, of which the table shows `epochs` and `limit_train`.
+    """
+    rows = [shipped(card) for card in cards().values()]
     for path in sorted(ROOT.glob(RESULTS)):
-        for row in json.loads(path.read_text("utf-8"))["results"]:
-            known = best.get(row["experiment"])
-            if known is None or row["test_accuracy"] > known["test_accuracy"]:
-                best[row["experiment"]] = row
-    return best
+        rows += json.loads(path.read_text("utf-8"))["results"]
+    return {row["experiment"]: row for row in sorted(rows, key=lambda row: row["test_accuracy"])}
+
+
+def shipped(card: Card) -> dict[str, Any]:
+    """A net that comes with the package as a result."""
+    kind = {"squash": "sq", "l2": "l2"}[card.rescale]
+    return {
+        "experiment": f"{card.architecture}_{kind}_t{card.temperature:g}",
+        "test_accuracy": card.test_accuracy,
+        "localisation": card.localisation,
+        "parameters": card.parameters,
+        "training_seconds": card.details["training"]["seconds"],
+        "arguments": {"epochs": card.details["training"]["epochs"], "limit_train": None},
+    }
 
 
 def table() -> str:
     """All experiments with the paper's numbers and ours, in Markdown."""
-    head = ("experiment", "paper", "its accuracy", "ours", "its localisation", "ours", "our net")
+    head = ("experiment", "paper", "its accuracy", "ours", "its localisation", "ours")
+    head += ("our net", "epochs x images", "hours")
     found = results()
     rows = [head, ["---"] * len(head)]
     for name, row in EXPERIMENTS.items():
@@ -191,7 +210,7 @@ def table() -> str:
                 _percent(own and own["test_accuracy"]),
                 _share(row.localisation),
                 _share(own and own["localisation"]),
-                size(own) if own else "",
+                *(cost(own) if own else ("", "", "")),
             )
         )
     widths = [max(map(len, column)) for column in zip(*rows)]
@@ -200,10 +219,14 @@ def table() -> str:
     return "\n".join(f"| {line} |" for line in lines)
 
 
-def size(row: Mapping[str, Any]) -> str:
-    """What a net of ours had: parameters, images seen."""
-    arguments = row["arguments"]
-    return f"{row['parameters'] / 1e6:.1f}M, {arguments['epochs']} epochs"
+def cost(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    """What a net of ours took: parameters, epochs and images, hours."""
+    epochs, images = row["arguments"]["epochs"], row["arguments"]["limit_train"]
+    return (
+        f"{row['parameters'] / 1e6:.1f}M",
+        f"{epochs} x {'all' if images is None else f'{images:,}'}",
+        f"{row['training_seconds'] / 3600:.2f}",
+    )
 
 
 def _percent(value):

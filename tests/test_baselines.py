@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from coda_keras.baselines import resnet56, with_image_size
+from coda_keras.baselines import resnet50, resnet56, with_image_size
 from coda_keras.baselines.resnet import PaddedShortcut, _convolution
 
 
@@ -25,6 +25,14 @@ def test_resnet56_has_the_published_size():
     assert sum(math.prod(v.shape) for v in model.trainable_variables) == expected == 853018
     assert model.output_shape == (None, 10)
     assert model.get_layer("last_activation").output.shape == (None, 8, 8, 64)
+
+
+def test_resnet50_has_the_published_size():
+    model = resnet50(classes=1000, image_size=None)
+    # 25.6 million, as He et al.; BatchNormalization and the biases of convolutions with it.
+    assert sum(math.prod(v.shape) for v in model.trainable_variables) == 25_583_592
+    assert model.output_shape == (None, 1000) and model.output.dtype == "float32"
+    assert model.get_layer("conv5_block3_out").output.shape == (None, None, None, 2048)
 
 
 @pytest.mark.parametrize("depth", [2, 7, 55])

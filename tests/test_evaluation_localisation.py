@@ -116,8 +116,14 @@ def test_too_few_confident_images_says_how_many_grids_are_possible():
     assert len(make_grids(images, logits, labels, grids=possible)) == possible
     with pytest.raises(ValueError, match=f"only {possible} can"):
         make_grids(images, logits, labels, grids=possible + 1)
-    with pytest.raises(ValueError, match="only 0 can"):
-        make_grids(images, logits, labels, grids=1, n=4)
+    fewer = make_grids(images, logits, labels, grids=possible + 1, fewer=True)
+    assert len(fewer) == possible
+    np.testing.assert_array_equal(
+        fewer.indices, make_grids(images, logits, labels, grids=possible).indices
+    )
+    for enough in (False, True):
+        with pytest.raises(ValueError, match="only 0 can"):
+            make_grids(images, logits, labels, grids=1, n=4, fewer=enough)
 
 
 @pytest.mark.parametrize("n", [2, 3])

@@ -12,6 +12,7 @@ from coda_keras import (
     CoDANet,
     DAUConv2D,
     DynamicLinear,
+    GlobalPatch2D,
     GlobalSumPooling2D,
     OneVsAllAccuracy,
     OneVsAllCrossentropy,
@@ -42,6 +43,7 @@ UNUSUAL = {
 LAYERS = [
     (DAUConv2D, PLAIN),
     (DAUConv2D, UNUSUAL),
+    (GlobalPatch2D, {}),
     (GlobalSumPooling2D, {}),
     (TemperatureScaling, {"temperature": 12.5}),
     (PaddedShortcut, {"filters": 5, "strides": 2}),

@@ -81,6 +81,16 @@ def test_counts_are_positive_whole_numbers(text, capsys):
     )
 
 
+def test_options_are_written_out(capsys):
+    parser = training.Parser(prog="some.py")
+    parser.add_argument("--epochs")
+    for line, said in ((["--epoch", "3"], "--epoch 3. Did you mean --epochs?"), (["-x"], "-x.")):
+        with pytest.raises(SystemExit) as end:
+            parser.parse_args(line)
+        assert end.value.code == 2
+        assert f"unrecognized arguments: {said} (--help" in capsys.readouterr().err
+
+
 # How commands end.
 
 

@@ -1,8 +1,11 @@
 """Tiny models and data on which studies run within seconds."""
 
+import shutil
+
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from coda_keras import CoDANet, DAUConv2D, OneVsAllCrossentropy
 
@@ -56,3 +59,38 @@ def nets(tmp_path_factory, quarters):
         (folder / name).mkdir()
         net.save(folder / name / "model.keras")
     return {name: folder / name / "model.keras" for name in made}
+
+
+@pytest.fixture(scope="module")
+def official(tmp_path_factory):
+    """Tiny ImageNet's folder, of three classes: four training images and two others of each."""
+    root = tmp_path_factory.mktemp("official") / "tiny-imagenet-200"
+
+    def save(path, value):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (SIZE, SIZE), (value, value, 0)).save(path, "JPEG", quality=95)
+
+    lines = []
+    for wnid, value in (("n01", 40), ("n02", 120), ("n03", 200)):
+        for number in range(4):
+            save(root / f"train/{wnid}/images/{wnid}_{number}.JPEG", value + number)
+        (root / f"train/{wnid}/{wnid}_boxes.txt").write_text("")
+        for number in range(2):
+            name = f"val_{len(lines)}.JPEG"
+            save(root / "val/images" / name, value + number)
+            lines.append(f"{name}\t{wnid}\t0\t0\t7\t7\n")
+    (root / "val/val_annotations.txt").write_text("".join(lines))
+    (root / "wnids.txt").write_text("n03\nn01\nn02\n")
+    (root / "words.txt").write_text(
+        "n01\tcrane\nn02\tcrane, lifting machine\nn03\tgoldfish, Carassius auratus\nn09\tnone\n"
+    )
+    return root
+
+
+@pytest.fixture(scope="module")
+def archive(official, tmp_path_factory):
+    """The same as a zip."""
+    made = shutil.make_archive(
+        tmp_path_factory.mktemp("zip") / "tiny", "zip", official.parent, official.name
+    )
+    return official.parent / made

@@ -50,6 +50,7 @@ def map_table(
     scale: str | float = "map",
     explained: str = "the class",
     panel: float = 1.15,
+    ends: tuple[str, str] = ("against", "for"),
 ) -> Figure:
     """Draws images and beside each a map of every column.
 
@@ -62,6 +63,7 @@ def map_table(
             different units can share none.
         explained: str, what red speaks for and blue against.
         panel: width of a picture in inches.
+        ends: str of blue and of red beside their bar.
 
     Returns:
         A matplotlib `Figure`.
@@ -104,7 +106,7 @@ def map_table(
     for axis, title in zip(axes[0], ["input", *(column.title for column in columns)]):
         axis.set_title(title, fontsize=FONT, pad=4)
     unsigned = _unsigned(columns, row_titles, count)
-    _colour_keys(figure, axes, any(signed), unsigned, scale, explained, panel)
+    _colour_keys(figure, axes, any(signed), unsigned, scale, explained, panel, ends)
     return figure
 
 
@@ -138,7 +140,7 @@ def _own_colours(values):
     return colormaps[OWN_COLOURS]((values - values.min()) / (spread if spread else 1))[..., :3]
 
 
-def _colour_keys(figure, axes, any_signed, own, scale, explained, panel):
+def _colour_keys(figure, axes, any_signed, own, scale, explained, panel, ends):
     keys = []
     if any_signed:
         shared = {"map": "each map", "row": "each row", "all": "all maps"}
@@ -147,7 +149,7 @@ def _colour_keys(figure, axes, any_signed, own, scale, explained, panel):
         else:
             full = f"{scale:.2g} logits"
         text = f"{explained} (full colour: {full})"
-        keys.append((SIGNED_COLOURS, text, (-1, 0, 1), ("against", "0", "for")))
+        keys.append((SIGNED_COLOURS, text, (-1, 0, 1), (ends[0], "0", ends[1])))
     if own:
         keys.append((OWN_COLOURS, ", ".join(own), (-1, 1), ("lowest", "highest")))
     width = axes.shape[1]

@@ -12,10 +12,10 @@ import tensorflow as tf
 from coda_keras.data import ImageData as ImageData
 from coda_keras.data import Images
 from coda_keras.data import load_digits as load_digits
+from coda_keras.data import steps_per_epoch as steps_per_epoch
+from coda_keras.data import test_batch_size as test_batch_size
 from coda_keras.tf.augmentation import Augment
 
-# Test images in a batch at most, and pixels, so that large images take no more memory.
-TEST_BATCH, TEST_PIXELS = 250, 2**19
 JPEG_NOTE = "on JPEG-compressed copies of the images, which cost a little accuracy"
 
 
@@ -89,20 +89,6 @@ def _is_jpeg(builder):
 
     raw = builder.as_dataset(split="test[:1]", decoders={"image": tfds.decode.SkipDecoding()})
     return next(iter(raw))["image"].numpy().startswith(b"\xff\xd8")
-
-
-def steps_per_epoch(count: int, batch_size: int) -> int:
-    """Number of whole batches in `count` images.
-
-    Raises:
-        ValueError: if there are fewer images than a batch holds.
-    """
-    if count < batch_size:
-        raise ValueError(
-            f"Got {count} training images for batches of {batch_size}. "
-            "Use more images or a smaller batch size."
-        )
-    return count // batch_size
 
 
 def train_batches(
@@ -199,11 +185,6 @@ def test_batches(
     examples = examples.map(_examples(images, labels), num_parallel_calls=tf.data.AUTOTUNE)
     examples = examples.batch(batch_size or test_batch_size(images))
     return examples.map(_to_unit_range).prefetch(tf.data.AUTOTUNE)
-
-
-def test_batch_size(images: Images) -> int:
-    """Images in a batch to test on: 250, or fewer if they have more than 45x45 pixels."""
-    return max(1, min(TEST_BATCH, TEST_PIXELS // int(np.prod(images.shape[1:3]))))
 
 
 @contextmanager

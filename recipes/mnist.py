@@ -1,0 +1,272 @@
+"""What DAUs align with, on noisy digits: Fig. 2 and Fig. 3 of the paper.
+
+    python recipes/mnist.py --data FOLDER
+
+FOLDER has the files of MNIST (train-images-idx3-ubyte.gz and so on) or a data set that TensorFlow
+Datasets has prepared; without --data it is fetched. `--dataset digits` takes scikit-learn's digits,
+which need no download.
+
+Fig. 2: a single layer of DAUs that see the whole image, and a CoDA-Net of five layers, both trained
+on noisy digits; the weights W_{0->L}(x) and contributions for the label and for the strongest other
+class. Fig. 3: a DAU of rank 3, maximised over 3,072 noisy samples of three digits; the eigenvectors
+of AB are these digits. The folder given by --output receives figure2 and figure3 as PNG and PDF,
+the two nets, and mnist.json with all numbers.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+os.environ["KERAS_BACKEND"] = "tensorflow"
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from export.quiet import import_tensorflow
+
+import_tensorflow()
+
+import keras
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from coda_keras import CoDANet, DAUConv2D, GlobalPatch2D, OneVsAllCrossentropy, provenance
+from coda_keras.alignment import (
+    aligned_subspace,
+    cosines,
+    eigenvectors,
+    maximise,
+    principal_subspace,
+    reached,
+)
+from coda_keras.data import load_digits, load_idx
+from coda_keras.figures import Column, contribution_rgb, map_table, save_figure, shared_scale
+from coda_keras.files import check_folder, write_json
+from coda_keras.tf.data import load_tfds
+from coda_keras.training import Parser, command, positive_int, save_model
+
+NOISE = 0.3  # standard deviation, of images in [0, 1]
+# Filters, rank, kernel size and stride of every layer.
+LAYERS = {
+    "single layer": [(10, 32, 1, 1)],
+    "five layers": [(16, 16, 5, 2), (16, 16, 3, 1), (32, 16, 3, 2), (32, 16, 3, 1), (10, 32, 1, 1)],
+}
+# A single layer's logit is at most the norm of its input over T, and that of a digit is about 45.
+TEMPERATURES = {"single layer": 10.0, "five layers": 50.0}
+EPOCHS, BATCH_SIZE, LEARNING_RATE = 8, 64, 3e-3
+# Fig. 2 has the first test image of each of these, Fig. 3 the first training image.
+SHOWN = (2, 4, 7)
+SAMPLES, SAMPLE_NOISE = 1024, 0.5  # of each digit in Fig. 3
+RANK, MAXIMISED = 3, 50  # of the unit there; passes over all samples
+FORMATS = ("png", "pdf")
+
+
+@command
+def main():
+    args = parse()
+    check_folder(args.output)
+    data = load(args).limit(args.limit_train, args.limit_test)
+    keras.utils.set_random_seed(args.seed)
+    results = {"figure2": figure2(args, data), "figure3": figure3(args, data)}
+    about = {
+        "note": data.note,
+        "arguments": provenance.plain(vars(args)),
+        "command": provenance.command(),
+        "finished": provenance.now(),
+        "versions": provenance.versions(),
+        "hardware": provenance.hardware(),
+    }
+    write_json(args.output / "mnist.json", {**results, **about})
+    for name in ("figure2.png", "figure3.png", "mnist.json"):
+        print(args.output / name)
+
+
+def figure2(args, data):
+    """Trains both nets and draws why they say the label, and the strongest other class."""
+    test = noisy(data.test_images, args.seed + 1)
+    shown = [int(np.flatnonzero(data.test_labels == digit)[0]) for digit in SHOWN]
+    results, rows = {}, []
+    for name, layers in LAYERS.items():
+        net = build(layers, TEMPERATURES[name], data)
+        train(net, data, args)
+        save_model(net, args.output / f"{name.replace(' ', '_')}.keras")
+        logits = net.predict(test, BATCH_SIZE, verbose=0)
+        pairs = label_and_rival(logits, data.test_labels)
+        results[name] = {
+            "parameters": net.count_params(),
+            "test_images": len(test),
+            "test_accuracy": float(np.mean(logits.argmax(axis=1) == data.test_labels)),
+            **alignment(net, test, pairs),
+        }
+        told(name, results[name])
+        rows.append((name, net.explain(test[shown], pairs[shown]).numpy()))
+    save(draw_figure2(test[shown], rows, data.class_names), args.output / "figure2")
+    return results
+
+
+def build(layers, temperature, data):
+    """A CoDA-Net; a single layer sees the whole image as one patch."""
+    units = [DAUConv2D(*layer) for layer in layers]
+    whole = [GlobalPatch2D()] if len(layers) == 1 else []
+    size = data.train_images.shape[1:3]
+    return CoDANet([*whole, *units], temperature, image_size=size, class_names=data.class_names)
+
+
+def train(net, data, args):
+    """Minimises the one-vs-all cross-entropy, with noise anew in every epoch."""
+    steps = args.epochs * -(-len(data.train_images) // BATCH_SIZE)
+    rate = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps)
+    net.compile(keras.optimizers.Adam(rate), OneVsAllCrossentropy(), jit_compile=False)
+    for epoch in range(args.epochs):
+        images = noisy(data.train_images, [args.seed, epoch])
+        net.fit(images, data.train_labels, BATCH_SIZE, verbose=0)
+
+
+def noisy(images, seed):
+    """uint8 grey images as floats with Gaussian noise, clipped to [0, 1]."""
+    noise = np.random.default_rng(seed).normal(0, NOISE, (*images.shape[:3], 1))
+    return np.clip(images / 255 + noise, 0, 1).astype("float32")
+
+
+def label_and_rival(logits, labels):
+    """Class ids `(N, 2)`: the label, and the strongest of the other classes."""
+    others = np.where(np.arange(logits.shape[1]) == labels[:, None], -np.inf, logits)
+    return np.stack([labels, others.argmax(axis=1)], axis=1)
+
+
+def alignment(net, images, pairs):
+    """Mean cosines of W_{0->L}(x) and x for both classes, and how complete contributions are."""
+    cosine, errors = [], []
+    for start in range(0, len(images), BATCH_SIZE):
+        part = slice(start, start + BATCH_SIZE)
+        found = net.explain(images[part], pairs[part]).numpy()
+        encoded = np.concatenate([images[part], 1 - images[part]], axis=-1)
+        cosine.append(cosines(found.weights, encoded[:, None]))
+        errors.append(found.completeness_error.max())
+    label, rival = np.concatenate(cosine).mean(axis=0)
+    return {
+        "cosine_of_label": float(label),
+        "cosine_of_strongest_other": float(rival),
+        "completeness_error": float(max(errors)),
+    }
+
+
+def draw_figure2(images, rows, names):
+    """A row for every net and image: weights for brighter pixels, and contributions."""
+    columns = []
+    for which, role in enumerate(("label", "strongest other")):
+        weights, maps, captions = [], [], []
+        for _, found in rows:
+            # What the images' grey meets: the weights of r, g, b less those of 1-r, 1-g, 1-b.
+            grey = found.weights[..., :3].sum(-1) - found.weights[..., 3:].sum(-1)
+            weights += [contribution_rgb(pair[which], shared_scale(pair)) for pair in grey]
+            maps += list(found.contribution_map[:, which])
+            ids = found.class_ids[:, which]
+            captions += [f"{names[i]}: {logits[i]:.1f}" for i, logits in zip(ids, found.logits)]
+        columns += [
+            Column(f"weights,\n{role}", weights, pictures=True),
+            Column(f"contributions,\n{role}", maps, captions),
+        ]
+    titles = [name for name, found in rows for _ in found.logits]
+    explained = "the class; in weights, for bright pixels"
+    return map_table([*images] * len(rows), columns, titles, scale="row", explained=explained)
+
+
+def figure3(args, data):
+    """Maximises a DAU over noisy samples of three digits and draws the eigenvectors of its AB."""
+    indices = [int(np.flatnonzero(data.train_labels == digit)[0]) for digit in SHOWN]
+    pictures = data.train_images[indices][..., 0] / 255
+    digits = pictures.reshape(len(SHOWN), -1)
+    samples = digits.repeat(SAMPLES, axis=0)
+    samples += np.random.default_rng([args.seed, 3]).normal(0, SAMPLE_NOISE, samples.shape)
+    samples = samples.astype("float32")
+    unit = DAUConv2D(filters=1, rank=RANK, kernel_size=1, use_bias=False)
+    maximise(unit, samples[:, None, None], MAXIMISED)
+    eigenvalues, vectors = eigenvectors(unit)
+    vectors, cosine = matched(vectors, digits)
+    singular, singular_cosine = matched(principal_subspace(samples, RANK), digits)
+    output = np.mean(keras.ops.convert_to_numpy(unit(samples[:, None, None])))
+    results = {
+        "samples": len(samples),
+        "eigenvalues": [str(value) for value in np.round(eigenvalues, 4)],
+        "cosine_of_eigenvectors": cosine.tolist(),
+        "cosine_of_singular_vectors": singular_cosine.tolist(),
+        "reached": float(output / np.linalg.norm(samples, axis=1).mean()),
+        "reached_at_best": reached(samples, aligned_subspace(samples, RANK)),
+    }
+    told("eigenvectors", results)
+    side = pictures.shape[1:]
+    noise = np.clip(samples[::SAMPLES], 0, 1).reshape(-1, *side)
+    columns = [
+        Column("a noisy sample", rgb(noise), pictures=True),
+        Column("eigenvector\nof AB", vectors.reshape(-1, *side), said(cosine)),
+        Column("singular vector\nof samples", singular.reshape(-1, *side), said(singular_cosine)),
+    ]
+    figure = map_table(
+        rgb(pictures), columns, scale="all", explained="entries", ends=("negative", "positive")
+    )
+    save(figure, args.output / "figure3")
+    return results
+
+
+def matched(vectors, digits):
+    """Vectors in the order and with the signs of the digits nearest to them, and their cosines."""
+    units = digits / np.linalg.norm(digits, axis=1, keepdims=True)
+    table = units @ vectors.T
+    rows, columns = linear_sum_assignment(-np.abs(table))
+    cosine = table[rows, columns]
+    return vectors[columns] * np.sign(cosine)[:, None], np.abs(cosine)
+
+
+def said(cosine):
+    return [f"cosine {value:.3f}" for value in cosine]
+
+
+def rgb(grey):
+    return np.repeat(grey[..., None], 3, axis=-1)
+
+
+def told(name, results):
+    print(f"{name}: {json.dumps(results)}", flush=True)
+
+
+def save(figure, path):
+    for suffix in FORMATS:
+        save_figure(figure, path.with_suffix(f".{suffix}"))
+
+
+def load(args):
+    """The digits that the flags name."""
+    if args.dataset == "digits":
+        return load_digits()
+    if args.data and not (args.data / "mnist").is_dir():
+        return load_idx(args.data)
+    data = load_tfds("mnist", args.data)
+    train, test = (np.repeat(each, 3, -1) for each in (data.train_images, data.test_images))
+    return data._replace(train_images=train, test_images=test)
+
+
+def parse():
+    flags = Parser(description=__doc__)
+    flags.add_argument(
+        "--dataset", choices=("mnist", "digits"), default="mnist", help="(default: %(default)s)"
+    )
+    flags.add_argument(
+        "--data",
+        type=Path,
+        help="folder with the files of MNIST, or of data sets prepared by TensorFlow Datasets "
+        "(default: TensorFlow Datasets' own)",
+    )
+    flags.add_argument(
+        "--epochs", type=positive_int, default=EPOCHS, help="of both nets (default: %(default)s)"
+    )
+    flags.add_argument("--seed", type=int, default=0, help="of initial values, order and noise")
+    flags.add_argument("--limit-train", type=positive_int, metavar="N")
+    flags.add_argument("--limit-test", type=positive_int, metavar="N")
+    flags.add_argument(
+        "--output", type=Path, default=Path("runs/mnist"), help="(default: %(default)s)"
+    )
+    return flags.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,200 @@
+"""Supplements D and E of the paper in numbers: DAUs beside PCA, and beside capsules.
+
+    python recipes/supplement.py
+
+D: maximised over a set of inputs, a DAU of rank r learns a subspace of r dimensions. The table has
+what of the largest conceivable output, the mean norm of the inputs, is reached by the subspace of
+PCA (the SVD of the inputs), by the best subspace, and by trained DAUs; and what they keep of the
+squared norm, which is what PCA maximises. In the second half every tenth input is ten times as
+bright. The inputs are scikit-learn's digits, or MNIST: --data names a folder with its files.
+
+E: capsules after one step of dynamic routing (Sabour et al., 2017), and DAUs with B = I whose A are
+the capsules' matrices side by side. The capsules' vectors are the dynamic weights of the DAUs, and
+their products with the inputs the outputs; what more steps of routing do no DAU does.
+
+--output receives all numbers as supplement.json.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from export.quiet import import_tensorflow
+
+import_tensorflow()
+
+import keras
+import numpy as np
+from scipy.special import softmax
+
+from coda_keras import DAUConv2D, provenance
+from coda_keras.alignment import (
+    aligned_subspace,
+    kept,
+    matrices,
+    maximise,
+    principal_subspace,
+    reached,
+)
+from coda_keras.data import load_digits, load_idx
+from coda_keras.files import check_folder, write_json
+from coda_keras.training import Parser, command, positive_int
+
+RANKS, EPOCHS = (1, 3, 10), 100
+BRIGHTER, EVERY = 10.0, 10
+RESCALES = {"l2": "DAU, L2", "squash": "DAU, SQ"}
+# Capsules below and their dimensions, capsules above, inputs.
+BELOW, POSE, ABOVE, INPUTS = 3, 4, 5, 100
+STEPS = (1, 2, 3)
+
+
+@command
+def main():
+    args = parse()
+    check_folder(args.output)
+    keras.utils.set_random_seed(args.seed)
+    data = load_idx(args.data) if args.data else load_digits()
+    images = data.limit(train=args.limit_train).train_images[..., 0] / 255
+    results = {"D": supplement_d(images.reshape(len(images), -1)), "E": supplement_e(args.seed)}
+    about = {
+        "arguments": provenance.plain(vars(args)),
+        "command": provenance.command(),
+        "finished": provenance.now(),
+        "versions": provenance.versions(),
+        "hardware": provenance.hardware(),
+    }
+    write_json(args.output / "supplement.json", {**results, **about})
+    print(args.output / "supplement.json")
+
+
+def supplement_d(inputs):
+    """What PCA, the best subspace and DAUs reach, for equally and unequally bright inputs."""
+    brightness = np.where(np.arange(len(inputs)) % EVERY, 1.0, BRIGHTER)
+    cases = {"digits": inputs, "some brighter": inputs * brightness[:, None]}
+    rows = []
+    for name, values in cases.items():
+        for rank in RANKS:
+            found = {
+                "PCA": principal_subspace(values, rank),
+                "best subspace": aligned_subspace(values, rank),
+            }
+            row = {"inputs": name, "rank": rank}
+            row |= {label: reached(values, subspace) for label, subspace in found.items()}
+            for rescale, label in RESCALES.items():
+                row[label], found[label] = trained(values, rank, rescale)
+            row |= {f"{label}, squares": kept(values, each) for label, each in found.items()}
+            rows.append(row)
+    print("D. Mean output over mean norm of the inputs")
+    table(["inputs", "rank", *found], rows)
+    print("D. Squared norm kept by the subspaces")
+    table(["inputs", "rank", *(f"{label}, squares" for label in found)], rows)
+    return rows
+
+
+def trained(inputs, rank, rescale):
+    """What a maximised DAU reaches, and orthonormal rows that span the columns of its A."""
+    unit = DAUConv2D(filters=1, rank=rank, kernel_size=1, rescale=rescale, use_bias=False)
+    patches = inputs.astype("float32")[:, None, None]
+    maximise(unit, patches, EPOCHS)
+    outputs = keras.ops.convert_to_numpy(unit(patches))
+    columns, _ = np.linalg.qr(matrices(unit)[0])
+    return float(outputs.mean() / np.linalg.norm(inputs, axis=1).mean()), columns.T
+
+
+def supplement_e(seed):
+    """Capsules and DAUs on the same inputs, and how far apart they are."""
+    random = np.random.default_rng(seed)
+    depth = BELOW * POSE
+    poses = random.normal(size=(INPUTS, BELOW, POSE))
+    transforms = random.normal(size=(BELOW, ABOVE, depth, POSE))
+    units = as_units(transforms)
+    patches = poses.reshape(INPUTS, 1, 1, depth).astype("float32")
+    weights = keras.ops.convert_to_numpy(units.dynamic_weights(patches))
+    weights = weights.reshape(INPUTS, ABOVE, depth)
+    outputs = keras.ops.convert_to_numpy(units(patches)).reshape(INPUTS, ABOVE)
+    rows = []
+    for steps in STEPS:
+        vectors = routed(poses, transforms, steps)
+        agreement = np.einsum("njd,nd->nj", vectors, poses.reshape(INPUTS, depth))
+        rows += [
+            compared("vectors, dynamic weights", steps, vectors, weights),
+            compared("their products with the inputs, outputs", steps, agreement, outputs),
+        ]
+    print("E. Capsules and DAUs with B = I, root mean squares and the largest difference")
+    table(["quantity", "routing steps", "capsules", "DAUs", "largest difference"], rows)
+    return rows
+
+
+def as_units(transforms):
+    """DAUs whose dynamic weights are the vectors of capsules after one step of routing."""
+    below, above, depth, pose = transforms.shape
+    units = DAUConv2D(filters=above, rank=depth, kernel_size=1, use_bias=False)
+    units.build((None, 1, 1, depth))
+    # The first step couples every capsule below equally to all those above.
+    side_by_side = transforms.transpose(2, 1, 0, 3).reshape(depth, above, below * pose) / above
+    units.set_weights([np.eye(depth)[None, None], side_by_side[None, None]])
+    return units
+
+
+def routed(poses, transforms, steps):
+    """Vectors `(N, above, d)` of capsules by dynamic routing, procedure 1 of Sabour et al. (2017).
+
+    Args:
+        poses: `(N, below, pose)`.
+        transforms: `(below, above, d, pose)`.
+        steps: int, iterations.
+    """
+    votes = np.einsum("ijdp,nip->nijd", transforms, poses)
+    logits = np.zeros(votes.shape[:3])
+    for _ in range(steps):
+        coupling = softmax(logits, axis=2)
+        total = np.einsum("nij,nijd->njd", coupling, votes)
+        norm = np.linalg.norm(total, axis=-1, keepdims=True)
+        vectors = total * norm / (1 + norm**2)
+        logits += np.einsum("nijd,njd->nij", votes, vectors)
+    return vectors
+
+
+def compared(quantity, steps, capsules, units):
+    return {
+        "quantity": quantity,
+        "routing steps": steps,
+        "capsules": float(np.sqrt(np.mean(capsules**2))),
+        "DAUs": float(np.sqrt(np.mean(units**2))),
+        "largest difference": float(np.abs(capsules - units).max()),
+    }
+
+
+def table(columns, rows):
+    """Prints dicts as a table."""
+    texts = [[written(row[column]) for column in columns] for row in rows]
+    widths = [max(map(len, column)) for column in zip(columns, *texts)]
+    for line in [columns, *texts]:
+        print("  ".join(text.ljust(width) for text, width in zip(line, widths)).rstrip())
+    print(flush=True)
+
+
+def written(value):
+    if isinstance(value, float):
+        return f"{value:.1e}" if abs(value) < 1e-3 else f"{value:.4f}"
+    return str(value)
+
+
+def parse():
+    flags = Parser(description=__doc__)
+    flags.add_argument(
+        "--data", type=Path, help="folder with MNIST (default: scikit-learn's digits)"
+    )
+    flags.add_argument("--seed", type=int, default=0, help="of initial values, and of the capsules")
+    flags.add_argument("--limit-train", type=positive_int, metavar="N", help="inputs of D")
+    flags.add_argument(
+        "--output", type=Path, default=Path("runs/supplement"), help="(default: %(default)s)"
+    )
+    return flags.parse_args()
+
+
+if __name__ == "__main__":
+    main()

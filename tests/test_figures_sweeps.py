@@ -1,0 +1,31 @@
+"""Accuracy and localisation over a setting: every line shows the numbers given."""
+
+import pytest
+
+from coda_keras.figures import Curve, sweep_figure
+
+
+def test_both_scores_have_a_line_for_each_kind_and_the_published_ones():
+    squash = Curve(
+        "SQ", "red", {10: 0.5, 100: 0.25}, {10: 0.125}, published_localisation={10: 0.75}
+    )
+    figure = sweep_figure([squash, Curve("L2", "blue", {}, {})], "T", "small", logarithmic=True)
+    accuracy, localisation = figure.axes
+    assert [axes.get_ylabel() for axes in figure.axes] == ["test accuracy", "localisation"]
+    assert {axes.get_xscale() for axes in figure.axes} == {"log"}
+    (line,) = accuracy.lines
+    assert line.get_xydata().tolist() == [[10, 0.5], [100, 0.25]]
+    published, ours, uniform = localisation.lines
+    assert (published.get_linestyle(), ours.get_linestyle()) == ("--", "-")
+    assert published.get_xydata().tolist() == [[10, 0.75]]
+    assert ours.get_xydata().tolist() == [[10, 0.125]]
+    assert uniform.get_ydata() == pytest.approx([1 / 9, 1 / 9])
+    assert figure.get_suptitle() == "small"
+
+
+def test_unknown_scores_have_no_panel():
+    figure = sweep_figure([Curve("SQ", "red", {"0": 0.5}, {})], "λ")
+    (axes,) = figure.axes
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0"]
+    with pytest.raises(ValueError, match="at least one row"):
+        sweep_figure([Curve("SQ", "red", {}, {})], "λ")
