@@ -59,10 +59,15 @@ class Workers:
 
     def gather(self, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         """Tensors of all workers, joined along their first axis in the order of the workers."""
-        return self._run(
+        found = self._run(
             lambda context, *values: [context.all_gather(value, axis=0) for value in values],
             tensors,
         )
+        # The collective forgets shapes.
+        return [
+            tf.ensure_shape(joined, (None, *tensor.shape[1:]))
+            for joined, tensor in zip(found, tensors)
+        ]
 
     def from_chief(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The chief's arrays, for all workers; others give some of the same shapes and dtypes."""
@@ -82,7 +87,9 @@ class Workers:
 
     def _run(self, function, tensors):
         def on_device(*values):
-            return function(tf.distribute.get_replica_context(), *values)
+            # Collectives need tensors that lie on the worker's device.
+            placed = [tf.identity(value) for value in values]
+            return function(tf.distribute.get_replica_context(), *placed)
 
         found = self.strategy.run(on_device, args=tuple(tensors))
         return [self.strategy.experimental_local_results(each)[0] for each in found]

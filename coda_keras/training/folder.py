@@ -56,7 +56,7 @@ def _changed(folder: Path, arguments: dict[str, Any]) -> list[str]:
     return sorted(
         name
         for name in before.keys() | arguments.keys()
-        if before.get(name, missing) != arguments.get(name, missing)
+        if name not in FREE and before.get(name, missing) != arguments.get(name, missing)
     )
 
 
