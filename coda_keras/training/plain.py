@@ -20,15 +20,15 @@ from coda_keras.training.checkpoints import restore, save_model
 from coda_keras.training.endings import in_float32, telling
 from coda_keras.training.watch import Watch, signals
 
-# What is made for TensorFlow, with the values that leave it out. Of these the loss would have to
-# see the optimiser's steps, which Keras does not hand to it on JAX.
+# Flags of what is made for TensorFlow, with the values that leave it out. A loss whose temperature
+# rises sees the optimiser's steps, which Keras does not hand to losses on JAX.
 NEEDS_TENSORFLOW = {
-    "randaugment": False,
-    "grow": False,
-    "start_temperature": None,
-    "replicas": None,
-    "accumulate": 1,
-    "deterministic": False,
+    "randaugment": (False,),
+    "grow": (False,),
+    "start_temperature": (None,),
+    "replicas": (None, 1),
+    "accumulate": (1,),
+    "deterministic": (False,),
 }
 
 
@@ -45,7 +45,7 @@ def start(args: argparse.Namespace) -> None:
     """
     folder.check(args)
     for name, without in NEEDS_TENSORFLOW.items():
-        if getattr(args, name, without) not in (without, 1):
+        if getattr(args, name, without[0]) not in without:
             raise ValueError(
                 f"--{name.replace('_', '-')} needs Keras on TensorFlow, and it runs on "
                 f"{backend.NAME}. Leave it out, or set KERAS_BACKEND=tensorflow."
