@@ -25,6 +25,7 @@ from coda_keras.figures import gallery, save_figure
 from coda_keras.files import write_json
 from coda_keras.net import CoDANet
 from coda_keras.tf.data import telling_broken_images, test_batches
+from coda_keras.tf.workers import is_chief
 from coda_keras.training.views import net_view
 
 # Images explained at once for the gallery.
@@ -44,7 +45,8 @@ def conclude(
 ) -> None:
     """Tests the trained net on every test image and writes the results into the run's folder.
 
-    `metrics.json` comes last: it marks the run as finished. A net without an explanation of its
+    `metrics.json` comes last: it marks the run as finished. Of several workers only the chief does
+    anything. A net without an explanation of its
     own gets no servable, and Input×Gradient in its gallery.
 
     Args:
@@ -55,6 +57,8 @@ def conclude(
         package: function `(net, folder, class names) -> path` that makes a servable of a
             `CoDANet`; None for no servable.
     """
+    if not is_chief():
+        return
     run = args.output
     logits, error = evaluate(net, data)
     accuracies = _accuracies(logits, data)

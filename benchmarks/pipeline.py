@@ -1,0 +1,101 @@
+"""Images a second: of the input pipeline alone, and of training steps.
+
+    python benchmarks/pipeline.py --output benchmarks/results/pipeline.json
+
+Takes batches as recipes/cifar10.py does, of random images of CIFAR-10's size, without training on
+them: the rate at which they come bounds that of training on any device beside these cores. Then it
+times training steps of the small net (all ranks divided by 8) on one batch, without a pipeline.
+"""
+
+import argparse
+import functools
+import os
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from export.quiet import import_tensorflow
+
+import_tensorflow()
+
+import numpy as np
+import tensorflow as tf
+
+from coda_keras import CoDANet, OneVsAllCrossentropy, provenance, training
+from coda_keras.files import write_json
+from coda_keras.optimizers import DAUMuon
+from coda_keras.tf import distribution
+from coda_keras.tf.augmentation import flip_and_crop, rand_augment
+from coda_keras.tf.data import train_batches
+
+IMAGES, SIZE = 10_000, 32
+PIPELINES = {
+    "order and conversion": lambda: [],
+    "flip and crop": lambda: [flip_and_crop()],
+    "RandAugment, flip and crop": lambda: [rand_augment(), flip_and_crop()],
+}
+
+
+def main():
+    args = parse()
+    values = np.random.default_rng(0)
+    images = values.integers(0, 256, (IMAGES, SIZE, SIZE, 3), "uint8")
+    labels = values.integers(0, 10, IMAGES, "int32")
+    rows = []
+
+    def note(what, rate):
+        rows.append({"what": what, "images_per_second": rate})
+        print(f"{what:40}{rate:10.0f} images/s", flush=True)
+
+    for name, augment in PIPELINES.items():
+        # More epochs than fit into the time.
+        batches = train_batches(images, labels, args.batch_size, 10_000, augment=augment())
+        calls = measured(functools.partial(next, iter(batches)), args.seconds)
+        note(name, args.batch_size * calls)
+    batch = images[: args.batch_size] / np.float32(255), labels[: args.batch_size]
+    for precision in ("float32", "mixed_bfloat16"):
+        distribution.set_precision(precision)
+        net = CoDANet.from_preset("s_coda", rank_scale=args.rank_scale, image_size=SIZE)
+        xla = distribution.use_xla(tf.distribute.get_strategy())
+        net.compile(DAUMuon(), OneVsAllCrossentropy(), jit_compile=xla)
+        calls = measured(functools.partial(net.train_on_batch, *batch), args.seconds)
+        note(f"training step, {precision}", args.batch_size * calls)
+    record = {
+        "results": rows,
+        "batch_size": args.batch_size,
+        "rank_scale": args.rank_scale,
+        "load_average": os.getloadavg(),
+        "commit": provenance.commit(ROOT),
+        "versions": provenance.versions(),
+        "hardware": provenance.hardware(),
+    }
+    write_json(args.output, record)
+
+
+def measured(function, seconds):
+    """Calls a second, over so many seconds, without the first three calls."""
+    for _ in range(3):
+        function()
+    calls, start = 0, time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        function()
+        calls += 1
+    return calls / (time.perf_counter() - start)
+
+
+def parse():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--output", type=Path, required=True, help="JSON file of the results")
+    parser.add_argument("--batch-size", type=training.positive_int, default=64, help="default: 64")
+    parser.add_argument("--rank-scale", type=float, default=0.125, help="default: 0.125")
+    parser.add_argument("--seconds", type=float, default=5.0, help="each, default: 5")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
