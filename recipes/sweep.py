@@ -9,8 +9,8 @@ the folder of its name, and recipes/evaluate.py scores the net on all test image
 goes on: finished runs are kept, an interrupted one resumes, a failed one is tried again. A run that
 fails does not stop the others; the exit code is then 1.
 
---output receives results.json with accuracy and localisation of all finished runs, and the figures
-that these are points of, as PNG and PDF.
+--output receives results.json with accuracy and localisation of all finished runs in it, and the
+figures that these are points of, as PNG and PDF.
 """
 
 import importlib
@@ -50,13 +50,17 @@ def main():
     names = chosen(args.names)
     # A mistake in the flags ends the command before anything runs.
     runs = {name: arguments(name, args.output / name, flags) for name in names}
-    for name, wanted in runs.items():
-        check_finished(name, wanted)
+    for name in experiments.EXPERIMENTS:
+        if finished(args.output / name):
+            check_finished(name, arguments(name, args.output / name, flags))
     failures = run_all(runs, args, flags)
-    rows = [row for name in names if (row := result(name, args.output / name, args.grids))]
+    # Also of earlier sweeps into this folder.
+    done = [name for name in experiments.EXPERIMENTS if finished(args.output / name)]
+    rows = [result(name, args.output / name, args.grids) for name in done]
     write_json(args.output / "results.json", {"command": provenance.command(), "results": rows})
     sweep_figures.save(rows, args.output)
-    print(f"results  {args.output / 'results.json'}: {len(rows)} of {len(names)} runs")
+    count = f"{len(names) - len(failures)} of {len(names)} runs"
+    print(f"results  {args.output / 'results.json'}, {count}")
     if failures:
         sys.exit(1)
 
@@ -93,10 +97,8 @@ def arguments(name, folder, flags):
 
 
 def check_finished(name, wanted):
-    """Raises FileExistsError if a run was finished with other arguments."""
+    """Raises FileExistsError if a finished run had other arguments."""
     metrics = Path(wanted["output"], "metrics.json")
-    if not metrics.exists():
-        return
     before = json.loads(metrics.read_text("utf-8"))["arguments"]
     changed = [
         "--" + key.replace("_", "-")
@@ -141,7 +143,7 @@ def run_all(runs, args, flags):
 
     def run(name):
         folder = args.output / name
-        if not (folder / "metrics.json").exists():
+        if not finished(folder):
             print(f"{name}: training", flush=True)
             recipe = experiments.EXPERIMENTS[name].recipe
             if not call(name, recipe, command_line(name, folder, flags)):
@@ -169,14 +171,16 @@ def run_all(runs, args, flags):
         pool.shutdown(cancel_futures=True)
 
 
+def finished(folder):
+    return (folder / "metrics.json").exists()
+
+
 def scores_name(grids):
     return f"scores-{grids}-grids.json"
 
 
 def result(name, folder, grids):
-    """A row of results.json; None for a run that is not finished."""
-    if not (folder / "metrics.json").exists():
-        return None
+    """A row of results.json."""
     metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
     row = {"experiment": name, **{key: metrics[key] for key in KEPT}}
     row.update(localisation=None, grids=0)

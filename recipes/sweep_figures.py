@@ -3,7 +3,8 @@
     python recipes/sweep_figures.py docs/results/experiments.json --output docs/images
 
 Accuracy and localisation over T, over the number of parameters, and over λ and the rescaling; with
-what the authors have published of them. Each figure shows the runs that are there.
+what the authors have published of them. Each figure shows the runs that are there. The table of
+these is printed.
 """
 
 import json
@@ -47,7 +48,9 @@ def main():
     parser.add_argument("results", type=Path, help="results.json of a sweep")
     parser.add_argument("--output", type=Path, default=Path(), help="folder of the figures")
     args = parser.parse_args()
-    save(json.loads(args.results.read_text("utf-8"))["results"], args.output)
+    rows = json.loads(args.results.read_text("utf-8"))["results"]
+    print(table(rows))
+    save(rows, args.output)
 
 
 def save(rows, folder):
@@ -95,6 +98,19 @@ def scores(rows, x_of):
         {x_of(row): row[name] for row in rows if row[name] is not None}
         for name in ("test_accuracy", "localisation")
     ]
+
+
+def table(rows):
+    """What the runs came to, in Markdown."""
+    lines = [
+        "| experiment | test accuracy | localisation | grids | seconds |",
+        "|---|---|---|---|---|",
+    ]
+    for row in rows:
+        localisation = "" if row["localisation"] is None else f"{row['localisation']:.3f}"
+        cells = f"{row['test_accuracy']:.2%} | {localisation} | {row['grids']}"
+        lines.append(f"| {row['experiment']} | {cells} | {row['training_seconds']:.0f} |")
+    return "\n".join(lines)
 
 
 def title(points):

@@ -102,7 +102,7 @@ def test_a_failure_is_named_stops_nothing_and_is_tried_again(swept):
     code, out, err = swept(*names)
     assert code == 1
     assert "s_coda_sq_t10: failed with exit code 1: something broke" in err
-    assert "1 of 2 runs" in out and "s_coda_sq_t50: 75.00%" in out
+    assert "results.json, 1 of 2 runs" in out and "s_coda_sq_t50: 75.00%" in out
     broken.unlink()
     code, out, _ = swept(*names)
     assert code == 0 and "2 of 2 runs" in out
@@ -119,7 +119,10 @@ def test_finished_runs_are_kept_and_scored_on_other_grids_if_asked(swept):
 
 def test_finished_runs_with_other_flags_are_told(swept):
     assert swept("s_coda_sq_t10")[0] == 0
-    code, _, err = swept("s_coda_sq_t10", "--seed", "3")
+    assert swept("s_coda_sq_t50")[0] == 0
+    record = json.loads((swept.output / "results.json").read_text())
+    assert [row["experiment"] for row in record["results"]] == ["s_coda_sq_t10", "s_coda_sq_t50"]
+    code, _, err = swept("s_coda_sq_t50", "--seed", "3")
     assert code == 2
     assert "holds s_coda_sq_t10 with another --seed. Repeat the flags" in err
     assert err.count("\n") == 1
@@ -171,6 +174,8 @@ def row(name, accuracy, localisation, **arguments):
         "parameters": 2_000_000,
         "test_accuracy": accuracy,
         "localisation": localisation,
+        "grids": 40,
+        "training_seconds": 90.2,
         "arguments": {**known, **sizes, **arguments},
     }
 
@@ -206,7 +211,7 @@ def test_figures_show_the_runs_beside_the_paper(monkeypatch, tmp_path):
     assert list(line.get_ydata()) == [0.125]
 
 
-def test_figures_are_drawn_from_a_file(monkeypatch, tmp_path):
+def test_figures_are_drawn_from_a_file(monkeypatch, tmp_path, capsys):
     results = {"results": [row("s_coda_sq_t10", 0.5, 0.25, temperature=10.0)]}
     (tmp_path / "results.json").write_text(json.dumps(results))
     line = [str(tmp_path / "results.json"), "--output", str(tmp_path / "drawn")]
@@ -215,3 +220,4 @@ def test_figures_are_drawn_from_a_file(monkeypatch, tmp_path):
     files = sorted((tmp_path / "drawn").iterdir())
     assert [path.name for path in files] == ["figure-b1.pdf", "figure-b1.png"]
     assert files[1].read_bytes().startswith(b"\x89PNG")
+    assert "| s_coda_sq_t10 | 50.00% | 0.250 | 40 | 90 |" in capsys.readouterr().out
