@@ -1,13 +1,17 @@
-"""How many images a second the input pipeline makes alone, beside what a training step takes.
+"""Images a second: of the input pipeline alone, and of training steps.
 
     python benchmarks/pipeline.py --output benchmarks/results/pipeline.json
 
-Batches of made images as the recipes read them: small ones in memory, ones of ImageNet's size in
-their JPEG files and decoded on disk, with and without RandAugment; and the steps of the small net
-of `recipes/cifar10.py --fast` on images that are there already. A pipeline that makes more than the
-step takes keeps the processor of the step busy.
+Takes batches as recipes/cifar10.py does, of random images of CIFAR-10's size, without training on
+them: the rate at which they come bounds that of training on any device beside these cores. The same
+as recipes/imagenet.py does, of smooth noise as JPEG files of 500x375 pixels, and of these decoded on
+disk. Then it times training steps of the small net (all ranks divided by 8) on one batch, without a
+pipeline.
 """
 
+import argparse
+import functools
+import os
 import sys
 import tempfile
 import time
@@ -20,7 +24,6 @@ from export.quiet import import_tensorflow
 
 import_tensorflow()
 
-import keras
 import numpy as np
 import tensorflow as tf
 from PIL import Image
@@ -30,93 +33,99 @@ from coda_keras.files import write_json
 from coda_keras.image_files import ImageFiles
 from coda_keras.image_store import stored
 from coda_keras.optimizers import DAUMuon
+from coda_keras.tf import distribution
 from coda_keras.tf.augmentation import flip_and_crop, rand_augment
 from coda_keras.tf.data import train_batches
 
-BATCH = 64
-PHOTOGRAPH, RESIZED, CROPPED = (375, 500), 256, 240  # ImageNet's usual size
-OPERATIONS, MAGNITUDE = 2, 9
+IMAGES, SIZE = 10_000, 32
+PIPELINES = {
+    "order and conversion": lambda: [],
+    "flip and crop": lambda: [flip_and_crop()],
+    "RandAugment, flip and crop": lambda: [rand_augment(), flip_and_crop()],
+}
+PHOTOGRAPHS, RESIZED, CROPPED = 128, 256, 240
 
 
-@training.command
 def main():
     args = parse()
-    random = np.random.default_rng(0)
-    small = random.integers(0, 256, (1024, 32, 32, 3)).astype("uint8")
-    started = provenance.now()
+    values = np.random.default_rng(0)
+    images = values.integers(0, 256, (IMAGES, SIZE, SIZE, 3), "uint8")
+    labels = values.integers(0, 10, IMAGES, "int32")
+    rows = []
+
+    def note(what, rate):
+        rows.append({"what": what, "images_per_second": rate})
+        print(f"{what:40}{rate:10.0f} images/s", flush=True)
+
+    for name, augment in PIPELINES.items():
+        # More epochs than fit into the time.
+        batches = train_batches(images, labels, args.batch_size, 10_000, augment=augment())
+        calls = measured(functools.partial(next, iter(batches)), args.seconds)
+        note(name, args.batch_size * calls)
     with tempfile.TemporaryDirectory() as folder:
-        files = photographs(Path(folder), args.files, random)
-        shape = files.shape[1:]
-        disk, _ = stored(
-            Path(folder) / "decoded", shape, {}, lambda: ((image, 0) for image in files.rows())
+        files = photographs(Path(folder), values)
+        pixels, _ = stored(
+            Path(folder) / "pixels", files.shape[1:], {}, lambda: zip(files.rows(), labels)
         )
         crop = flip_and_crop(padding=0, size=CROPPED)
-        randaugment = rand_augment(OPERATIONS, MAGNITUDE)
-        measured = {
-            "32x32 in memory, crop": (small, [flip_and_crop(4)]),
-            "32x32 in memory, RandAugment, crop": (small, [randaugment, flip_and_crop(4)]),
-            "JPEG files of 500x375 to 240x240, crop": (files, [crop]),
-            "decoded on disk, 240x240, crop": (disk, [crop]),
-            "decoded on disk, 240x240, RandAugment, crop": (disk, [randaugment, crop]),
-        }
-        rates = {name: pipeline(*each, args.seconds) for name, each in measured.items()}
-    rates["step of S-CoDA/8, 32x32"] = step(small[:BATCH], args.seconds)
-    for name, rate in rates.items():
-        print(f"{name:48}{rate:10.0f} images/s")
-    conditions = {
-        "started": started,
+        for name, large, augment in (
+            ("JPEG files, crop to 240x240", files, [crop]),
+            ("decoded on disk, crop to 240x240", pixels, [crop]),
+            ("the same after RandAugment", pixels, [rand_augment(), crop]),
+        ):
+            batches = train_batches(
+                large, labels[:PHOTOGRAPHS], args.batch_size, 10_000, augment=augment
+            )
+            calls = measured(functools.partial(next, iter(batches)), args.seconds)
+            note(name, args.batch_size * calls)
+    batch = images[: args.batch_size] / np.float32(255), labels[: args.batch_size]
+    for precision in ("float32", "mixed_bfloat16"):
+        distribution.set_precision(precision)
+        net = CoDANet.from_preset("s_coda", rank_scale=args.rank_scale, image_size=SIZE)
+        xla = distribution.use_xla(tf.distribute.get_strategy())
+        net.compile(DAUMuon(), OneVsAllCrossentropy(), jit_compile=xla)
+        calls = measured(functools.partial(net.train_on_batch, *batch), args.seconds)
+        note(f"training step, {precision}", args.batch_size * calls)
+    record = {
+        "results": rows,
+        "batch_size": args.batch_size,
+        "rank_scale": args.rank_scale,
+        "load_average": os.getloadavg(),
         "commit": provenance.commit(ROOT),
         "versions": provenance.versions(),
         "hardware": provenance.hardware(),
-        "arguments": provenance.plain(vars(args)),
     }
-    write_json(args.output, {**conditions, "images_per_second": rates})
+    write_json(args.output, record)
 
 
-def photographs(folder, count, random):
-    """Smooth noise as JPEG files, which takes as long to decode as photographs do."""
-    paths = [folder / f"{number}.jpg" for number in range(count)]
+def photographs(folder, values):
+    """Smooth noise in JPEG files, which takes as long to decode as photographs do."""
+    paths = [folder / f"{number}.jpg" for number in range(PHOTOGRAPHS)]
     for path in paths:
-        coarse = Image.fromarray(random.integers(0, 256, (75, 100, 3)).astype("uint8"))
-        coarse.resize(PHOTOGRAPH[::-1], Image.Resampling.BICUBIC).save(path, quality=90)
+        coarse = Image.fromarray(values.integers(0, 256, (75, 100, 3), "uint8"))
+        coarse.resize((500, 375), Image.Resampling.BICUBIC).save(path, quality=90)
     return ImageFiles(paths, RESIZED)
 
 
-def pipeline(images, augment, seconds):
-    """Images a second that `train_batches` makes when nobody else works."""
-    labels = np.zeros(len(images), "int32")
-    batches = train_batches(images, labels, min(BATCH, len(images)), 10**6, augment=augment)
-    return rate(iter(batches).__next__, seconds, min(BATCH, len(images)))
-
-
-def step(images, seconds):
-    """Images a second that training steps take, whose batch is there already."""
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    net = CoDANet.from_preset("s_coda", rank_scale=0.125, image_size=32)
-    net.compile(DAUMuon(1e-3), OneVsAllCrossentropy(), jit_compile=False)
-    batch = tf.constant(images, tf.float32) / 255, tf.zeros(len(images), tf.int32)
-    found = rate(lambda: net.train_on_batch(*batch), seconds, len(images))
-    keras.config.set_dtype_policy("float32")
-    return found
-
-
-def rate(make, seconds, images):
-    """Images a second of `make()`, which makes so many, after a first call."""
-    make()
-    begin, calls = time.perf_counter(), 0
-    while calls == 0 or time.perf_counter() - begin < seconds:
-        make()
+def measured(function, seconds):
+    """Calls a second, over so many seconds, without the first three calls."""
+    for _ in range(3):
+        function()
+    calls, start = 0, time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        function()
         calls += 1
-    return calls * images / (time.perf_counter() - begin)
+    return calls / (time.perf_counter() - start)
 
 
 def parse():
-    parser = training.Parser(description=__doc__)
-    parser.add_argument("--output", type=Path, required=True, help="JSON file of the results")
-    parser.add_argument("--seconds", type=float, default=5.0, help="for each number (default: 5)")
-    parser.add_argument(
-        "--files", type=training.positive_int, default=256, help="JPEG files made (default: 256)"
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--output", type=Path, required=True, help="JSON file of the results")
+    parser.add_argument("--batch-size", type=training.positive_int, default=64, help="default: 64")
+    parser.add_argument("--rank-scale", type=float, default=0.125, help="default: 0.125")
+    parser.add_argument("--seconds", type=float, default=5.0, help="each, default: 5")
     return parser.parse_args()
 
 

@@ -183,13 +183,3 @@ def test_what_the_guide_says_of_the_results_is_so():
     assert results("serving-100000")[0]["requests"] == 100_000
     assert all(row["as_before"] and row["alive"] for row in results("attacks"))
     assert all(row["ratio"] <= 1.15 for row in results("serving-overhead"))
-
-
-def test_the_pipeline_is_measured_beside_the_step(tmp_path, monkeypatch):
-    pipeline = importlib.import_module("benchmarks.pipeline")
-    monkeypatch.setattr(pipeline, "rand_augment", lambda *_: lambda image, seed: image)
-    monkeypatch.setattr(pipeline, "step", lambda images, seconds: 1.0)
-    output = tmp_path / "rates.json"
-    run(pipeline, monkeypatch, "--output", output, "--seconds", 0, "--files", 2)
-    rates = json.loads(output.read_text())["images_per_second"]
-    assert len(rates) == 6 and all(rate > 0 for rate in rates.values())

@@ -76,19 +76,18 @@ def test_the_reported_accuracy_is_that_of_the_saved_model(run):
 
 
 def test_a_killed_run_resumes_to_the_same_weights(run, tmp_path):
-    flags = [*TINY, "--epochs", 3, "--output", tmp_path / "digits"]
+    flags = [*TINY, "--epochs", 3, "--output", tmp_path / "digits", "--checkpoint-every", 1]
     process = recipe("digits.py", *flags)
     deadline = time.monotonic() + 300
-    while not (tmp_path / "digits/checkpoint.keras").exists():
+    while not list(tmp_path.glob("digits/checkpoint-*.npz")):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    seen = len(json.loads((tmp_path / "digits/history.json").read_text()))
 
     code, out, err = finished(recipe("digits.py", *flags))
     assert code == 0, err
-    assert "Resuming after epoch" in out or seen == 3
+    assert "Resuming after epoch" in out
     resumed = keras.models.load_model(tmp_path / "digits/model.keras").get_weights()
     whole = keras.models.load_model(run[0] / "model.keras").get_weights()
     for ours, theirs in zip(resumed, whole):
@@ -99,7 +98,7 @@ def test_a_killed_run_resumes_to_the_same_weights(run, tmp_path):
 
 def test_two_replicas_train(tmp_path):
     flags = [*TINY, "--epochs", 1, "--replicas", 2, "--output", tmp_path / "digits"]
-    flags += ["--regularisation", 0.1]
+    flags += ["--regularisation", 0.1, "--accumulate", 2]
     code, _, err = finished(recipe("digits.py", *flags))
     assert code == 0, err
     assert json.loads((tmp_path / "digits/metrics.json").read_text())["completeness_error"] < 1e-5

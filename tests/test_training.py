@@ -13,7 +13,7 @@ pytestmark = pytest.mark.tensorflow
 tf = pytest.importorskip("tensorflow")
 training = pytest.importorskip("coda_keras.training")
 
-from coda_keras import CoDANet, DAUConv2D, OneVsAllAccuracy, OneVsAllCrossentropy
+from coda_keras import CoDANet, DAUConv2D
 from coda_keras.attribution.own import own_method
 from coda_keras.tf import distribution
 from coda_keras.tf.data import ImageData
@@ -121,21 +121,15 @@ def test_an_interruption_says_how_to_go_on(capsys):
     assert "goes on where it stopped" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("epoch", "said"),
-    [(0, "first epoch: nothing is saved yet, the same command begins anew"), (1, "after epoch 1")],
-)
-def test_an_interruption_says_what_is_saved(epoch, said, args, data, monkeypatch):
-    class Interrupting(training.EpochCheckpoint):
-        def on_epoch_begin(self, number, logs=None):
-            super().on_epoch_begin(number, logs)
-            if number == epoch:
-                raise KeyboardInterrupt
+def test_errors_may_have_an_exit_code_of_their_own(capsys):
+    @training.command
+    def main():
+        raise training.Stopped("Go on.", 15)
 
-    monkeypatch.setattr("coda_keras.training.run.EpochCheckpoint", Interrupting)
-    with pytest.raises(KeyboardInterrupt, match=said):
-        run(args, data)
-    assert len(training.restore(args.output, steps_per_epoch=2)[1]) == epoch
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 143
+    assert capsys.readouterr().err == "\nGo on.\n"
 
 
 def test_other_errors_keep_their_traceback():
@@ -209,7 +203,7 @@ def test_an_interrupted_run_with_other_arguments_is_refused(args, record, flags)
     assert training.start(args).num_replicas_in_sync == 1
 
 
-# Schedules and checkpoints.
+# Schedules.
 
 
 def test_steps_halve_the_rate_every_so_many_epochs():
@@ -225,31 +219,6 @@ def test_cosine_warms_up_and_ends_at_0():
     # 5 of the 100 steps are linear, the rest is half a cosine.
     expected = [0.0, 0.4 * 0.8, 0.8, 0.8 * 0.5 * (1 + np.cos(np.pi * 40 / 95)), 0.0]
     np.testing.assert_allclose([float(rate(s)) for s in (0, 2, 5, 45, 100)], expected, atol=1e-6)
-
-
-def test_a_checkpoint_brings_back_net_optimiser_and_the_epochs_it_has_seen(tmp_path, data):
-    net = coda_net()
-    net.compile("adam", loss=OneVsAllCrossentropy(), metrics=[OneVsAllAccuracy()])
-    images = data.train_images.astype("float32") / 255
-    checkpoint = training.EpochCheckpoint(tmp_path)
-    net.fit(images, data.train_labels, 4, epochs=2, verbose=0, callbacks=[checkpoint])
-    assert [item.name for item in sorted(tmp_path.iterdir())] == [
-        "checkpoint.keras",
-        "history.json",
-    ]
-
-    # As if the process had died between the two files of the next epoch.
-    history = json.loads((tmp_path / "history.json").read_text())
-    (tmp_path / "history.json").write_text(json.dumps([*history, {"loss": 0.0}]))
-    restored, seen = training.restore(tmp_path, steps_per_epoch=2)
-    assert seen == history and len(seen) == 2 and {"loss", "seconds"} <= seen[0].keys()
-    for ours, theirs in zip(restored.get_weights(), net.get_weights()):
-        np.testing.assert_array_equal(ours, theirs)
-    assert int(restored.optimizer.iterations) == 4
-
-
-def test_no_checkpoint_is_no_net(tmp_path):
-    assert training.restore(tmp_path, steps_per_epoch=2) == (None, [])
 
 
 # The report.
@@ -337,39 +306,7 @@ def test_the_library_does_not_know_recipes_or_export():
         assert not imported & {"recipes", "export"}, module
 
 
-# Ingredients of a faster training.
-
-PLAIN = {"optimizer": "adam", "start_temperature": None, "rise": 0.5, "grow": False}
-INGREDIENTS = [
-    *("--optimizer", "muon", "--start-temperature", "0.5", "--rise", "0.75", "--grow"),
-    *("--epochs", "4", "--schedule", "cosine", "--learning-rate", "0.01"),
-]
-
-
-def test_a_run_with_all_ingredients_resumes_to_the_same_weights(tmp_path, data):
-    def weights(folder, stop_after=None):
-        values = {**VALUES, **PLAIN, "output": tmp_path / folder}
-        args = training.parser("", **values).parse_args(INGREDIENTS)
-        if stop_after is None:
-            return run(args, data).get_weights()
-
-        class Stop(Exception):
-            pass
-
-        class Stopping(training.EpochCheckpoint):
-            def on_epoch_end(self, epoch, logs=None):
-                super().on_epoch_end(epoch, logs)
-                if epoch + 1 == stop_after:
-                    raise Stop
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("coda_keras.training.run.EpochCheckpoint", Stopping)
-            with pytest.raises(Stop):
-                run(args, data)
-        return run(args, data).get_weights()
-
-    for whole, resumed in zip(weights("whole"), weights("cut", stop_after=2)):
-        np.testing.assert_allclose(resumed, whole, atol=1e-6)
+# Devices of a run.
 
 
 def test_a_step_is_compiled_by_xla_on_one_gpu_only(monkeypatch):
@@ -380,7 +317,7 @@ def test_a_step_is_compiled_by_xla_on_one_gpu_only(monkeypatch):
 
 
 def test_what_was_trained_in_bfloat16_explains_in_float32(tmp_path, data):
-    flags = ["--precision", "mixed_bfloat16"]
+    flags = ["--precision", "mixed_bfloat16", "--keep-checkpoints"]
     args = training.parser("", **VALUES, output=tmp_path / "run").parse_args(flags)
     try:
         net = run(args, data)
@@ -388,7 +325,7 @@ def test_what_was_trained_in_bfloat16_explains_in_float32(tmp_path, data):
         keras.config.set_dtype_policy("float32")
     saved = keras.models.load_model(args.output / "model.keras")
     assert {layer.compute_dtype for each in (net, saved) for layer in each.body} == {"float32"}
-    checkpoint = keras.models.load_model(args.output / "checkpoint.keras")
+    checkpoint = keras.models.load_model(args.output / "checkpoints/002.keras")
     assert {layer.compute_dtype for layer in checkpoint.body} == {"bfloat16"}
     for weight, expected in zip(saved.get_weights(), checkpoint.get_weights()):
         np.testing.assert_array_equal(weight, expected)

@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from coda_keras.tf import workers
+
 
 def set_precision(policy: str) -> None:
     """Sets Keras' dtype policy, and float32 products to their full precision.
@@ -16,7 +18,7 @@ def set_precision(policy: str) -> None:
 
 
 def data_parallel(replicas: int | None, batch_size: int) -> tf.distribute.Strategy:
-    """A strategy that splits every batch over the devices of this machine.
+    """A strategy that splits every batch over the devices of this machine, or over workers.
 
     To be called before TensorFlow computes anything: logical devices are made at its start.
 
@@ -27,11 +29,23 @@ def data_parallel(replicas: int | None, batch_size: int) -> tf.distribute.Strate
 
     Returns:
         A `MirroredStrategy` over several devices, or TensorFlow's default one for a single one.
+        If TF_CONFIG names several workers, a `MultiWorkerMirroredStrategy` that connects them.
 
     Raises:
-        ValueError: if there are fewer GPUs than replicas, or the batch does not divide.
+        ValueError: if there are fewer GPUs than replicas, the batch does not divide, or a worker
+            has several devices.
     """
     gpus = tf.config.list_physical_devices("GPU")
+    count = workers.configured()
+    if count > 1:
+        if (replicas or max(1, len(gpus))) > 1:
+            raise ValueError(
+                f"A worker trains on one device, this one has {max(replicas or 1, len(gpus))}. "
+                "Start one for each GPU, and give each its own by CUDA_VISIBLE_DEVICES."
+            )
+        if batch_size % count:
+            raise ValueError(f"--batch-size {batch_size} cannot be split over {count} workers.")
+        return tf.distribute.MultiWorkerMirroredStrategy()
     replicas = replicas or max(1, len(gpus))
     if gpus and replicas > len(gpus):
         raise ValueError(f"--replicas {replicas}, but this machine has {len(gpus)} GPUs.")

@@ -31,7 +31,7 @@ def tensorboard_callbacks(
     images: ArrayLike | None,
     labels: ArrayLike | None,
     class_names: Sequence[str],
-    images_per_epoch: int,
+    batch_size: int,
     arguments: Mapping[str, Any],
 ) -> list[keras.callbacks.Callback]:
     """Returns the callbacks that fill the TensorBoard folder of a run.
@@ -43,9 +43,9 @@ def tensorboard_callbacks(
         log_dir: path of the run's folder.
         images, labels, class_names: as for `ExplanationBoard`; `images=None` leaves explanations
             out, for classifiers that have none.
-        images_per_epoch, arguments: as for `TrainingBoard`.
+        batch_size, arguments: as for `TrainingBoard`.
     """
-    callbacks = [TrainingBoard(log_dir, images_per_epoch, arguments, class_names)]
+    callbacks = [TrainingBoard(log_dir, batch_size, arguments, class_names)]
     if images is not None:
         callbacks.append(ExplanationBoard(log_dir, images, labels, class_names))
     return callbacks

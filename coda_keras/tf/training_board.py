@@ -47,8 +47,8 @@ class TrainingBoard(EpochBoard):
 
     Args:
         log_dir: path of the run's folder.
-        images_per_epoch: int, training images in an epoch, for `epoch_images_per_second`; its
-            time excludes validation, and includes compilation in the first epoch.
+        batch_size: int, images a step, for `epoch_images_per_second`; its time excludes
+            validation, and includes compilation in the first epoch.
         arguments: dict of the run's arguments, shown under HPARAMS; paths, limits and those that
             are None are left out.
         class_names: names of the classes, or None for their numbers.
@@ -57,12 +57,12 @@ class TrainingBoard(EpochBoard):
     def __init__(
         self,
         log_dir: str | Path,
-        images_per_epoch: int,
+        batch_size: int,
         arguments: Mapping[str, Any],
         class_names: Sequence[str] | None = None,
     ) -> None:
         super().__init__(log_dir)
-        self.images_per_epoch = images_per_epoch
+        self.batch_size = batch_size
         self.arguments = _shown(arguments)
         self.class_names = class_names
         self._counts = None
@@ -107,7 +107,7 @@ class TrainingBoard(EpochBoard):
         series = {
             "train": {
                 "epoch_learning_rate": learning_rate,
-                "epoch_images_per_second": self.images_per_epoch / seconds,
+                "epoch_images_per_second": self.batch_size * self.params["steps"] / seconds,
             },
             "validation": {},
             ".": {},

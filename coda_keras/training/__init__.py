@@ -7,22 +7,26 @@ A recipe is a function of four steps under `command`:
     net, history = train(args, strategy, build, data, augment)
     conclude(args, net, data, history, package)
 
-The folder of a run holds arguments.json, and after every epoch history.json and checkpoint.keras;
+The folder of a run holds arguments.json, the last two checkpoint-*.npz from which it goes on, and
+after every epoch history.json;
 in the end model.keras, gallery.png, explorer.html, examples/ and, last of all, metrics.json.
 TensorBoard's event files lie beside them.
 """
 
-from coda_keras.training.checkpoints import EpochCheckpoint as EpochCheckpoint
+from coda_keras.training.checkpoints import Progress as Progress
 from coda_keras.training.checkpoints import restore as restore
+from coda_keras.training.checkpoints import save as save
 from coda_keras.training.checkpoints import save_model as save_model
 from coda_keras.training.commands import Parser as Parser
 from coda_keras.training.commands import command as command
 from coda_keras.training.commands import nearest as nearest
 from coda_keras.training.flags import parser as parser
 from coda_keras.training.flags import positive_int as positive_int
+from coda_keras.training.objective import learning_rate as learning_rate
 from coda_keras.training.report import conclude as conclude
 from coda_keras.training.report import draw_gallery as draw_gallery
 from coda_keras.training.report import score as score
-from coda_keras.training.run import learning_rate as learning_rate
 from coda_keras.training.run import start as start
 from coda_keras.training.run import train as train
+from coda_keras.training.watch import Stopped as Stopped
+from coda_keras.training.watch import Watch as Watch

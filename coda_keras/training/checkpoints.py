@@ -1,15 +1,50 @@
-"""Checkpoints from which an interrupted training resumes."""
+"""Checkpoints from which an interrupted training resumes, to the step.
 
+A checkpoint is one file, `checkpoint-<epochs>-<steps>.npz` in the folder of the run: the variables
+of net, optimiser and metrics, and as JSON how far the training is. Every member of such a file has
+a checksum, so that a damaged one is noticed.
+"""
+
+import dataclasses
 import json
 import os
-import time
+import sys
+import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
+from keras import ops
 
-from coda_keras.files import replacing, write_json
+from coda_keras.files import replacing
+
+FILES = "checkpoint-*.npz"
+KEPT = 2
+PROGRESS = "progress"
+# What reading raises of a file that is cut off or altered.
+DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, NotImplementedError)
+
+
+@dataclasses.dataclass
+class Progress:
+    """How far a training is.
+
+    Attributes:
+        epoch: int, complete epochs.
+        step: int, steps of the next epoch that are done.
+        seconds: float, that these steps took.
+        history: list of the logs of the complete epochs, a dict each.
+        metrics: values of the metrics' variables over these steps; empty before the first one.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    seconds: float = 0.0
+    history: list[dict[str, float]] = dataclasses.field(default_factory=list)
+    metrics: list[np.ndarray] = dataclasses.field(default_factory=list)
 
 
 def save_model(model: keras.Model, path: str | os.PathLike) -> None:
@@ -18,49 +53,152 @@ def save_model(model: keras.Model, path: str | os.PathLike) -> None:
         model.save(temporary)
 
 
-class EpochCheckpoint(keras.callbacks.Callback):
-    """Saves model, optimiser and history after every epoch.
+def save(folder: str | os.PathLike, model: keras.Model, progress: Progress) -> Path:
+    """Writes a checkpoint, and then deletes all but it and the one before.
 
     Args:
-        folder: where `checkpoint.keras` and `history.json` are kept.
-        history: list of the logs of earlier epochs, as `restore` returns it.
-    """
-
-    def __init__(self, folder: str | os.PathLike, history: Sequence[dict[str, float]] = ()) -> None:
-        super().__init__()
-        self.folder = Path(folder)
-        self.history = list(history)
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self._start = time.monotonic()
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        entry = {name: float(value) for name, value in (logs or {}).items()}
-        entry["seconds"] = time.monotonic() - self._start
-        self.history = [*self.history[:epoch], entry]
-        # The history first: `restore` cuts off what the model does not know of.
-        write_json(self.folder / "history.json", self.history)
-        save_model(self.model, self.folder / "checkpoint.keras")
-
-
-def restore(
-    folder: str | os.PathLike, steps_per_epoch: int
-) -> tuple[keras.Model | None, list[dict[str, float]]]:
-    """Loads what `EpochCheckpoint` has saved.
-
-    Args:
-        folder: the folder given to `EpochCheckpoint`.
-        steps_per_epoch: int, by which the optimiser's step count tells the epoch.
+        folder: of the run.
+        model: a net with its optimiser, both built.
+        progress: `Progress`.
 
     Returns:
-        `(model, history)`: the model with its optimiser, and the logs of the epochs it has
-        seen. `(None, [])` if there is no checkpoint.
+        The path of the file.
+
+    Raises:
+        OSError: if the file cannot be written; those that are there stay.
     """
     folder = Path(folder)
-    checkpoint = folder / "checkpoint.keras"
-    if not checkpoint.exists():
-        return None, []
-    model = keras.models.load_model(checkpoint)
-    steps = int(keras.ops.convert_to_numpy(model.optimizer.iterations))
-    history = json.loads((folder / "history.json").read_text())
-    return model, history[: steps // steps_per_epoch]
+    values = {key: [_array(v) for v in kind] for key, kind in _variables(model).items()}
+    values["metrics"] = progress.metrics
+    told = {**dataclasses.asdict(progress), "metrics": None}
+    arrays = {_name(key, n): array for key, kind in values.items() for n, array in enumerate(kind)}
+    arrays[PROGRESS] = np.frombuffer(json.dumps(told).encode(), np.uint8)
+    path = folder / f"checkpoint-{progress.epoch:04d}-{progress.step:07d}.npz"
+    with replacing(path) as temporary:
+        np.savez(temporary, **arrays)
+    # A damaged file of the same run may be ahead of what it went on from.
+    later = [old for old in folder.glob(FILES) if old.name > path.name]
+    for old in later + _newest_first(folder, up_to=path)[KEPT:]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def restore(folder: str | os.PathLike, model: keras.Model) -> Progress:
+    """Brings a net back to the newest whole checkpoint, and tells of damaged ones on stderr.
+
+    Args:
+        folder: of the run.
+        model: a net with its optimiser, both built as those that were saved.
+
+    Returns:
+        Its `Progress`, that of a beginning if there is no whole checkpoint.
+
+    Raises:
+        ValueError: if the checkpoint is that of another net or optimiser.
+    """
+    for path in _newest_first(Path(folder)):
+        try:
+            arrays = _read(path)
+        except DAMAGE as error:
+            print(
+                f"{path} is damaged ({type(error).__name__}: {error}); going on from the one "
+                "before, or from the beginning.",
+                file=sys.stderr,
+            )
+            continue
+        for key, variables in _variables(model).items():
+            _assign(variables, _of(arrays, key), path)
+        told = json.loads(arrays[PROGRESS].tobytes())
+        return Progress(**{**told, "metrics": _of(arrays, "metrics")})
+    return Progress()
+
+
+def share(workers: Any, model: keras.Model, progress: Progress) -> Progress:
+    """Gives all workers the net and the progress of the chief, who alone needs its folder.
+
+    Args:
+        workers: `coda_keras.tf.workers.Workers`.
+        model: a net with its optimiser, both built.
+        progress: `Progress`, which matters of the chief only.
+
+    Returns:
+        The chief's `Progress`.
+    """
+    for variables in _variables(model).values():
+        values = workers.from_chief([_array(variable) for variable in variables])
+        for variable, value in zip(variables, values):
+            variable.assign(value)
+    told = dataclasses.asdict(progress)
+    told["metrics"] = [value.tolist() for value in progress.metrics]
+    told = json.loads(workers.text_from_chief(json.dumps(told)))
+    return Progress(**{**told, "metrics": [np.float32(value) for value in told["metrics"]]})
+
+
+def is_finite(model: keras.Model) -> bool:
+    """Whether all weights of a net are finite."""
+    return all(np.isfinite(_array(variable)).all() for variable in model.variables)
+
+
+def metric_variables(metrics: Sequence[keras.metrics.Metric]) -> list[Any]:
+    """The variables of metrics, in a fixed order."""
+    return [variable for metric in metrics for variable in metric.variables]
+
+
+def read_metrics(metrics: Sequence[keras.metrics.Metric]) -> list[np.ndarray]:
+    """The values of metrics' variables, for `Progress`."""
+    return [_array(variable) for variable in metric_variables(metrics)]
+
+
+def set_metrics(metrics: Sequence[keras.metrics.Metric], values: Sequence[np.ndarray]) -> None:
+    """Gives metrics the values that `read_metrics` had returned."""
+    for variable, value in zip(metric_variables(metrics), values, strict=True):
+        variable.assign(value)
+
+
+def _variables(model):
+    return {"weights": model.variables, "optimizer": model.optimizer.variables}
+
+
+def value_of(variable: Any) -> Any:
+    """The value that a variable has now, a tensor; one summed up over replicas if it is so kept."""
+    # On TensorFlow neither conversions nor copies do this to variables of replicas.
+    return ops.multiply(variable, 1)
+
+
+def _array(variable):
+    return np.asarray(ops.convert_to_numpy(value_of(variable)))
+
+
+def _name(key, number):
+    return f"{key}_{number}"
+
+
+def _of(arrays, key):
+    numbers = range(sum(name.startswith(f"{key}_") for name in arrays))
+    return [arrays[_name(key, number)] for number in numbers]
+
+
+def _read(path):
+    if not zipfile.is_zipfile(path):
+        raise zipfile.BadZipFile("it does not end as an archive does")
+    with path.open("rb") as file, np.load(file) as members:
+        # Reading a member checks its sum.
+        arrays = {name: members[name] for name in members.files}
+    json.loads(arrays[PROGRESS].tobytes())
+    return arrays
+
+
+def _newest_first(folder, up_to=None):
+    paths = sorted(Path(folder).glob(FILES), reverse=True)
+    return [path for path in paths if up_to is None or path.name <= up_to.name]
+
+
+def _assign(variables, values, path):
+    shapes = [tuple(variable.shape) for variable in variables]
+    if shapes != [value.shape for value in values]:
+        raise ValueError(
+            f"{path} is a checkpoint of another net or optimizer. Repeat the command that it came "
+            "from, or choose another --output."
+        )
+    for variable, value in zip(variables, values):
+        variable.assign(value)

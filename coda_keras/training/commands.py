@@ -50,20 +50,21 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def command(main: Callable[[], None]) -> Callable[[], None]:
     """Turns what a user can mend into one line on stderr and exit code 2.
 
-    These are values that do not fit, files, and packages that are not installed. Ctrl-C ends with
-    130, and a line that says how to go on: that of the `KeyboardInterrupt`, if it has one.
+    These are values that do not fit or become NaN, files, and packages that are not installed.
+    Ctrl-C ends with 130, and a line that says how to go on: that of the `KeyboardInterrupt`, if it
+    has one. Errors may have an `exit_code` of their own.
     """
 
     @functools.wraps(main)
     def run():
         try:
             main()
-        except (ValueError, OSError, ImportError) as error:
+        except (ValueError, OSError, ImportError, FloatingPointError) as error:
             print(f"{Path(sys.argv[0]).name}: {' '.join(str(error).split())}", file=sys.stderr)
-            sys.exit(2)
+            sys.exit(getattr(error, "exit_code", 2))
         except KeyboardInterrupt as end:
             said = str(end) or "Interrupted; the same command goes on where it stopped."
             print(f"\n{said}", file=sys.stderr)
-            sys.exit(130)
+            sys.exit(getattr(end, "exit_code", 130))
 
     return run

@@ -8,6 +8,7 @@ from typing import Any
 from coda_keras.presets import PRESETS
 from coda_keras.trained import cards
 from coda_keras.training.commands import Parser
+from coda_keras.training.watch import interval
 
 # What a recipe need not repeat.
 DEFAULTS = {
@@ -17,6 +18,10 @@ DEFAULTS = {
     "limit_test": None,
     "precision": "float32",
     "replicas": None,
+    "accumulate": 1,
+    "deterministic": False,
+    "checkpoint_every": "15min",
+    "keep_checkpoints": False,
 }
 
 
@@ -169,6 +174,34 @@ def parser(description: str, **defaults: Any) -> argparse.ArgumentParser:
         "(default: 1)",
         type=positive_int,
     )
+    add(
+        machine,
+        "--accumulate",
+        "parts into which the images of a step are split on every device, one after the other: "
+        "less memory, the same result",
+        type=positive_int,
+        metavar="N",
+    )
+    add(
+        machine,
+        "--deterministic",
+        "the same bits in every run on the same machine, which takes longer",
+        action="store_true",
+    )
+    add(
+        machine,
+        "--checkpoint-every",
+        "checkpoints within an epoch: steps such as 500, or a time such as 90s, 20min or 2h; there "
+        "is one after every epoch",
+        type=_interval,
+        metavar="INTERVAL",
+    )
+    add(
+        machine,
+        "--keep-checkpoints",
+        "keep the net of every epoch, as checkpoints/001.keras and so on",
+        action="store_true",
+    )
     unknown = sorted(defaults.keys() - known)
     if unknown:
         raise ValueError(f"There is no flag for {', '.join(unknown)}. Expected {sorted(known)}.")
@@ -194,6 +227,14 @@ def _non_negative(text):
     if not 0 <= value < math.inf:
         raise argparse.ArgumentTypeError(f"{text} is not a number from 0 up")
     return value
+
+
+def _interval(text):
+    try:
+        interval(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
 
 
 def _number(text):

@@ -25,6 +25,7 @@ from coda_keras.figures import gallery, save_figure
 from coda_keras.files import write_json
 from coda_keras.net import CoDANet
 from coda_keras.tf.data import telling_broken_images, test_batches
+from coda_keras.tf.workers import is_chief
 from coda_keras.training.views import net_view
 
 # Images explained at once for the gallery.
@@ -44,7 +45,8 @@ def conclude(
 ) -> None:
     """Tests the trained net on every test image and writes the results into the run's folder.
 
-    `metrics.json` comes last: it marks the run as finished. A net without an explanation of its
+    `metrics.json` comes last: it marks the run as finished. Of several workers only the chief does
+    anything. A net without an explanation of its
     own gets no servable, and Input×Gradient in its gallery.
 
     Args:
@@ -55,6 +57,8 @@ def conclude(
         package: function `(net, folder, class names) -> path` that makes a servable of a
             `CoDANet`; None for no servable.
     """
+    if not is_chief():
+        return
     run = args.output
     logits, error = evaluate(net, data)
     accuracies = _accuracies(logits, data)
@@ -131,7 +135,8 @@ def score(
         grids: int, grids of 3x3 images for the localisation metric; 0 leaves it out.
         occlusion_grids: int, on how many of them occlusion by 9x9 pixels is scored too, which takes
             hundreds of forward passes a grid.
-        fewer: bool, whether fewer grids will do for a net with too few confident images.
+        fewer: bool, whether fewer grids, even none, will do for a net with too few confident
+            images; the localisation on none is None.
 
     Returns:
         Dict with `test_accuracy`, of many classes also `test_top5_accuracy`, `test_images`,
@@ -152,9 +157,9 @@ def score(
             _UnitRange(data.test_images), logits, data.test_labels, grids, fewer=fewer
         )
         own = attribution.get("contributions", progress=False)
-        scores["localisation"] = localisation(net, chosen, own).mean
+        scores["localisation"] = localisation(net, chosen, own).mean if len(chosen) else None
         scores["grids"] = len(chosen)
-        if occlusion_grids:
+        if occlusion_grids and len(chosen):
             occlusion = attribution.get("occlusion", patch_size=9, stride=2, progress=False)
             part = chosen[:occlusion_grids]
             scores["occlusion_localisation"] = localisation(net, part, occlusion).mean

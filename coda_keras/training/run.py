@@ -1,40 +1,40 @@
 """A run: its folder, its devices, training with resume."""
 
 import argparse
-import json
+import errno
+import signal
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+from contextlib import contextmanager
 
 import keras
 import tensorflow as tf
 
-from coda_keras.annealing import AnnealedCrossentropy, growing_sizes
 from coda_keras.confusion import ConfusionAccuracy
-from coda_keras.files import check_folder, write_json
 from coda_keras.growth import copy_weights
 from coda_keras.interpretation.loading import check_exists, load
-from coda_keras.losses import OneVsAllCrossentropy
 from coda_keras.net import CoDANet
 from coda_keras.optimizers import DAUMuon
-from coda_keras.schedules import Trapezoid, Warmup
 from coda_keras.tf import distribution
 from coda_keras.tf.data import (
     ImageData,
     steps_per_epoch,
     telling_broken_images,
+    test_batch_size,
     test_batches,
     train_batches,
 )
 from coda_keras.tf.signatures import float32_copy
+from coda_keras.tf.steps import set_train_step
 from coda_keras.tf.summaries import tensorboard_callbacks
-from coda_keras.training.checkpoints import EpochCheckpoint, restore, save_model
+from coda_keras.tf.workers import Workers
+from coda_keras.training import folder, objective
+from coda_keras.training.checkpoints import Progress, restore, save_model, share
+from coda_keras.training.watch import Stopped, Watch, WorkerLost, signals
 
 # Test images whose contribution maps TensorBoard shows after every epoch.
 SHOWN_IMAGES = 12
-ARGUMENTS = "arguments.json"
-CONSTANT_UNTIL = 0.7  # fraction of the steps, of the schedule trapezoid
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def start(args: argparse.Namespace) -> tf.distribute.Strategy:
@@ -47,7 +47,7 @@ def start(args: argparse.Namespace) -> tf.distribute.Strategy:
         args: the parsed flags.
 
     Returns:
-        The strategy to train under.
+        The strategy to train under; of several workers the one that connects them.
 
     Raises:
         FileExistsError: if the folder holds a finished run, or one with other arguments.
@@ -55,10 +55,12 @@ def start(args: argparse.Namespace) -> tf.distribute.Strategy:
         ValueError: if there are fewer devices than asked for, they cannot share a batch, or there
             is no net to begin with.
     """
-    _check_folder(args)
+    folder.check(args)
     if getattr(args, "initial", None):
         check_exists(args.initial)
     keras.utils.set_random_seed(args.seed)
+    if args.deterministic:
+        tf.config.experimental.enable_op_determinism()
     distribution.set_precision(args.precision)
     return distribution.data_parallel(args.replicas, args.batch_size)
 
@@ -87,149 +89,147 @@ def train(
         ValueError: if there are fewer training images than a batch holds.
     """
     run = args.output
-    sizes = None
-    if getattr(args, "grow", False):
-        sizes = growing_sizes(data.train_images.shape[1], args.epochs)
+    workers = None
+    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        # Keras' `fit` does not run under it: every worker computes under the default one.
+        workers, strategy = Workers(strategy), tf.distribute.get_strategy()
+    chief = workers is None or workers.index == 0
+    parts = strategy.num_replicas_in_sync * (workers.count if workers else 1) * args.accumulate
+    if args.batch_size % parts:
+        raise ValueError(
+            f"--batch-size {args.batch_size} cannot be split into {args.accumulate} parts "
+            "(--accumulate) on every device."
+        )
     steps = steps_per_epoch(len(data.train_images), args.batch_size)
     with strategy.scope():
-        net, history = restore(run, steps)
-        if net is None:
-            net = build()
-            if getattr(args, "initial", None):
-                copy_weights(load(args.initial), net)
-            muon = getattr(args, "optimizer", "adam") == "muon"
-            make = DAUMuon if muon else keras.optimizers.Adam
-            net.optimizer = make(learning_rate(args, steps))
-        else:
-            print(f"Resuming after epoch {len(history)} of {args.epochs}.")
+        net = build()
+        rate = objective.learning_rate(args, steps)
+        muon = getattr(args, "optimizer", "adam") == "muon"
+        net.optimizer = (DAUMuon if muon else keras.optimizers.Adam)(rate)
+        net.optimizer.build(net.trainable_variables)
+        progress = restore(run, net) if chief else Progress()
+        if workers:
+            progress = share(workers, net, progress)
+        begun = progress.epoch or progress.step
+        if not begun and getattr(args, "initial", None):
+            copy_weights(load(args.initial), net)
+        accuracy = ConfusionAccuracy(len(data.class_names))
         net.compile(
             optimizer=net.optimizer,
-            loss=_loss(args, net, steps, sizes),
-            metrics=[ConfusionAccuracy(len(data.class_names))],
-            jit_compile=distribution.use_xla(strategy),
+            loss=objective.loss(args, net, steps, data),
+            metrics=[accuracy],
+            jit_compile=distribution.use_xla(strategy) and not workers,
         )
-    shown = SHOWN_IMAGES if isinstance(net, CoDANet) else 0
-    boards = tensorboard_callbacks(
-        run,
-        data.test_images[:shown].astype("float32") / 255.0 if shown else None,
-        data.test_labels[:shown],
-        data.class_names,
-        images_per_epoch=steps * args.batch_size,
-        arguments=vars(args),
-    )
-    checkpoint = EpochCheckpoint(run, history)
-    write_json(run / ARGUMENTS, _arguments(args))
+    if args.accumulate > 1 or workers:
+        set_train_step(net, args.accumulate, workers)
+    if begun and chief:
+        earlier = folder.earlier_epochs(run)
+        if earlier and earlier != args.epochs:
+            done = progress.epoch * steps + progress.step
+            objective.check_epochs(args, earlier, net, steps, data, done)
+        print(f"Resuming after epoch {progress.epoch} of {args.epochs}, step {progress.step}.")
+    boards = []
+    if chief:
+        folder.record(args)
+        shown = SHOWN_IMAGES if isinstance(net, CoDANet) else 0
+        boards = tensorboard_callbacks(
+            run,
+            data.test_images[:shown].astype("float32") / 255.0 if shown else None,
+            data.test_labels[:shown],
+            data.class_names,
+            batch_size=args.batch_size,
+            arguments=vars(args),
+        )
+    with signals(signal.SIGINT, signal.SIGTERM) as received:
+        watch = Watch(
+            run,
+            progress,
+            [accuracy],
+            args.checkpoint_every,
+            args.keep_checkpoints,
+            received,
+            write=chief,
+        )
+        with _telling(args, net, watch, workers):
+            _fit(args, net, data, augment, steps, [*boards, watch], workers)
+    net = _in_float32(args, net)
+    if chief:
+        save_model(net, run / "model.keras")
+    return net, progress.history
+
+
+@contextmanager
+def _telling(args, net, watch, workers):
+    """Says of what ends a training how to go on."""
     try:
         with telling_broken_images():
-            _fit(args, net, data, augment, steps, [*boards, checkpoint], len(history), sizes)
+            yield
+    except Stopped:
+        raise
     except KeyboardInterrupt as end:
-        raise KeyboardInterrupt(_how_to_go_on(len(checkpoint.history))) from end
+        raise Stopped(watch.how_to_go_on()) from end
+    except FloatingPointError as error:
+        said = f"{error} Try a lower --learning-rate, or --precision float32."
+        if watch.saved and watch.write:
+            restore(args.output, net)
+            path = args.output / "last-good.keras"
+            save_model(_in_float32(args, net), path)
+            epoch, step = watch.saved
+            said += f" {path} has the weights after epoch {epoch} and {step} steps."
+        raise FloatingPointError(said) from error
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise OSError(error.errno, f"The disk is full. {watch.how_to_go_on()}") from error
+    except tf.errors.OpError as error:
+        if workers:
+            raise WorkerLost(watch.how_to_go_on()) from error
+        raise
+
+
+def _in_float32(args, net):
     if isinstance(net, CoDANet) and args.precision != "float32":
-        net = float32_copy(net)
-    save_model(net, run / "model.keras")
-    return net, checkpoint.history
+        return float32_copy(net)
+    return net
 
 
-def _loss(args, net, steps, sizes):
-    start = getattr(args, "start_temperature", None)
-    if start is None and sizes is None:
-        return OneVsAllCrossentropy()
-    sizes = sizes or [1]
-    areas = [
-        (epoch * steps, (size / sizes[-1]) ** 2)
-        for epoch, size in enumerate(sizes)
-        if size not in sizes[:epoch]
-    ]
-    return AnnealedCrossentropy(
-        net.temperature,
-        net.temperature if start is None else start,
-        0 if start is None else max(1, round(args.rise * args.epochs * steps)),
-        net.logit_bias,
-        areas,
-        net.optimizer.iterations,
-    )
-
-
-def _fit(args, net, data, augment, steps, callbacks, start_epoch, sizes):
-    net.fit(
-        train_batches(
+def _fit(args, net, data, augment, steps, callbacks, workers):
+    progress = callbacks[-1].progress
+    size = _test_batch_size(len(data.test_images), test_batch_size(data.test_images), net)
+    tests = test_batches(data.test_images, data.test_labels, size)
+    verbose = 0 if workers and workers.index else 1 if sys.stdout.isatty() else 2
+    # The rest of an epoch is a `fit` of its own, since those take epochs of equal length.
+    while progress.epoch < args.epochs:
+        batches = train_batches(
             data.train_images,
             data.train_labels,
             args.batch_size,
             args.epochs,
-            start_epoch=start_epoch,
+            start_epoch=progress.epoch,
             seed=args.seed,
             augment=augment,
-            sizes=sizes,
-        ),
-        steps_per_epoch=steps,
-        initial_epoch=start_epoch,
-        epochs=args.epochs,
-        validation_data=test_batches(data.test_images, data.test_labels),
-        callbacks=callbacks,
-        shuffle=False,
-        verbose=1 if sys.stdout.isatty() else 2,
-    )
-
-
-def _how_to_go_on(epochs):
-    if not epochs:
-        return "Interrupted in the first epoch: nothing is saved yet, the same command begins anew."
-    return f"Interrupted; the same command goes on after epoch {epochs}."
-
-
-def learning_rate(
-    args: argparse.Namespace, steps_per_epoch: int
-) -> keras.optimizers.schedules.LearningRateSchedule:
-    """The learning-rate schedule that the flags ask for, a function of the step."""
-    if args.schedule == "steps":
-        halved = keras.optimizers.schedules.ExponentialDecay(
-            args.learning_rate, args.halve_every * steps_per_epoch, 0.5, staircase=True
+            sizes=objective.image_sizes(args, data),
+            start_step=progress.step,
+            share=(workers.index, workers.count) if workers else (0, 1),
         )
-        epochs = getattr(args, "warmup_epochs", 0)
-        if not epochs:
-            return halved
-        return Warmup(halved, args.warmup_from, epochs * steps_per_epoch)
-    total = args.epochs * steps_per_epoch
-    warmup = max(1, total // 20)
-    if args.schedule == "trapezoid":
-        # At least a step at the base rate, and one that decays.
-        decay = min(max(warmup, round(CONSTANT_UNTIL * total)), total - 1)
-        return Trapezoid(args.learning_rate, min(warmup, decay), decay, total)
-    return keras.optimizers.schedules.CosineDecay(
-        0.0, total - warmup, warmup_target=args.learning_rate, warmup_steps=warmup
-    )
-
-
-def _check_folder(args):
-    check_folder(args.output)
-    if (args.output / "metrics.json").exists():
-        raise FileExistsError(
-            f"{args.output} holds a finished run. Choose another --output, or delete the folder."
-        )
-    changed = _changed(args.output / ARGUMENTS, _arguments(args))
-    if changed:
-        flags = ", ".join("--" + name.replace("_", "-") for name in changed)
-        raise FileExistsError(
-            f"{args.output} holds an interrupted run with another {flags}. Repeat its command "
-            "to resume it, choose another --output, or delete the folder."
+        net.fit(
+            batches,
+            steps_per_epoch=steps - progress.step,
+            initial_epoch=progress.epoch,
+            epochs=progress.epoch + 1 if progress.step else args.epochs,
+            validation_data=tests,
+            callbacks=callbacks,
+            shuffle=False,
+            verbose=verbose,
         )
 
 
-def _changed(record: Path, arguments: dict[str, Any]) -> list[str]:
-    """Names of the arguments that an interrupted run had otherwise, or had not, or has more."""
-    if not record.exists():
-        return []
-    before = json.loads(record.read_text())
-    missing = object()
-    return sorted(
-        name
-        for name in before.keys() | arguments.keys()
-        if before.get(name, missing) != arguments.get(name, missing)
-    )
+def _test_batch_size(count, size, net):
+    """The largest size up to `size` at which no replica gets an empty share.
 
-
-def _arguments(args):
-    # Where the files lie does not change what is computed.
-    places = ("data", "archive", "cache", "output")
-    return {name: value for name, value in vars(args).items() if name not in places}
+    Keras takes a mean over the replicas' shares of the first batch besides, which must be equal.
+    """
+    replicas = net.distribute_strategy.num_replicas_in_sync
+    first = max(replicas, min(size, count) // replicas * replicas)
+    fitting = (n for n in range(first, 0, -replicas) if not 0 < count % n < replicas)
+    return next(fitting, first)

@@ -1,0 +1,99 @@
+"""Processes on one or several machines that train one net together.
+
+TF_CONFIG says who they are, as for `tf.distribute.MultiWorkerMirroredStrategy`, whose collectives
+connect them. The `fit` of Keras 3.15 does not run under that strategy: it reduces batches and logs
+in ways that fail there. So every worker runs a `fit` of its own on its share of each batch, and
+`steps` averages the gradients over all.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+
+def configured() -> int:
+    """Number of workers that TF_CONFIG names; 1 without it.
+
+    Raises:
+        ValueError: if TF_CONFIG is no JSON, or names other tasks than workers.
+    """
+    text = os.environ.get("TF_CONFIG") or "{}"
+    try:
+        cluster = json.loads(text).get("cluster", {})
+    except (json.JSONDecodeError, AttributeError) as error:
+        raise ValueError(f"TF_CONFIG is no JSON object: {text}") from error
+    if set(cluster) - {"worker"}:
+        raise ValueError(f"TF_CONFIG names {sorted(cluster)}. Expected workers only.")
+    return max(1, len(cluster.get("worker", [])))
+
+
+def is_chief() -> bool:
+    """Whether this process is the first worker, or the only one."""
+    if configured() == 1:
+        return True
+    return int(json.loads(os.environ["TF_CONFIG"])["task"]["index"]) == 0
+
+
+class Workers:
+    """The workers of a strategy, as seen from one of them.
+
+    Args:
+        strategy: a `MultiWorkerMirroredStrategy` with one device in every process.
+
+    Attributes:
+        index: int, of this worker; the first one, the chief, writes what a run leaves behind.
+        count: int.
+    """
+
+    def __init__(self, strategy: tf.distribute.MultiWorkerMirroredStrategy) -> None:
+        self.strategy = strategy
+        self.index = strategy.cluster_resolver.task_id
+        self.count = strategy.num_replicas_in_sync
+
+    def mean(self, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        """Means over all workers of tensors that have the same shapes everywhere."""
+        return self._run(lambda context, *values: _reduce(context, "MEAN", values), tensors)
+
+    def gather(self, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        """Tensors of all workers, joined along their first axis in the order of the workers."""
+        found = self._run(
+            lambda context, *values: [context.all_gather(value, axis=0) for value in values],
+            tensors,
+        )
+        # The collective forgets shapes.
+        return [
+            tf.ensure_shape(joined, (None, *tensor.shape[1:]))
+            for joined, tensor in zip(found, tensors)
+        ]
+
+    def from_chief(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The chief's arrays, for all workers; others give some of the same shapes and dtypes."""
+        # A sum in which all others are zero is exact; not every integer type can be summed.
+        given = [each if self.index == 0 else np.zeros_like(each) for each in arrays]
+        given = [each if each.dtype.kind == "f" else each.astype("int64") for each in given]
+        tensors = [tf.constant(each) for each in given]
+        found = self._run(lambda context, *values: _reduce(context, "SUM", values), tensors)
+        return [value.numpy().astype(each.dtype) for value, each in zip(found, arrays)]
+
+    def text_from_chief(self, text: str) -> str:
+        """The chief's text, for all workers."""
+        codes = np.frombuffer(text.encode(), np.uint8).astype("int32")
+        (length,) = self.from_chief([np.array(len(codes))])
+        (codes,) = self.from_chief([np.resize(codes, length)])
+        return codes.astype(np.uint8).tobytes().decode()
+
+    def _run(self, function, tensors):
+        def on_device(*values):
+            # Collectives need tensors that lie on the worker's device.
+            placed = [tf.identity(value) for value in values]
+            return function(tf.distribute.get_replica_context(), *placed)
+
+        found = self.strategy.run(on_device, args=tuple(tensors))
+        return [self.strategy.experimental_local_results(each)[0] for each in found]
+
+
+def _reduce(context, how, values):
+    return context.all_reduce(getattr(tf.distribute.ReduceOp, how), list(values))
