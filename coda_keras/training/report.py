@@ -125,22 +125,24 @@ def score(
     grids: int = 0,
     occlusion_grids: int = 0,
     fewer: bool = False,
+    grid_size: int = 3,
 ) -> dict[str, Any]:
     """Scores a net on all test images.
 
     Args:
         net: a `CoDANet`.
         data: `ImageData`.
-        grids: int, grids of 3x3 images for the localisation metric; 0 leaves it out.
+        grids: int, grids of images for the localisation metric; 0 leaves it out.
         occlusion_grids: int, on how many of them occlusion by 9x9 pixels is scored too, which takes
             hundreds of forward passes a grid.
         fewer: bool, whether fewer grids, even none, will do for a net with too few confident
             images; the localisation on none is None.
+        grid_size: int, images a side of a grid; the paper has 3.
 
     Returns:
         Dict with `test_accuracy`, of many classes also `test_top5_accuracy`, `test_images`,
         `completeness_error`; with grids `localisation` of the own contributions, on how many
-        `grids`, and `occlusion_localisation`.
+        `grids` of which `grid_size`, and `occlusion_localisation`.
 
     Raises:
         ValueError: if the net leaves too few confident images for so many grids.
@@ -152,12 +154,11 @@ def score(
         "completeness_error": error,
     }
     if grids:
-        chosen = make_grids(
-            _UnitRange(data.test_images), logits, data.test_labels, grids, fewer=fewer
-        )
+        images, labels = _UnitRange(data.test_images), data.test_labels
+        chosen = make_grids(images, logits, labels, grids, n=grid_size, fewer=fewer)
         own = attribution.get("contributions", progress=False)
         scores["localisation"] = localisation(net, chosen, own).mean if len(chosen) else None
-        scores["grids"] = len(chosen)
+        scores.update(grids=len(chosen), grid_size=grid_size)
         if occlusion_grids and len(chosen):
             occlusion = attribution.get("occlusion", patch_size=9, stride=2, progress=False)
             part = chosen[:occlusion_grids]
