@@ -20,7 +20,7 @@ import os
 import sys
 from pathlib import Path
 
-os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from export.quiet import import_tensorflow
@@ -28,8 +28,6 @@ from export.quiet import import_tensorflow
 import_tensorflow()
 
 from coda_keras import CoDANet, image_folder, training
-from coda_keras.tf.augmentation import flip_and_crop, rand_augment
-from export.package import package
 
 VALUES = {
     "preset": "s_coda_cifar10",
@@ -66,8 +64,8 @@ def main():
     print(*photographs.notes, sep="\n")
     data = photographs.load(args.image_size, cache=args.cache)
     data = data.limit(args.limit_train, args.limit_test)
-    augment = [rand_augment(OPERATIONS, MAGNITUDE)] if args.randaugment else []
-    augment.append(flip_and_crop(round(PADDING * args.image_size)))
+    augment = [training.rand_augment(OPERATIONS, MAGNITUDE)] if args.randaugment else []
+    augment.append(training.flip_and_crop(round(PADDING * args.image_size)))
 
     def build():
         return CoDANet.from_preset(
@@ -81,6 +79,9 @@ def main():
         )
 
     def servable(net, folder, labels):
+        # Needs TensorFlow, which other backends train without.
+        from export.package import package
+
         return package(net, folder, "image_folder", labels=labels)
 
     net, history = training.train(args, strategy, build, data, augment)

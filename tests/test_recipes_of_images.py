@@ -85,7 +85,7 @@ def test_a_folder_of_photographs_is_the_same_in_memory_and_in_files(
         packaged.append((folder, name, labels))
         return folder
 
-    monkeypatch.setattr(image_folder, "package", package)
+    monkeypatch.setattr("export.package.package", package)
     flags = ["--data", photographs, "--preset", "s_coda", "--image-size", 16]
     flags += ["--epochs", 1, "--batch-size", 3]
     load = ImageFolder.load
