@@ -6,9 +6,11 @@ in ways that fail there. So every worker runs a `fit` of its own on its share of
 `steps` averages the gradients over all.
 """
 
+import functools
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -55,7 +57,8 @@ class Workers:
 
     def mean(self, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         """Means over all workers of tensors that have the same shapes everywhere."""
-        return self._run(lambda context, *values: _reduce(context, "MEAN", values), tensors)
+        mean = tf.distribute.ReduceOp.MEAN
+        return self._run(lambda context, *values: context.all_reduce(mean, list(values)), tensors)
 
     def gather(self, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         """Tensors of all workers, joined along their first axis in the order of the workers."""
@@ -69,13 +72,38 @@ class Workers:
             for joined, tensor in zip(found, tensors)
         ]
 
+    def spread(self, function: Callable[[tf.Tensor], Any], images: tf.Tensor) -> Any:
+        """`function(images)`, of which every worker computes a part.
+
+        To be called by all of them within a `tf.function`.
+
+        Args:
+            function: from images to tensors, in any structure, each with the images first.
+            images: `(B, ...)`, the same for all workers.
+
+        Returns:
+            The structure of tensors for all images.
+        """
+        count = tf.shape(images)[0]
+        size = (count + self.count - 1) // self.count
+        # Parts have equal sizes: some images are computed twice, and left out below.
+        rows = (self.index * size + tf.range(size)) % count
+        found = function(tf.gather(images, rows))
+        joined = self.gather(tf.nest.flatten(found))
+        return tf.nest.pack_sequence_as(found, [each[:count] for each in joined])
+
     def from_chief(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The chief's arrays, for all workers; others give some of the same shapes and dtypes."""
         # A sum in which all others are zero is exact; not every integer type can be summed.
         given = [each if self.index == 0 else np.zeros_like(each) for each in arrays]
         given = [each if each.dtype.kind == "f" else each.astype("int64") for each in given]
         tensors = [tf.constant(each) for each in given]
-        found = self._run(lambda context, *values: _reduce(context, "SUM", values), tensors)
+
+        def add_up(context, *values):
+            # One by one: together they would have to be of one dtype.
+            return [context.all_reduce(tf.distribute.ReduceOp.SUM, value) for value in values]
+
+        found = tf.function(functools.partial(self._run, add_up, tensors), autograph=False)()
         return [value.numpy().astype(each.dtype) for value, each in zip(found, arrays)]
 
     def text_from_chief(self, text: str) -> str:
@@ -93,7 +121,3 @@ class Workers:
 
         found = self.strategy.run(on_device, args=tuple(tensors))
         return [self.strategy.experimental_local_results(each)[0] for each in found]
-
-
-def _reduce(context, how, values):
-    return context.all_reduce(getattr(tf.distribute.ReduceOp, how), list(values))

@@ -25,7 +25,7 @@ from coda_keras.tf.data import (
     train_batches,
 )
 from coda_keras.tf.signatures import float32_copy
-from coda_keras.tf.steps import set_train_step
+from coda_keras.tf.steps import set_steps
 from coda_keras.tf.summaries import tensorboard_callbacks
 from coda_keras.tf.workers import Workers
 from coda_keras.training import folder, objective
@@ -62,7 +62,11 @@ def start(args: argparse.Namespace) -> tf.distribute.Strategy:
     if args.deterministic:
         tf.config.experimental.enable_op_determinism()
     distribution.set_precision(args.precision)
-    return distribution.data_parallel(args.replicas, args.batch_size)
+    strategy = distribution.data_parallel(args.replicas, args.batch_size)
+    if args.deterministic:
+        # Layers of keras-cv ask for it, which draw nothing here.
+        tf.random.set_global_generator(tf.random.Generator.from_seed(args.seed))
+    return strategy
 
 
 def train(
@@ -121,7 +125,7 @@ def train(
             jit_compile=distribution.use_xla(strategy) and not workers,
         )
     if args.accumulate > 1 or workers:
-        set_train_step(net, args.accumulate, workers)
+        set_steps(net, args.accumulate, workers)
     if begun and chief:
         earlier = folder.earlier_epochs(run)
         if earlier and earlier != args.epochs:
@@ -183,7 +187,8 @@ def _telling(args, net, watch, workers):
         raise OSError(error.errno, f"The disk is full. {watch.how_to_go_on()}") from error
     except tf.errors.OpError as error:
         if workers:
-            raise WorkerLost(watch.how_to_go_on()) from error
+            said = watch.how_to_go_on() if watch.write else "The chief says from where they go on."
+            raise WorkerLost(f"Another worker has gone; start all again. {said}") from error
         raise
 
 
