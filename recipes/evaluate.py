@@ -37,7 +37,7 @@ def main():
     if data.note:
         print(f"                    {data.note}")
     print(f"completeness error  {scores['completeness_error']:.1e} at most")
-    if "localisation" in scores:
+    if scores.get("grids"):
         print(f"localisation        {scores['localisation']:.4f} on {scores['grids']} 3x3 grids")
     if args.gallery:
         logits = net.predict(data.test_images.astype("float32") / 255, batch_size=250, verbose=0)

@@ -65,7 +65,7 @@ def make_grids(
         n: int, images a side.
         seed: int, seed of the class draws.
         activation: `"sigmoid"` or `"softmax"`, see `log_odds`.
-        fewer: bool, whether fewer grids, but at least one, will do where there are too few images.
+        fewer: bool, whether fewer grids, even none, will do where there are too few images.
 
     Returns:
         `Grids`.
@@ -84,15 +84,15 @@ def make_grids(
     while len(indices) < grids:
         eligible = np.flatnonzero(used < available)
         if len(eligible) < n * n:
-            if fewer and indices:
+            if fewer:
                 break
             raise ValueError(_too_few(grids, n, len(indices), available))
         chosen = random.choice(eligible, size=n * n, replace=False)
         indices.append([queues[class_id][used[class_id]] for class_id in chosen])
         class_ids.append(chosen)
         used[chosen] += 1
-    shape = (len(indices), n * n)
-    return Grids(images, np.reshape(indices, shape), np.reshape(class_ids, shape), n)
+    found = (np.reshape(np.asarray(ids, "int64"), (-1, n * n)) for ids in (indices, class_ids))
+    return Grids(images, *found, n)
 
 
 def _too_few(asked: int, n: int, possible: int, available: np.ndarray) -> str:

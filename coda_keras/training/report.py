@@ -135,7 +135,8 @@ def score(
         grids: int, grids of 3x3 images for the localisation metric; 0 leaves it out.
         occlusion_grids: int, on how many of them occlusion by 9x9 pixels is scored too, which takes
             hundreds of forward passes a grid.
-        fewer: bool, whether fewer grids will do for a net with too few confident images.
+        fewer: bool, whether fewer grids, even none, will do for a net with too few confident
+            images; the localisation on none is None.
 
     Returns:
         Dict with `test_accuracy`, of many classes also `test_top5_accuracy`, `test_images`,
@@ -156,9 +157,9 @@ def score(
             _UnitRange(data.test_images), logits, data.test_labels, grids, fewer=fewer
         )
         own = attribution.get("contributions", progress=False)
-        scores["localisation"] = localisation(net, chosen, own).mean
+        scores["localisation"] = localisation(net, chosen, own).mean if len(chosen) else None
         scores["grids"] = len(chosen)
-        if occlusion_grids:
+        if occlusion_grids and len(chosen):
             occlusion = attribution.get("occlusion", patch_size=9, stride=2, progress=False)
             part = chosen[:occlusion_grids]
             scores["occlusion_localisation"] = localisation(net, part, occlusion).mean
