@@ -9,11 +9,38 @@ in ways that fail there. So every worker runs a `fit` of its own on its share of
 import functools
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+
+
+class WorkerLost(ConnectionError):
+    """Another worker has gone or does not come, without which this one cannot go on.
+
+    Attributes:
+        exit_code: 75, that of failures that pass: to start all workers again is what helps.
+    """
+
+    exit_code = 75
+
+
+@contextmanager
+def telling_of_lost_workers(how_to_go_on: Callable[[], str] = str) -> Iterator[None]:
+    """Turns what TensorFlow says of broken connections into `WorkerLost`.
+
+    Args:
+        how_to_go_on: function that returns a sentence for the message.
+    """
+    try:
+        yield
+    except (tf.errors.ResourceExhaustedError, tf.errors.InvalidArgumentError):
+        raise
+    except tf.errors.OpError as error:
+        said = f"Another worker has gone or does not come; start all again. {how_to_go_on()}"
+        raise WorkerLost(said.strip()) from error
 
 
 def configured() -> int:
@@ -103,7 +130,9 @@ class Workers:
             # One by one: together they would have to be of one dtype.
             return [context.all_reduce(tf.distribute.ReduceOp.SUM, value) for value in values]
 
-        found = tf.function(functools.partial(self._run, add_up, tensors), autograph=False)()
+        together = tf.function(functools.partial(self._run, add_up, tensors), autograph=False)
+        with telling_of_lost_workers():
+            found = together()
         return [value.numpy().astype(each.dtype) for value, each in zip(found, arrays)]
 
     def text_from_chief(self, text: str) -> str:

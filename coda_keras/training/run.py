@@ -5,7 +5,7 @@ import errno
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import keras
 import tensorflow as tf
@@ -27,10 +27,10 @@ from coda_keras.tf.data import (
 from coda_keras.tf.signatures import float32_copy
 from coda_keras.tf.steps import set_steps
 from coda_keras.tf.summaries import tensorboard_callbacks
-from coda_keras.tf.workers import Workers
+from coda_keras.tf.workers import Workers, telling_of_lost_workers
 from coda_keras.training import folder, objective
 from coda_keras.training.checkpoints import Progress, restore, save_model, share
-from coda_keras.training.watch import Stopped, Watch, WorkerLost, signals
+from coda_keras.training.watch import Stopped, Watch, signals
 
 # Test images whose contribution maps TensorBoard shows after every epoch.
 SHOWN_IMAGES = 12
@@ -165,8 +165,9 @@ def train(
 @contextmanager
 def _telling(args, net, watch, workers):
     """Says of what ends a training how to go on."""
+    lost = telling_of_lost_workers(watch.how_to_go_on) if workers else nullcontext()
     try:
-        with telling_broken_images():
+        with lost, telling_broken_images():
             yield
     except Stopped:
         raise
@@ -181,15 +182,11 @@ def _telling(args, net, watch, workers):
             epoch, step = watch.saved
             said += f" {path} has the weights after epoch {epoch} and {step} steps."
         raise FloatingPointError(said) from error
-    except OSError as error:
-        if error.errno not in FULL:
+    except (OSError, tf.errors.ResourceExhaustedError) as error:
+        # TensorFlow's writers have no error numbers, and call full GPUs the same.
+        if getattr(error, "errno", None) not in FULL and "No space left" not in str(error):
             raise
-        raise OSError(error.errno, f"The disk is full. {watch.how_to_go_on()}") from error
-    except tf.errors.OpError as error:
-        if workers:
-            said = watch.how_to_go_on() if watch.write else "The chief says from where they go on."
-            raise WorkerLost(f"Another worker has gone; start all again. {said}") from error
-        raise
+        raise OSError(errno.ENOSPC, f"The disk is full. {watch.how_to_go_on()}") from error
 
 
 def _in_float32(args, net):
