@@ -26,7 +26,8 @@ LIBRARY_TESTS = $(BIN)/python -m pytest -m "not tensorflow" -k "not occlusion" \
 	tests/test_optimizers.py tests/test_annealing.py tests/test_growth.py tests/test_schedules.py \
 	tests/test_regularisation.py tests/test_trained.py tests/test_checks.py tests/test_confusion.py \
 	tests/test_explanation.py tests/test_batches.py tests/test_channels.py \
-	tests/test_attribution_values.py tests/test_image_data.py tests/test_array_batches.py tests/test_image_files.py
+	tests/test_attribution_values.py tests/test_image_data.py tests/test_image_files.py \
+	tests/test_array_batches.py tests/test_plain_run.py tests/test_alignment.py
 
 # Into build/site; the notebooks run. The tests do the same.
 docs: $(VENV)/.test

@@ -3,14 +3,17 @@
     python benchmarks/pipeline.py --output benchmarks/results/pipeline.json
 
 Takes batches as recipes/cifar10.py does, of random images of CIFAR-10's size, without training on
-them: the rate at which they come bounds that of training on any device beside these cores. Then it
-times training steps of the small net (all ranks divided by 8) on one batch, without a pipeline.
+them: the rate at which they come bounds that of training on any device beside these cores. The
+same as recipes/imagenet.py does, of smooth noise as JPEG files of 500x375 pixels, and of these
+decoded on disk. Then it times training steps of the small net (all ranks divided by 8) on one
+batch, without a pipeline.
 """
 
 import argparse
 import functools
 import os
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -23,9 +26,12 @@ import_tensorflow()
 
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 
 from coda_keras import CoDANet, OneVsAllCrossentropy, provenance, training
 from coda_keras.files import write_json
+from coda_keras.image_files import ImageFiles
+from coda_keras.image_store import stored
 from coda_keras.optimizers import DAUMuon
 from coda_keras.tf import distribution
 from coda_keras.tf.augmentation import flip_and_crop, rand_augment
@@ -37,6 +43,7 @@ PIPELINES = {
     "flip and crop": lambda: [flip_and_crop()],
     "RandAugment, flip and crop": lambda: [rand_augment(), flip_and_crop()],
 }
+PHOTOGRAPHS, RESIZED, CROPPED = 128, 256, 240
 
 
 def main():
@@ -55,6 +62,22 @@ def main():
         batches = train_batches(images, labels, args.batch_size, 10_000, augment=augment())
         calls = measured(functools.partial(next, iter(batches)), args.seconds)
         note(name, args.batch_size * calls)
+    with tempfile.TemporaryDirectory() as folder:
+        files = photographs(Path(folder), values)
+        pixels, _ = stored(
+            Path(folder) / "pixels", files.shape[1:], {}, lambda: zip(files.rows(), labels)
+        )
+        crop = flip_and_crop(padding=0, size=CROPPED)
+        for name, large, augment in (
+            ("JPEG files, crop to 240x240", files, [crop]),
+            ("decoded on disk, crop to 240x240", pixels, [crop]),
+            ("the same after RandAugment", pixels, [rand_augment(), crop]),
+        ):
+            batches = train_batches(
+                large, labels[:PHOTOGRAPHS], args.batch_size, 10_000, augment=augment
+            )
+            calls = measured(functools.partial(next, iter(batches)), args.seconds)
+            note(name, args.batch_size * calls)
     batch = images[: args.batch_size] / np.float32(255), labels[: args.batch_size]
     for precision in ("float32", "mixed_bfloat16"):
         distribution.set_precision(precision)
@@ -73,6 +96,15 @@ def main():
         "hardware": provenance.hardware(),
     }
     write_json(args.output, record)
+
+
+def photographs(folder, values):
+    """Smooth noise in JPEG files, which takes as long to decode as photographs do."""
+    paths = [folder / f"{number}.jpg" for number in range(PHOTOGRAPHS)]
+    for path in paths:
+        coarse = Image.fromarray(values.integers(0, 256, (75, 100, 3), "uint8"))
+        coarse.resize((500, 375), Image.Resampling.BICUBIC).save(path, quality=90)
+    return ImageFiles(paths, RESIZED)
 
 
 def measured(function, seconds):

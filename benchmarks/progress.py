@@ -29,8 +29,8 @@ from coda_keras import provenance, training
 from coda_keras.figures import save_figure
 from coda_keras.files import write_json
 from coda_keras.interpretation.loading import load
+from coda_keras.precision import float32_copy
 from coda_keras.tf.data import load_tfds
-from coda_keras.tf.signatures import float32_copy
 
 
 def main():

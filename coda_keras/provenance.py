@@ -11,7 +11,9 @@ from pathlib import Path
 
 from coda_keras import backend
 
-PACKAGES = ("tensorflow", "keras", "keras-cv", "tensorflow-datasets", "numpy")
+PACKAGES = tuple(
+    dict.fromkeys((backend.NAME, "tensorflow", "keras", "keras-cv", "tensorflow-datasets", "numpy"))
+)
 
 
 def now() -> str:

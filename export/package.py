@@ -30,6 +30,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from coda_keras import CoDANet, trained
+from coda_keras.precision import float32_copy
 from coda_keras.tf import signatures
 from export import cli, folder
 from export.servable import LABELS, WARM_UP
@@ -73,7 +74,7 @@ def package(
             f"{base / str(version)} exists, and versions are never overwritten. "
             "Leave out the version to get the next free one."
         )
-    net = signatures.float32_copy(_loaded(model), image_size)
+    net = float32_copy(_loaded(model), image_size)
     labels = net.class_names if labels is None else labels
     labels = None if labels is None else [str(label) for label in labels]
     base.mkdir(parents=True, exist_ok=True)

@@ -12,10 +12,11 @@ _KNOWN = re.compile(r"I\d{4} \d|WARNING: All log messages before absl::Initializ
 def import_tensorflow() -> None:
     """Imports TensorFlow for a command; of what it writes to stderr warnings and errors are left.
 
-    `TF_CPP_MIN_LOG_LEVEL`, unless it is set, becomes 3: errors that end a program only.
+    `TF_CPP_MIN_LOG_LEVEL`, unless it is set, becomes 3: errors that end a program only. Where Keras
+    is to run on another backend, nothing is imported.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    if "tensorflow" in sys.modules:
+    if "tensorflow" in sys.modules or os.environ.get("KERAS_BACKEND") not in (None, "tensorflow"):
         return
     sys.stderr.flush()
     # The lines come from C++, which knows the descriptor and no `sys.stderr`.

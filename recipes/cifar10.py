@@ -24,7 +24,7 @@ import os
 import sys
 from pathlib import Path
 
-os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from export.quiet import import_tensorflow
@@ -32,9 +32,6 @@ from export.quiet import import_tensorflow
 import_tensorflow()
 
 from coda_keras import CoDANet, training
-from coda_keras.tf.augmentation import flip_and_crop, rand_augment
-from coda_keras.tf.data import load_tfds
-from export.package import package
 from recipes import experiments
 
 VALUES = {
@@ -77,9 +74,9 @@ OPERATIONS, MAGNITUDE = 2, 9  # of RandAugment
 def main():
     args = parse()
     strategy = training.start(args)
-    data = load_tfds("cifar10", args.data).limit(args.limit_train, args.limit_test)
-    augment = [rand_augment(OPERATIONS, MAGNITUDE)] if args.randaugment else []
-    augment.append(flip_and_crop(PADDING))
+    data = training.load("cifar10", args.data).limit(args.limit_train, args.limit_test)
+    augment = [training.rand_augment(OPERATIONS, MAGNITUDE)] if args.randaugment else []
+    augment.append(training.flip_and_crop(PADDING))
 
     def build():
         return CoDANet.from_preset(
@@ -94,6 +91,9 @@ def main():
         )
 
     def servable(net, folder, labels):
+        # Needs TensorFlow, which other backends train without.
+        from export.package import package
+
         return package(net, folder, "coda", labels=labels)
 
     net, history = training.train(args, strategy, build, data, augment)

@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from export.quiet import import_tensorflow
@@ -19,9 +19,7 @@ from export.quiet import import_tensorflow
 import_tensorflow()
 
 from coda_keras import CoDANet, training
-from coda_keras.tf.augmentation import flip_and_crop
-from coda_keras.tf.data import load_digits
-from export.package import package
+from coda_keras.data import load_digits
 
 VALUES = {
     "preset": "s_coda",
@@ -49,7 +47,7 @@ def main():
     strategy = training.start(args)
     data = load_digits().limit(args.limit_train, args.limit_test)
     # A mirrored digit is none.
-    augment = [flip_and_crop(PADDING, flip=False)]
+    augment = [training.flip_and_crop(PADDING, flip=False)]
 
     def build():
         return CoDANet.from_preset(
@@ -64,6 +62,9 @@ def main():
         )
 
     def servable(net, folder, labels):
+        # Needs TensorFlow, which other backends train without.
+        from export.package import package
+
         return package(net, folder, "digits", labels=labels)
 
     net, history = training.train(args, strategy, build, data, augment)

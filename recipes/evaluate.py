@@ -22,8 +22,8 @@ from coda_keras import training
 from coda_keras.figures import save_figure
 from coda_keras.files import write_json
 from coda_keras.interpretation.loading import load
+from coda_keras.precision import float32_copy
 from coda_keras.tf.data import load_digits, load_tfds
-from coda_keras.tf.signatures import float32_copy
 
 
 @training.command
@@ -32,13 +32,14 @@ def main():
     net = float32_copy(load(args.model))
     data = load_digits() if args.dataset == "digits" else load_tfds(args.dataset, args.data)
     data = data.limit(test=args.limit_test)
-    scores = training.score(net, data, args.grids, fewer=args.fewer)
+    scores = training.score(net, data, args.grids, fewer=args.fewer, grid_size=args.grid_size)
     print(f"test accuracy       {scores['test_accuracy']:.4f} on {scores['test_images']} images")
     if data.note:
         print(f"                    {data.note}")
     print(f"completeness error  {scores['completeness_error']:.1e} at most")
     if scores.get("grids"):
-        print(f"localisation        {scores['localisation']:.4f} on {scores['grids']} 3x3 grids")
+        size = f"{args.grid_size}x{args.grid_size}"
+        print(f"localisation        {scores['localisation']:.4f} on {scores['grids']} {size} grids")
     if args.gallery:
         logits = net.predict(data.test_images.astype("float32") / 255, batch_size=250, verbose=0)
         save_figure(training.draw_gallery(net, data, logits), args.gallery)
@@ -56,7 +57,13 @@ def parse():
     parser.add_argument("--dataset", default="cifar10", help="default: cifar10; or digits")
     parser.add_argument("--data", help="folder of prepared data sets")
     parser.add_argument(
-        "--grids", type=int, default=250, help="grids of 3x3 images; 0 for none (default: 250)"
+        "--grids", type=int, default=250, help="grids of images; 0 for none (default: 250)"
+    )
+    parser.add_argument(
+        "--grid-size",
+        type=training.positive_int,
+        default=3,
+        help="images a side of a grid, each of another class (default: 3, as in the paper)",
     )
     parser.add_argument(
         "--fewer",

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
@@ -209,7 +209,7 @@ def table() -> str:
                 _percent(row.accuracy),
                 _percent(own and own["test_accuracy"]),
                 _share(row.localisation),
-                _share(own and own["localisation"]),
+                _share(own and own["localisation"], own and own.get("grid_size", 3)),
                 *(cost(own) if own else ("", "", "")),
             )
         )
@@ -233,8 +233,9 @@ def _percent(value):
     return "" if value is None else f"{100 * value:.1f}%"
 
 
-def _share(value):
-    return "" if value is None else f"{value:.4f}"
+def _share(value, grid_size=3):
+    size = "" if grid_size in (None, 3) else f" ({grid_size}x{grid_size})"
+    return "" if value is None else f"{value:.4f}{size}"
 
 
 @training.command

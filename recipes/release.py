@@ -27,8 +27,8 @@ import numpy as np
 from coda_keras import PRESETS, provenance, trained, training
 from coda_keras.files import replacing, write_json
 from coda_keras.interpretation.loading import load
+from coda_keras.precision import float32_copy
 from coda_keras.tf.data import load_tfds
-from coda_keras.tf.signatures import float32_copy
 
 INTENDED_USE = (
     "Trying out, teaching and comparing explanations on photographs of the ten classes of "

@@ -17,7 +17,7 @@ import os
 import sys
 from pathlib import Path
 
-os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from export.quiet import import_tensorflow
@@ -26,8 +26,6 @@ import_tensorflow()
 
 from coda_keras import training
 from coda_keras.baselines.resnet import resnet56
-from coda_keras.tf.augmentation import flip_and_crop, rand_augment
-from coda_keras.tf.data import load_tfds
 from recipes import experiments
 
 VALUES = {
@@ -47,9 +45,9 @@ OPERATIONS, MAGNITUDE = 2, 9  # of RandAugment
 def main():
     args = parse()
     strategy = training.start(args)
-    data = load_tfds("cifar10", args.data).limit(args.limit_train, args.limit_test)
-    augment = [rand_augment(OPERATIONS, MAGNITUDE)] if args.randaugment else []
-    augment.append(flip_and_crop(PADDING))
+    data = training.load("cifar10", args.data).limit(args.limit_train, args.limit_test)
+    augment = [training.rand_augment(OPERATIONS, MAGNITUDE)] if args.randaugment else []
+    augment.append(training.flip_and_crop(PADDING))
 
     def build():
         return resnet56(classes=len(data.class_names), image_size=32)

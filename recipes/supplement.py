@@ -43,7 +43,8 @@ from coda_keras.data import load_digits, load_idx
 from coda_keras.files import check_folder, write_json
 from coda_keras.training import Parser, command, positive_int
 
-RANKS, EPOCHS = (1, 3, 10), 100
+RANKS = (1, 3, 10)
+EPOCHS, BATCH_SIZE = 100, 64
 BRIGHTER, EVERY = 10.0, 10
 RESCALES = {"l2": "DAU, L2", "squash": "DAU, SQ"}
 # Capsules below and their dimensions, capsules above, inputs.
@@ -98,7 +99,7 @@ def trained(inputs, rank, rescale):
     """What a maximised DAU reaches, and orthonormal rows that span the columns of its A."""
     unit = DAUConv2D(filters=1, rank=rank, kernel_size=1, rescale=rescale, use_bias=False)
     patches = inputs.astype("float32")[:, None, None]
-    maximise(unit, patches, EPOCHS)
+    maximise(unit, patches, EPOCHS, batch_size=BATCH_SIZE)
     outputs = keras.ops.convert_to_numpy(unit(patches))
     columns, _ = np.linalg.qr(matrices(unit)[0])
     return float(outputs.mean() / np.linalg.norm(inputs, axis=1).mean()), columns.T

@@ -52,11 +52,11 @@ def main():
     runs = {name: arguments(name, args.output / name, flags) for name in names}
     for name in experiments.EXPERIMENTS:
         if finished(args.output / name):
-            check_finished(name, arguments(name, args.output / name, flags))
+            check_finished(name, args.output / name, flags)
     failures = run_all(runs, args, flags)
     # Also of earlier sweeps into this folder.
     done = [name for name in experiments.EXPERIMENTS if finished(args.output / name)]
-    rows = [result(name, args.output / name, args.grids) for name in done]
+    rows = [result(name, args.output / name, scores_file(args)) for name in done]
     write_json(args.output / "results.json", {"command": provenance.command(), "results": rows})
     sweep_figures.save(rows, args.output)
     count = f"{len(names) - len(failures)} of {len(names)} runs"
@@ -96,14 +96,16 @@ def arguments(name, folder, flags):
     return provenance.plain(vars(module.parse(command_line(name, folder, flags))))
 
 
-def check_finished(name, wanted):
+def check_finished(name, folder, flags):
     """Raises FileExistsError if a finished run had other arguments."""
-    metrics = Path(wanted["output"], "metrics.json")
-    before = json.loads(metrics.read_text("utf-8"))["arguments"]
+    metrics, wanted = folder / "metrics.json", arguments(name, folder, flags)
+    # A flag that is younger than the run had its default.
+    before = arguments(name, folder, [flag for flag in flags if flag == "--fast"])
+    before.update(json.loads(metrics.read_text("utf-8"))["arguments"])
     changed = [
         "--" + key.replace("_", "-")
-        for key in sorted(before.keys() | wanted.keys())
-        if key not in PLACES and before.get(key) != wanted.get(key)
+        for key in sorted(wanted)
+        if key not in PLACES and before[key] != wanted[key]
     ]
     if changed:
         raise FileExistsError(
@@ -149,13 +151,14 @@ def run_all(runs, args, flags):
             if not call(name, recipe, command_line(name, folder, flags)):
                 return False
         known = experiments.EXPERIMENTS[name].recipe in SCORED
-        if known and not (folder / scores_name(args.grids)).exists():
-            line = ["--model", folder / "model.keras", "--grids", str(args.grids), "--fewer"]
-            line += ["--output", folder / scores_name(args.grids)]
+        if known and not (folder / scores_file(args)).exists():
+            line = ["--model", folder / "model.keras", "--output", folder / scores_file(args)]
+            line += ["--grids", str(args.grids), "--grid-size", str(args.grid_size), "--fewer"]
             line += ["--data", runs[name]["data"]] if runs[name]["data"] else []
             if not call(name, "evaluate", line):
                 return False
-        print(f"{name}: {100 * result(name, folder, args.grids)['test_accuracy']:.2f}%", flush=True)
+        row = result(name, folder, scores_file(args))
+        print(f"{name}: {row['test_accuracy']:.2%}", flush=True)
         return True
 
     pool = ThreadPoolExecutor(args.at_once)
@@ -175,18 +178,18 @@ def finished(folder):
     return (folder / "metrics.json").exists()
 
 
-def scores_name(grids):
-    return f"scores-{grids}-grids.json"
+def scores_file(args):
+    return f"scores-{args.grids}-grids-of-{args.grid_size}.json"
 
 
-def result(name, folder, grids):
+def result(name, folder, scores):
     """A row of results.json."""
     metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
     row = {"experiment": name, **{key: metrics[key] for key in KEPT}}
     row.update(localisation=None, grids=0)
-    if (folder / scores_name(grids)).exists():
+    if (folder / scores).exists():
         # These are of all test images, whatever the run was told.
-        row.update(json.loads((folder / scores_name(grids)).read_text("utf-8")))
+        row.update(json.loads((folder / scores).read_text("utf-8")))
     return row
 
 
@@ -205,6 +208,12 @@ def parse():
     )
     parser.add_argument(
         "--grids", type=int, default=250, help="grids of localisation; 0 for none (default: 250)"
+    )
+    parser.add_argument(
+        "--grid-size",
+        type=training.positive_int,
+        default=3,
+        help="images a side of a grid; 2 for nets that know few classes yet (default: 3)",
     )
     parser.add_argument(
         "--at-once",

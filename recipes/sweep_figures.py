@@ -59,7 +59,8 @@ def save(rows, folder):
         points = [row for row in rows if place in EXPERIMENTS[row["experiment"]].places]
         if not points:
             continue
-        paper = published(place) if place in PUBLISHED_IN else []
+        size = max(row.get("grid_size", 3) for row in points)
+        paper = published(place, size) if place in PUBLISHED_IN else []
         curves = [
             Curve(
                 f"S-CoDA-{label}",
@@ -69,19 +70,19 @@ def save(rows, folder):
             )
             for rescale, (label, colour) in KINDS.items()
         ]
-        figure = sweep_figure(curves, x_label, title(points), place in LOGARITHMIC)
+        figure = sweep_figure(curves, x_label, title(points), place in LOGARITHMIC, size)
         for suffix in ("png", "pdf"):
             save_figure(figure, folder / f"{name}.{suffix}")
         print(f"figure   {folder / name}.png")
 
 
-def published(place):
+def published(place, grid_size):
     """The paper's numbers in a figure, in the form of results."""
     return [
         {
             "arguments": {**DEFAULTS, **row.settings},
             "test_accuracy": row.accuracy,
-            "localisation": row.localisation,
+            "localisation": row.localisation if grid_size == 3 else None,
         }
         for row in EXPERIMENTS.values()
         if place in row.places
@@ -108,7 +109,8 @@ def table(rows):
     ]
     for row in rows:
         localisation = "" if row["localisation"] is None else f"{row['localisation']:.3f}"
-        cells = f"{row['test_accuracy']:.2%} | {localisation} | {row['grids']}"
+        size = row.get("grid_size", 3)
+        cells = f"{row['test_accuracy']:.2%} | {localisation} | {row['grids']} of {size}x{size}"
         lines.append(f"| {row['experiment']} | {cells} | {row['training_seconds']:.0f} |")
     return "\n".join(lines)
 

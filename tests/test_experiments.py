@@ -171,7 +171,7 @@ def tiny(monkeypatch):
     images = random.integers(0, 255, (4, 8, 8, 3)).astype("uint8")
     labels = np.arange(4, dtype="int32")
     data = ImageData(images, labels, images[:2], labels[:2], [str(n) for n in range(10)])
-    monkeypatch.setattr(cifar10, "load_tfds", lambda name, folder: data)
+    monkeypatch.setattr(cifar10.training, "load", lambda name, folder: data)
     for name in ("s_coda", "m_coda"):
         sizes = {"filters": (2, 2, 10), "ranks": (1, 1, 1), "kernel_sizes": (3, 3, 1)}
         preset = PRESETS[name]._replace(**sizes, strides=(2, 1, 1))

@@ -28,6 +28,7 @@ from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
 from coda_keras import CoDANet, DAUConv2D, DynamicLinear
+from coda_keras.precision import float32_copy
 from coda_keras.tf import signatures
 from export import cli, folder, policy
 from export import package as packaging
@@ -663,7 +664,7 @@ def test_image_size_is_the_nets_own_or_given(tmp_path):
     net = tiny_net(size=None)
     net(np.zeros((1, 5, 6, 3), "float32"))
     with pytest.raises(ValueError, match="image_size"):
-        signatures.float32_copy(net)
+        float32_copy(net)
     servable = Servable(package(net, tmp_path, "tiny", image_size=(5, 6)))
     image = np.full((1, 5, 6, 3), 0.5, "float32")
     assert ask(servable, "serving_default", images=image)["contribution_map"].shape == (1, 5, 6)

@@ -11,7 +11,7 @@ def test_both_scores_have_a_line_for_each_kind_and_the_published_ones():
     )
     figure = sweep_figure([squash, Curve("L2", "blue", {}, {})], "T", "small", logarithmic=True)
     accuracy, localisation = figure.axes
-    assert [axes.get_ylabel() for axes in figure.axes] == ["test accuracy", "localisation"]
+    assert [axes.get_ylabel() for axes in figure.axes] == ["test accuracy", "localisation, 3x3"]
     assert {axes.get_xscale() for axes in figure.axes} == {"log"}
     (line,) = accuracy.lines
     assert line.get_xydata().tolist() == [[10, 0.5], [100, 0.25]]

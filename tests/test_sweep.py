@@ -112,6 +112,12 @@ def test_a_failure_is_named_stops_nothing_and_is_tried_again(swept):
 def test_finished_runs_are_kept_and_scored_on_other_grids_if_asked(swept):
     for grids in ("0", "5"):
         assert swept("s_coda_sq_t10", "--grids", grids)[0] == 0
+    # A flag that is younger than the run changes nothing.
+    metrics = swept.output / "s_coda_sq_t10/metrics.json"
+    record = json.loads(metrics.read_text())
+    del record["arguments"]["grow"]
+    metrics.write_text(json.dumps(record))
+    assert swept("s_coda_sq_t10", "--grids", "5", "--grid-size", "2")[0] == 0
     assert len(starts(swept.output / "s_coda_sq_t10")) == 1
     (row,) = json.loads((swept.output / "results.json").read_text())["results"]
     assert row["grids"] == 4
@@ -211,6 +217,18 @@ def test_figures_show_the_runs_beside_the_paper(monkeypatch, tmp_path):
     assert list(line.get_ydata()) == [0.125]
 
 
+def test_other_grids_than_the_paper_s_stand_without_its_localisation(monkeypatch, tmp_path):
+    drawn = {}
+    monkeypatch.setattr(sweep_figures, "save_figure", lambda f, path: drawn.update({path.stem: f}))
+    small = {**row("s_coda_sq_t10", 0.5, 0.25, temperature=10.0), "grid_size": 2}
+    sweep_figures.save([small], tmp_path)
+    accuracy, localisation = drawn["figure-b1"].axes
+    assert len(accuracy.lines) == 2
+    ours, uniform = localisation.lines
+    assert ours.get_xydata().tolist() == [[10, 0.25]] and set(uniform.get_ydata()) == {0.25}
+    assert localisation.get_ylabel() == "localisation, 2x2"
+
+
 def test_figures_are_drawn_from_a_file(monkeypatch, tmp_path, capsys):
     results = {"results": [row("s_coda_sq_t10", 0.5, 0.25, temperature=10.0)]}
     (tmp_path / "results.json").write_text(json.dumps(results))
@@ -220,4 +238,4 @@ def test_figures_are_drawn_from_a_file(monkeypatch, tmp_path, capsys):
     files = sorted((tmp_path / "drawn").iterdir())
     assert [path.name for path in files] == ["figure-b1.pdf", "figure-b1.png"]
     assert files[1].read_bytes().startswith(b"\x89PNG")
-    assert "| s_coda_sq_t10 | 50.00% | 0.250 | 40 | 90 |" in capsys.readouterr().out
+    assert "| s_coda_sq_t10 | 50.00% | 0.250 | 40 of 3x3 | 90 |" in capsys.readouterr().out

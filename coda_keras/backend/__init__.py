@@ -10,6 +10,7 @@ the library asks which backend it runs on.
     known_value(tensor)                         NumPy array, or None while a function is compiled
     require(condition, message, given)          fails in compiled code, where that can be
     accelerators()                              names of the GPUs and TPUs in use
+    use_full_precision()                        float32 products in float32
 """
 
 from importlib import import_module
@@ -30,3 +31,4 @@ gradient = _backend.gradient
 is_known = _backend.is_known
 known_value = _backend.known_value
 require = _backend.require
+use_full_precision = _backend.use_full_precision

@@ -44,3 +44,7 @@ def require(condition: Any, message: str, given: Any) -> None:
 def accelerators() -> list[str]:
     """None are used."""
     return []
+
+
+def use_full_precision() -> None:
+    """Does nothing: NumPy computes in float32."""

@@ -113,3 +113,8 @@ def accelerators() -> list[str]:
     gpus = tf.config.list_physical_devices("GPU")
     details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
     return [detail.get("device_name", "unknown") for detail in details]
+
+
+def use_full_precision() -> None:
+    """Computes float32 products in float32: faster formats round where the norms cancel."""
+    tf.config.experimental.enable_tensor_float_32_execution(False)

@@ -7,9 +7,6 @@ from matplotlib.figure import Figure
 
 from coda_keras.figures.metrics import Entry, Panel, Row, metrics_figure
 
-# What a uniform map has on grids of 3x3 images.
-UNIFORM = 1 / 9
-
 
 @dataclass(frozen=True)
 class Curve:
@@ -31,7 +28,11 @@ class Curve:
 
 
 def sweep_figure(
-    curves: Sequence[Curve], x_label: str, title: str = "", logarithmic: bool = False
+    curves: Sequence[Curve],
+    x_label: str,
+    title: str = "",
+    logarithmic: bool = False,
+    grid_size: int = 3,
 ) -> Figure:
     """Draws accuracy beside localisation, a line for each kind of nets.
 
@@ -40,6 +41,8 @@ def sweep_figure(
         x_label: str.
         title: str above both.
         logarithmic: bool, whether x is.
+        grid_size: int, images a side of the grids of the localisation, which uniform maps reach
+            one over their number of.
 
     Returns:
         A matplotlib `Figure`.
@@ -50,7 +53,7 @@ def sweep_figure(
     panels = []
     for name, label, reference in (
         ("accuracy", "test accuracy", None),
-        ("localisation", "localisation", UNIFORM),
+        ("localisation", f"localisation, {grid_size}x{grid_size}", 1 / grid_size**2),
     ):
         entries = [
             Entry(curve.label, curve.colour, curve=own, published_curve=published)

@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from coda_keras import backend
 from coda_keras.tf import workers
 
 
@@ -13,8 +14,7 @@ def set_precision(policy: str) -> None:
         policy: `"float32"`, or `"mixed_bfloat16"` for faster arithmetic.
     """
     keras.config.set_dtype_policy(policy)
-    # TF32 rounds where the norms cancel; mixed_bfloat16 is the way to faster arithmetic.
-    tf.config.experimental.enable_tensor_float_32_execution(False)
+    backend.use_full_precision()
 
 
 def data_parallel(replicas: int | None, batch_size: int) -> tf.distribute.Strategy:

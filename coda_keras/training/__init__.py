@@ -23,10 +23,13 @@ from coda_keras.training.commands import nearest as nearest
 from coda_keras.training.flags import parser as parser
 from coda_keras.training.flags import positive_int as positive_int
 from coda_keras.training.objective import learning_rate as learning_rate
+from coda_keras.training.pipeline import flip_and_crop as flip_and_crop
+from coda_keras.training.pipeline import load as load
+from coda_keras.training.pipeline import rand_augment as rand_augment
+from coda_keras.training.pipeline import start as start
+from coda_keras.training.pipeline import train as train
 from coda_keras.training.report import conclude as conclude
 from coda_keras.training.report import draw_gallery as draw_gallery
 from coda_keras.training.report import score as score
-from coda_keras.training.run import start as start
-from coda_keras.training.run import train as train
 from coda_keras.training.watch import Stopped as Stopped
 from coda_keras.training.watch import Watch as Watch

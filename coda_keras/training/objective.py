@@ -9,7 +9,10 @@ from coda_keras.annealing import AnnealedCrossentropy, growing_sizes
 from coda_keras.data import ImageData
 from coda_keras.losses import OneVsAllCrossentropy
 from coda_keras.net import CoDANet
+from coda_keras.optimizers import DAUMuon
 from coda_keras.schedules import Trapezoid, Warmup
+from coda_keras.training import folder
+from coda_keras.training.checkpoints import Progress
 
 CONSTANT_UNTIL = 0.7  # fraction of the steps, of the schedule trapezoid
 
@@ -35,6 +38,13 @@ def learning_rate(
     return keras.optimizers.schedules.CosineDecay(
         0.0, total - warmup, warmup_target=args.learning_rate, warmup_steps=warmup
     )
+
+
+def optimizer(args: argparse.Namespace, steps_per_epoch: int) -> keras.optimizers.Optimizer:
+    """The optimiser that the flags ask for, with its learning rate."""
+    rate = learning_rate(args, steps_per_epoch)
+    muon = getattr(args, "optimizer", "adam") == "muon"
+    return (DAUMuon if muon else keras.optimizers.Adam)(rate)
 
 
 def image_sizes(args: argparse.Namespace, data: ImageData) -> list[int] | None:
@@ -103,3 +113,17 @@ def check_epochs(
             "before --schedule trapezoid goes down, or with --schedule steps. Repeat the command, "
             "or choose another --output."
         )
+
+
+def check_resumed(
+    args: argparse.Namespace,
+    net: CoDANet,
+    steps_per_epoch: int,
+    data: ImageData,
+    progress: Progress,
+) -> None:
+    """Checks that a run of other `--epochs` may go on; see `check_epochs`."""
+    earlier = folder.earlier_epochs(args.output)
+    if earlier and earlier != args.epochs:
+        done = progress.epoch * steps_per_epoch + progress.step
+        check_epochs(args, earlier, net, steps_per_epoch, data, done)

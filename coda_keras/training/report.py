@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from coda_keras import attribution, explorer, provenance
+from coda_keras import attribution, backend, explorer, provenance
 from coda_keras.attribution.own import own_method
 from coda_keras.batches import explain_dataset
 from coda_keras.data import ImageData
@@ -24,8 +24,7 @@ from coda_keras.evaluation import (
 from coda_keras.figures import gallery, save_figure
 from coda_keras.files import write_json
 from coda_keras.net import CoDANet
-from coda_keras.tf.data import telling_broken_images, test_batches
-from coda_keras.tf.workers import is_chief
+from coda_keras.training.pipeline import is_chief, telling_broken_images, test_batches
 from coda_keras.training.views import net_view
 
 # Images explained at once for the gallery.
@@ -67,7 +66,7 @@ def conclude(
     if isinstance(net, CoDANet):
         write_explorer(run / "explorer.html", net, data)
     servable = None
-    if package and isinstance(net, CoDANet):
+    if package and isinstance(net, CoDANet) and backend.NAME == "tensorflow":
         servable = package(net, run / "servables", data.class_names)
 
     metrics = {
@@ -126,22 +125,24 @@ def score(
     grids: int = 0,
     occlusion_grids: int = 0,
     fewer: bool = False,
+    grid_size: int = 3,
 ) -> dict[str, Any]:
     """Scores a net on all test images.
 
     Args:
         net: a `CoDANet`.
         data: `ImageData`.
-        grids: int, grids of 3x3 images for the localisation metric; 0 leaves it out.
+        grids: int, grids of images for the localisation metric; 0 leaves it out.
         occlusion_grids: int, on how many of them occlusion by 9x9 pixels is scored too, which takes
             hundreds of forward passes a grid.
         fewer: bool, whether fewer grids, even none, will do for a net with too few confident
             images; the localisation on none is None.
+        grid_size: int, images a side of a grid; the paper has 3.
 
     Returns:
         Dict with `test_accuracy`, of many classes also `test_top5_accuracy`, `test_images`,
         `completeness_error`; with grids `localisation` of the own contributions, on how many
-        `grids`, and `occlusion_localisation`.
+        `grids` of which `grid_size`, and `occlusion_localisation`.
 
     Raises:
         ValueError: if the net leaves too few confident images for so many grids.
@@ -153,12 +154,11 @@ def score(
         "completeness_error": error,
     }
     if grids:
-        chosen = make_grids(
-            _UnitRange(data.test_images), logits, data.test_labels, grids, fewer=fewer
-        )
+        images, labels = _UnitRange(data.test_images), data.test_labels
+        chosen = make_grids(images, logits, labels, grids, n=grid_size, fewer=fewer)
         own = attribution.get("contributions", progress=False)
         scores["localisation"] = localisation(net, chosen, own).mean if len(chosen) else None
-        scores["grids"] = len(chosen)
+        scores.update(grids=len(chosen), grid_size=grid_size)
         if occlusion_grids and len(chosen):
             occlusion = attribution.get("occlusion", patch_size=9, stride=2, progress=False)
             part = chosen[:occlusion_grids]

@@ -14,7 +14,6 @@ from coda_keras.confusion import ConfusionAccuracy
 from coda_keras.growth import copy_weights
 from coda_keras.interpretation.loading import check_exists, load
 from coda_keras.net import CoDANet
-from coda_keras.optimizers import DAUMuon
 from coda_keras.tf import distribution
 from coda_keras.tf.data import (
     ImageData,
@@ -24,17 +23,16 @@ from coda_keras.tf.data import (
     test_batches,
     train_batches,
 )
-from coda_keras.tf.signatures import float32_copy
 from coda_keras.tf.steps import set_steps
 from coda_keras.tf.summaries import tensorboard_callbacks
 from coda_keras.tf.workers import Workers, telling_of_lost_workers
 from coda_keras.training import folder, objective
 from coda_keras.training.checkpoints import Progress, restore, save_model, share
-from coda_keras.training.watch import Stopped, Watch, signals
+from coda_keras.training.endings import in_float32, telling
+from coda_keras.training.watch import Watch, signals
 
 # Test images whose contribution maps TensorBoard shows after every epoch.
 SHOWN_IMAGES = 12
-FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def start(args: argparse.Namespace) -> tf.distribute.Strategy:
@@ -107,9 +105,7 @@ def train(
     steps = steps_per_epoch(len(data.train_images), args.batch_size)
     with strategy.scope():
         net = build()
-        rate = objective.learning_rate(args, steps)
-        muon = getattr(args, "optimizer", "adam") == "muon"
-        net.optimizer = (DAUMuon if muon else keras.optimizers.Adam)(rate)
+        net.optimizer = objective.optimizer(args, steps)
         net.optimizer.build(net.trainable_variables)
         progress = restore(run, net) if chief else Progress()
         if workers:
@@ -127,10 +123,7 @@ def train(
     if args.accumulate > 1 or workers:
         set_steps(net, args.accumulate, workers)
     if begun and chief:
-        earlier = folder.earlier_epochs(run)
-        if earlier and earlier != args.epochs:
-            done = progress.epoch * steps + progress.step
-            objective.check_epochs(args, earlier, net, steps, data, done)
+        objective.check_resumed(args, net, steps, data, progress)
         print(f"Resuming after epoch {progress.epoch} of {args.epochs}, step {progress.step}.")
     boards = []
     if chief:
@@ -154,45 +147,25 @@ def train(
             received,
             write=chief,
         )
-        with _telling(args, net, watch, workers):
+        lost = telling_of_lost_workers(watch.how_to_go_on) if workers else nullcontext()
+        with telling(args, net, watch), _telling_of_full_disks(), lost, telling_broken_images():
             _fit(args, net, data, augment, steps, [*boards, watch], workers)
-    net = _in_float32(args, net)
+    net = in_float32(args, net)
     if chief:
         save_model(net, run / "model.keras")
     return net, progress.history
 
 
 @contextmanager
-def _telling(args, net, watch, workers):
-    """Says of what ends a training how to go on."""
-    lost = telling_of_lost_workers(watch.how_to_go_on) if workers else nullcontext()
+def _telling_of_full_disks():
+    """Gives an error of TensorFlow's writers the number that it has elsewhere."""
     try:
-        with lost, telling_broken_images():
-            yield
-    except Stopped:
-        raise
-    except KeyboardInterrupt as end:
-        raise Stopped(watch.how_to_go_on()) from end
-    except FloatingPointError as error:
-        said = f"{error} Try a lower --learning-rate, or --precision float32."
-        if watch.saved and watch.write:
-            restore(args.output, net)
-            path = args.output / "last-good.keras"
-            save_model(_in_float32(args, net), path)
-            epoch, step = watch.saved
-            said += f" {path} has the weights after epoch {epoch} and {step} steps."
-        raise FloatingPointError(said) from error
-    except (OSError, tf.errors.ResourceExhaustedError) as error:
-        # TensorFlow's writers have no error numbers, and call full GPUs the same.
-        if getattr(error, "errno", None) not in FULL and "No space left" not in str(error):
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        # Full GPUs are of the same class.
+        if "No space left" not in error.message:
             raise
-        raise OSError(errno.ENOSPC, f"The disk is full. {watch.how_to_go_on()}") from error
-
-
-def _in_float32(args, net):
-    if isinstance(net, CoDANet) and args.precision != "float32":
-        return float32_copy(net)
-    return net
+        raise OSError(errno.ENOSPC, error.message) from error
 
 
 def _fit(args, net, data, augment, steps, callbacks, workers):
