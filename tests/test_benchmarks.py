@@ -207,6 +207,7 @@ def test_pipelines_and_steps_have_rates(monkeypatch, tmp_path, capsys):
         keras.config.set_dtype_policy("float32")
     rows = json.loads(output.read_text())["results"]
     assert [row["what"] for row in rows[:3]] == list(module.PIPELINES)
+    assert len(rows) == 8
     assert all(row["images_per_second"] > 0 for row in rows)
     assert all(row["what"] in capsys.readouterr().out for row in rows[:1])
 
@@ -215,6 +216,3 @@ def test_the_guide_to_large_trainings_prints_stored_results():
     guide = (ROOT / "docs/scaling.md").read_text()
     for row in json.loads((ROOT / "benchmarks/results/pipeline.json").read_text())["results"]:
         assert f"| {row['what']} | {row['images_per_second']:,.0f} |" in guide
-    kills = json.loads((ROOT / "benchmarks/results/kills.json").read_text())
-    assert kills["same_bits"]
-    assert f"{kills['kills']} kills" in guide
