@@ -32,6 +32,7 @@ from coda_keras import CoDANet, DAUConv2D, provenance, training
 from coda_keras.data import ImageData
 from coda_keras.files import write_json
 from coda_keras.tf.augmentation import flip_and_crop, rand_augment
+from coda_keras.training import run
 
 IMAGES, BATCH = 64, 8
 VALUES = {
@@ -142,8 +143,11 @@ def train(folder, epochs):
         layers = [DAUConv2D(4, 2, 3, strides=2), DAUConv2D(2, 2, 1)]
         return CoDANet(layers, temperature=2.0, image_size=8, regularisation=0.1)
 
+    # Without TensorBoard's pictures, which cost more than all the rest of such a training.
+    run.tensorboard_callbacks = lambda *_, **__: []
     strategy = training.start(args)
-    net, history = training.train(args, strategy, build, data, [rand_augment(), flip_and_crop(1)])
+    augment = [rand_augment(operations=1), flip_and_crop(1)]
+    net, history = training.train(args, strategy, build, data, augment)
     weights = {f"weight_{n}": weight for n, weight in enumerate(net.get_weights())}
     logs = [[log[name] for name in sorted(log) if name != "seconds"] for log in history]
     np.savez(folder / "final.npz", history=logs, **weights)

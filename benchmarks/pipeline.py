@@ -3,10 +3,10 @@
     python benchmarks/pipeline.py --output benchmarks/results/pipeline.json
 
 Takes batches as recipes/cifar10.py does, of random images of CIFAR-10's size, without training on
-them: the rate at which they come bounds that of training on any device beside these cores. The same
-as recipes/imagenet.py does, of smooth noise as JPEG files of 500x375 pixels, and of these decoded
-on disk. Then it times training steps of the small net (all ranks divided by 8) on one batch,
-without a pipeline.
+them: the rate at which they come bounds that of training on any device beside these cores. The
+same as recipes/imagenet.py does, of smooth noise as JPEG files of 500x375 pixels, and of these
+decoded on disk. Then it times training steps of the small net (all ranks divided by 8) on one
+batch, without a pipeline.
 """
 
 import argparse

@@ -8,6 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import keras
 import numpy as np
 import pytest
 import tiny
@@ -183,3 +184,35 @@ def test_what_the_guide_says_of_the_results_is_so():
     assert results("serving-100000")[0]["requests"] == 100_000
     assert all(row["as_before"] and row["alive"] for row in results("attacks"))
     assert all(row["ratio"] <= 1.15 for row in results("serving-overhead"))
+
+
+def test_a_training_that_is_killed_ends_with_the_same_bits(tmp_path):
+    output = tmp_path / "kills.json"
+    command = [sys.executable, ROOT / "benchmarks/kills.py", "--kills", "2", "--epochs", "2"]
+    done = subprocess.run(
+        [*command, "--output", output], capture_output=True, text=True, timeout=900
+    )
+    assert done.returncode == 0, done.stderr
+    record = json.loads(output.read_text())
+    assert record["same_bits"]
+    assert len(record["killed_after"]) == 2
+
+
+def test_pipelines_and_steps_have_rates(monkeypatch, tmp_path, capsys):
+    module, output = importlib.import_module("benchmarks.pipeline"), tmp_path / "pipeline.json"
+    flags = ["--rank-scale", 0.02, "--batch-size", 2, "--seconds", 0.01]
+    try:
+        run(module, monkeypatch, *flags, "--output", output)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    rows = json.loads(output.read_text())["results"]
+    assert [row["what"] for row in rows[:3]] == list(module.PIPELINES)
+    assert len(rows) == 8
+    assert all(row["images_per_second"] > 0 for row in rows)
+    assert all(row["what"] in capsys.readouterr().out for row in rows[:1])
+
+
+def test_the_guide_to_large_trainings_prints_stored_results():
+    guide = (ROOT / "docs/scaling.md").read_text()
+    for row in json.loads((ROOT / "benchmarks/results/pipeline.json").read_text())["results"]:
+        assert f"| {row['what']} | {row['images_per_second']:,.0f} |" in guide

@@ -2,10 +2,8 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import keras
@@ -73,27 +71,6 @@ def test_the_reported_accuracy_is_that_of_the_saved_model(run):
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["test_accuracy"] == pytest.approx(np.mean(predicted == digits.target[-360:-320]))
     assert metrics["history"][-1]["val_accuracy"] == pytest.approx(metrics["test_accuracy"])
-
-
-def test_a_killed_run_resumes_to_the_same_weights(run, tmp_path):
-    flags = [*TINY, "--epochs", 3, "--output", tmp_path / "digits", "--checkpoint-every", 1]
-    process = recipe("digits.py", *flags)
-    deadline = time.monotonic() + 300
-    while not list(tmp_path.glob("digits/checkpoint-*.npz")):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-
-    code, out, err = finished(recipe("digits.py", *flags))
-    assert code == 0, err
-    assert "Resuming after epoch" in out
-    resumed = keras.models.load_model(tmp_path / "digits/model.keras").get_weights()
-    whole = keras.models.load_model(run[0] / "model.keras").get_weights()
-    for ours, theirs in zip(resumed, whole):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
-    history = json.loads((tmp_path / "digits/metrics.json").read_text())["history"]
-    assert len(history) == 3
 
 
 def test_two_replicas_train(tmp_path):

@@ -15,6 +15,7 @@ training = pytest.importorskip("coda_keras.training")
 
 from coda_keras import CoDANet, DAUConv2D
 from coda_keras.data import ImageData
+from coda_keras.tf import workers
 from coda_keras.tf.augmentation import flip_and_crop
 from coda_keras.training import checkpoints
 from coda_keras.training.watch import interval, signals
@@ -286,14 +287,20 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path, data, monkeypatch
     assert names(tmp_path) == ["checkpoint-0001-0000000.npz"]
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-def test_a_full_disk_leaves_the_last_checkpoint(number, tmp_path, data, monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EDQUOT, "Quota"),
+        tf.errors.ResourceExhaustedError(None, None, "events.v2; No space left on device"),
+    ],
+)
+def test_a_full_disk_leaves_the_last_checkpoint(error, tmp_path, data, monkeypatch):
     written, save = [], np.savez
 
     def filling(path, **arrays):
         if len(written) == 3:
             path.write_bytes(b"half of")
-            raise OSError(number, "No space left")
+            raise error
         written.append(path)
         save(path, **arrays)
 
@@ -303,6 +310,31 @@ def test_a_full_disk_leaves_the_last_checkpoint(number, tmp_path, data, monkeypa
             train(arguments(tmp_path, "--checkpoint-every", 1), data)
     assert names(tmp_path) == ["checkpoint-0000-0000002.npz", "checkpoint-0001-0000000.npz"]
     assert not list(tmp_path.glob(".*"))
+
+
+def test_other_errors_stay_what_they_are(tmp_path, data, monkeypatch):
+    def fail(watch):
+        raise error
+
+    for error in (
+        OSError(errno.EIO, "broken"),
+        tf.errors.ResourceExhaustedError(None, None, "OOM"),
+    ):
+        with monkeypatch.context() as patch:
+            at(1, fail, patch)
+            with pytest.raises(type(error), match=r"broken|OOM"):
+                train(arguments(tmp_path), data)
+
+
+def test_a_lost_worker_is_told_in_a_line_with_a_code_of_its_own():
+    with (
+        pytest.raises(workers.WorkerLost, match=r"start all again\. From step 3\.") as lost,
+        workers.telling_of_lost_workers(lambda: "From step 3."),
+    ):
+        raise tf.errors.UnavailableError(None, None, "Connection reset")
+    assert lost.value.exit_code == 75
+    with pytest.raises(tf.errors.ResourceExhaustedError), workers.telling_of_lost_workers():
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM")
 
 
 # More epochs.

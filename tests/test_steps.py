@@ -29,7 +29,7 @@ def make_data():
     random, labels = np.random.default_rng(4), np.arange(9, dtype="int32") % 2
     images = random.integers(0, 150, (9, 6, 6, 3)) + 100 * labels[:, None, None, None]
     images = images.astype("uint8")
-    return ImageData(images, labels, images[:6], labels[:6], ["dark", "bright"])
+    return ImageData(images, labels, images[:5], labels[:5], ["dark", "bright"])
 
 
 def build():
@@ -75,7 +75,7 @@ def test_parts_need_the_memory_of_a_part():
     net.compile(keras.optimizers.SGD(0.1), keras.losses.MeanSquaredError(), jit_compile=False)
 
     def images_seen(parts):
-        steps.set_train_step(net, parts)
+        steps.set_steps(net, parts)
         step = tf.function(lambda *data: net.train_step(data)).get_concrete_function(
             tf.TensorSpec((8, 6, 6, 3)), tf.TensorSpec((8, 2))
         )
@@ -97,7 +97,7 @@ def test_parts_need_the_memory_of_a_part():
 def test_batch_normalisation_has_no_parts():
     net = keras.Sequential([keras.layers.Dense(2), keras.layers.BatchNormalization()])
     with pytest.raises(ValueError, match=r"2 parts \(--accumulate\) would change"):
-        steps.set_train_step(net, 2)
+        steps.set_steps(net, 2)
 
 
 def test_batches_that_have_no_such_parts(tmp_path):

@@ -45,7 +45,8 @@ def data_parallel(replicas: int | None, batch_size: int) -> tf.distribute.Strate
             )
         if batch_size % count:
             raise ValueError(f"--batch-size {batch_size} cannot be split over {count} workers.")
-        return tf.distribute.MultiWorkerMirroredStrategy()
+        with workers.telling_of_lost_workers():
+            return tf.distribute.MultiWorkerMirroredStrategy()
     replicas = replicas or max(1, len(gpus))
     if gpus and replicas > len(gpus):
         raise ValueError(f"--replicas {replicas}, but this machine has {len(gpus)} GPUs.")

@@ -8,7 +8,7 @@ import tensorflow as tf
 from coda_keras.tf.workers import Workers
 
 
-def set_train_step(net: keras.Model, parts: int = 1, workers: Workers | None = None) -> None:
+def set_steps(net: keras.Model, parts: int = 1, workers: Workers | None = None) -> None:
     """Makes `net.fit` compute its steps otherwise, with the same result up to rounding.
 
     Keras' own accumulation counts every part as an iteration, and fails under several replicas;
@@ -18,7 +18,8 @@ def set_train_step(net: keras.Model, parts: int = 1, workers: Workers | None = N
         net: a net whose loss is a mean over images.
         parts: int, into how many parts every batch is split; the gradients of one after the other
             are added up.
-        workers: those whose shares make up a batch, or None.
+        workers: those whose shares make up a batch to train on, or None. Batches to test on are the
+            same for all, who compute a part of each.
 
     Raises:
         ValueError: if the net normalises over batches, since parts would change its result.
@@ -29,6 +30,8 @@ def set_train_step(net: keras.Model, parts: int = 1, workers: Workers | None = N
             "Use a smaller batch."
         )
     net.train_step = functools.partial(_train_step, net, parts, workers)
+    if workers:
+        net.test_step = functools.partial(_test_step, net, workers)
 
 
 def _train_step(net, parts, workers, data):
@@ -42,6 +45,17 @@ def _train_step(net, parts, workers, data):
         _average_states(net, workers)
     # Keras divides losses by the replicas, whose gradients are added up.
     loss *= tf.distribute.get_strategy().num_replicas_in_sync
+    return _measured(net, images, labels, logits, loss)
+
+
+def _test_step(net, workers, data):
+    images, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
+    logits = workers.spread(lambda part: net(part, training=False), images)
+    loss = net.compute_loss(images, labels, logits, training=False)
+    return _measured(net, images, labels, logits, loss)
+
+
+def _measured(net, images, labels, logits, loss):
     tracker = next(metric for metric in net.metrics if metric.name == "loss")
     tracker.update_state(loss, sample_weight=tf.shape(logits)[0])
     return net.compute_metrics(images, labels, logits)

@@ -6,12 +6,41 @@ in ways that fail there. So every worker runs a `fit` of its own on its share of
 `steps` averages the gradients over all.
 """
 
+import functools
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
+
+
+class WorkerLost(ConnectionError):
+    """Another worker has gone or does not come, without which this one cannot go on.
+
+    Attributes:
+        exit_code: 75, that of failures that pass: to start all workers again is what helps.
+    """
+
+    exit_code = 75
+
+
+@contextmanager
+def telling_of_lost_workers(how_to_go_on: Callable[[], str] = str) -> Iterator[None]:
+    """Turns what TensorFlow says of broken connections into `WorkerLost`.
+
+    Args:
+        how_to_go_on: function that returns a sentence for the message.
+    """
+    try:
+        yield
+    except (tf.errors.ResourceExhaustedError, tf.errors.InvalidArgumentError):
+        raise
+    except tf.errors.OpError as error:
+        said = f"Another worker has gone or does not come; start all again. {how_to_go_on()}"
+        raise WorkerLost(said.strip()) from error
 
 
 def configured() -> int:
@@ -55,7 +84,8 @@ class Workers:
 
     def mean(self, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         """Means over all workers of tensors that have the same shapes everywhere."""
-        return self._run(lambda context, *values: _reduce(context, "MEAN", values), tensors)
+        mean = tf.distribute.ReduceOp.MEAN
+        return self._run(lambda context, *values: context.all_reduce(mean, list(values)), tensors)
 
     def gather(self, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         """Tensors of all workers, joined along their first axis in the order of the workers."""
@@ -69,13 +99,40 @@ class Workers:
             for joined, tensor in zip(found, tensors)
         ]
 
+    def spread(self, function: Callable[[tf.Tensor], Any], images: tf.Tensor) -> Any:
+        """`function(images)`, of which every worker computes a part.
+
+        To be called by all of them within a `tf.function`.
+
+        Args:
+            function: from images to tensors, in any structure, each with the images first.
+            images: `(B, ...)`, the same for all workers.
+
+        Returns:
+            The structure of tensors for all images.
+        """
+        count = tf.shape(images)[0]
+        size = (count + self.count - 1) // self.count
+        # Parts have equal sizes: some images are computed twice, and left out below.
+        rows = (self.index * size + tf.range(size)) % count
+        found = function(tf.gather(images, rows))
+        joined = self.gather(tf.nest.flatten(found))
+        return tf.nest.pack_sequence_as(found, [each[:count] for each in joined])
+
     def from_chief(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The chief's arrays, for all workers; others give some of the same shapes and dtypes."""
         # A sum in which all others are zero is exact; not every integer type can be summed.
         given = [each if self.index == 0 else np.zeros_like(each) for each in arrays]
         given = [each if each.dtype.kind == "f" else each.astype("int64") for each in given]
         tensors = [tf.constant(each) for each in given]
-        found = self._run(lambda context, *values: _reduce(context, "SUM", values), tensors)
+
+        def add_up(context, *values):
+            # One by one: together they would have to be of one dtype.
+            return [context.all_reduce(tf.distribute.ReduceOp.SUM, value) for value in values]
+
+        together = tf.function(functools.partial(self._run, add_up, tensors), autograph=False)
+        with telling_of_lost_workers():
+            found = together()
         return [value.numpy().astype(each.dtype) for value, each in zip(found, arrays)]
 
     def text_from_chief(self, text: str) -> str:
@@ -93,7 +150,3 @@ class Workers:
 
         found = self.strategy.run(on_device, args=tuple(tensors))
         return [self.strategy.experimental_local_results(each)[0] for each in found]
-
-
-def _reduce(context, how, values):
-    return context.all_reduce(getattr(tf.distribute.ReduceOp, how), list(values))

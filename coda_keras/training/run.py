@@ -1,10 +1,11 @@
 """A run: its folder, its devices, training with resume."""
 
 import argparse
+import errno
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import keras
 import tensorflow as tf
@@ -22,13 +23,13 @@ from coda_keras.tf.data import (
     test_batches,
     train_batches,
 )
-from coda_keras.tf.steps import set_train_step
+from coda_keras.tf.steps import set_steps
 from coda_keras.tf.summaries import tensorboard_callbacks
-from coda_keras.tf.workers import Workers
+from coda_keras.tf.workers import Workers, telling_of_lost_workers
 from coda_keras.training import folder, objective
 from coda_keras.training.checkpoints import Progress, restore, save_model, share
 from coda_keras.training.endings import in_float32, telling
-from coda_keras.training.watch import Watch, WorkerLost, signals
+from coda_keras.training.watch import Watch, signals
 
 # Test images whose contribution maps TensorBoard shows after every epoch.
 SHOWN_IMAGES = 12
@@ -59,7 +60,11 @@ def start(args: argparse.Namespace) -> tf.distribute.Strategy:
     if args.deterministic:
         tf.config.experimental.enable_op_determinism()
     distribution.set_precision(args.precision)
-    return distribution.data_parallel(args.replicas, args.batch_size)
+    strategy = distribution.data_parallel(args.replicas, args.batch_size)
+    if args.deterministic:
+        # Layers of keras-cv ask for it, which draw nothing here.
+        tf.random.set_global_generator(tf.random.Generator.from_seed(args.seed))
+    return strategy
 
 
 def train(
@@ -116,7 +121,7 @@ def train(
             jit_compile=distribution.use_xla(strategy) and not workers,
         )
     if args.accumulate > 1 or workers:
-        set_train_step(net, args.accumulate, workers)
+        set_steps(net, args.accumulate, workers)
     if begun and chief:
         objective.check_resumed(args, net, steps, data, progress)
         print(f"Resuming after epoch {progress.epoch} of {args.epochs}, step {progress.step}.")
@@ -142,7 +147,8 @@ def train(
             received,
             write=chief,
         )
-        with telling(args, net, watch), _telling_of_tensorflow(watch, workers):
+        lost = telling_of_lost_workers(watch.how_to_go_on) if workers else nullcontext()
+        with telling(args, net, watch), _telling_of_full_disks(), lost, telling_broken_images():
             _fit(args, net, data, augment, steps, [*boards, watch], workers)
     net = in_float32(args, net)
     if chief:
@@ -151,14 +157,15 @@ def train(
 
 
 @contextmanager
-def _telling_of_tensorflow(watch, workers):
+def _telling_of_full_disks():
+    """Gives an error of TensorFlow's writers the number that it has elsewhere."""
     try:
-        with telling_broken_images():
-            yield
-    except tf.errors.OpError as error:
-        if workers:
-            raise WorkerLost(watch.how_to_go_on()) from error
-        raise
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        # Full GPUs are of the same class.
+        if "No space left" not in error.message:
+            raise
+        raise OSError(errno.ENOSPC, error.message) from error
 
 
 def _fit(args, net, data, augment, steps, callbacks, workers):

@@ -38,19 +38,6 @@ class Stopped(KeyboardInterrupt):
         self.exit_code = 128 + int(number)
 
 
-class WorkerLost(ConnectionError):
-    """Another worker has gone, without which this one cannot go on.
-
-    Args:
-        message: str, how to go on.
-
-    Attributes:
-        exit_code: 75, that of failures that pass: to start the worker again is what helps.
-    """
-
-    exit_code = 75
-
-
 @contextmanager
 def signals(*numbers: int) -> Iterator[list[int]]:
     """Yields a list that receives what is signalled meanwhile, instead of the process ending.
@@ -186,6 +173,8 @@ class Watch(keras.callbacks.Callback):
 
     def how_to_go_on(self) -> str:
         """A sentence about what is saved."""
+        if not self.write:
+            return "The chief says where they go on."
         if self.saved is None:
             return (
                 "Interrupted before the first checkpoint: the same command begins where this one "
