@@ -74,7 +74,8 @@ def test_the_table_shows_the_paper_s_numbers_and_stored_results(monkeypatch, tmp
     assert rows["s_coda_sq_t50"] == ["", "62.5%", "0.4447", "", "1.1M", "3 x 20,000", "2.00"]
     # Of a net that ships.
     row = rows["s_coda_sq_t1000"]
-    card = max(cards().values(), key=lambda card: card.test_accuracy)
+    same = [card for card in cards().values() if card.temperature == 1000]
+    card = max(same, key=lambda card: card.test_accuracy)
     assert row[:3] == ["93.2%", f"{100 * card.test_accuracy:.1f}%", "0.9115"]
 
 
