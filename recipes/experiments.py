@@ -173,7 +173,8 @@ def results() -> dict[str, dict[str, Any]]:
     """Our results by experiment: stored ones and the nets that ship; of several the most accurate.
 
     Each is a dict with `experiment`, `test_accuracy`, `localisation`, `parameters`,
-    `training_seconds` and `arguments`, of which the table shows `epochs` and `limit_train`.
+    `training_seconds` and `arguments`, of which the table shows `epochs`, `limit_train` and whether
+    the net began with an `initial` one.
     """
     rows = [shipped(card) for card in cards().values()]
     for path in sorted(ROOT.glob(RESULTS)):
@@ -184,13 +185,15 @@ def results() -> dict[str, dict[str, Any]]:
 def shipped(card: Card) -> dict[str, Any]:
     """A net that comes with the package as a result."""
     kind = {"squash": "sq", "l2": "l2"}[card.rescale]
+    took = card.details["training"]
+    begun = "--initial" in card.details["recipe"]
     return {
         "experiment": f"{card.architecture}_{kind}_t{card.temperature:g}",
         "test_accuracy": card.test_accuracy,
         "localisation": card.localisation,
         "parameters": card.parameters,
-        "training_seconds": card.details["training"]["seconds"],
-        "arguments": {"epochs": card.details["training"]["epochs"], "limit_train": None},
+        "training_seconds": took["seconds"],
+        "arguments": {"epochs": took["epochs"], "limit_train": None, "initial": begun},
     }
 
 
@@ -221,10 +224,12 @@ def table() -> str:
 
 def cost(row: Mapping[str, Any]) -> tuple[str, str, str]:
     """What a net of ours took: parameters, epochs and images, hours."""
-    epochs, images = row["arguments"]["epochs"], row["arguments"]["limit_train"]
+    used = row["arguments"]
+    images = "all" if used["limit_train"] is None else f"{used['limit_train']:,}"
+    before = " after others" if used.get("initial") else ""
     return (
         f"{row['parameters'] / 1e6:.1f}M",
-        f"{epochs} x {'all' if images is None else f'{images:,}'}",
+        f"{used['epochs']} x {images}{before}",
         f"{row['training_seconds'] / 3600:.2f}",
     )
 

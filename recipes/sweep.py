@@ -57,7 +57,7 @@ def main():
     # Also of earlier sweeps into this folder.
     done = [name for name in experiments.EXPERIMENTS if finished(args.output / name)]
     rows = [result(name, args.output / name, scores_file(args)) for name in done]
-    write_json(args.output / "results.json", {"command": provenance.command(), "results": rows})
+    write_json(args.output / "results.json", {"results": rows})
     sweep_figures.save(rows, args.output)
     count = f"{len(names) - len(failures)} of {len(names)} runs"
     print(f"results  {args.output / 'results.json'}, {count}")
@@ -186,6 +186,7 @@ def result(name, folder, scores):
     """A row of results.json."""
     metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
     row = {"experiment": name, **{key: metrics[key] for key in KEPT}}
+    row["arguments"] = {k: v for k, v in metrics["arguments"].items() if k not in PLACES}
     row.update(localisation=None, grids=0)
     if (folder / scores).exists():
         # These are of all test images, whatever the run was told.

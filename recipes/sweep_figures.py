@@ -118,7 +118,7 @@ def table(rows):
 def title(points):
     """What all of the runs have in common, of what makes them small."""
     values = {name: {row["arguments"][name] for row in points} for name in SIZES}
-    names = {"rank_scale": "ranks x {:g}", "epochs": "{} epochs", "limit_train": "{} images"}
+    names = {"rank_scale": "ranks x {:g}", "epochs": "epochs: {}", "limit_train": "of {:,} images"}
     return ", ".join(
         names[name].format(*found)
         for name, found in values.items()

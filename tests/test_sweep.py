@@ -210,7 +210,7 @@ def test_figures_show_the_runs_beside_the_paper(monkeypatch, tmp_path):
     published, ours, _ = localisation.lines
     assert ours.get_xydata().tolist() == [[10, 0.25]]
     assert published.get_xydata().tolist()[0] == [10, 0.3137] and len(published.get_xdata()) == 6
-    assert drawn["figure-b1"].get_suptitle() == "ranks x 0.125, 2 epochs"
+    assert drawn["figure-b1"].get_suptitle() == "ranks x 0.125, epochs: 2"
     (line,) = drawn["figure-b2"].axes[0].lines
     assert line.get_xydata().tolist() == [[2, 0.375]]
     (line,) = drawn["figure-b3b"].axes[0].lines
