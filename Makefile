@@ -3,6 +3,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # A build for the CPU will do: make TORCH='torch --index-url ...' takes it from elsewhere.
 TORCH ?= torch==2.13.0
+# Two processes, each of which takes whole files.
+PARALLEL ?= -n 2 --dist loadfile
 
 .PHONY: demo test test-jax test-torch docs lint format clean
 
@@ -10,7 +12,7 @@ demo: $(VENV)/.demo
 	$(BIN)/python recipes/demo.py
 
 test: $(VENV)/.test lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 	$(MAKE) test-jax
 
 test-jax: $(VENV)/.test
@@ -20,7 +22,7 @@ test-torch: $(VENV)/.torch
 	KERAS_BACKEND=torch $(LIBRARY_TESTS)
 
 # What runs on every backend. Occlusion is the same code everywhere, and JAX compiles every shape.
-LIBRARY_TESTS = $(BIN)/python -m pytest -m "not tensorflow" -k "not occlusion" \
+LIBRARY_TESTS = $(BIN)/python -m pytest $(PARALLEL) -m "not tensorflow" -k "not occlusion" \
 	tests/test_backend.py tests/test_layers.py tests/test_dau.py tests/test_dynamic_linear.py \
 	tests/test_rescale.py tests/test_encoding.py tests/test_losses.py tests/test_net.py \
 	tests/test_optimizers.py tests/test_annealing.py tests/test_growth.py tests/test_schedules.py \

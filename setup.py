@@ -38,6 +38,7 @@ TEST = [
     "jax>=0.6",
     "jupyterlab>=4",
     "pytest>=8",
+    "pytest-xdist>=3.6",
     "selenium>=4.20",
     "trustme>=1.1",
 ]

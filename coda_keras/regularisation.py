@@ -1,6 +1,7 @@
 """The regularised linear map: `λ mean |W_{0->L}(x)|`, added to the loss (eq. 10)."""
 
 import threading
+from typing import Any
 
 import keras
 from keras import ops
@@ -27,7 +28,7 @@ class MapPenalty(keras.layers.Layer):
         ValueError: if `strength` is not positive.
     """
 
-    def __init__(self, strength: float, **kwargs) -> None:
+    def __init__(self, strength: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not 0 < strength < float("inf"):
             raise ValueError(
