@@ -88,7 +88,7 @@ def test_pca_is_that_of_the_second_moments(inputs):
     np.testing.assert_allclose(np.abs(rows @ vectors[:, :-3:-1]), np.eye(2), atol=1e-8)
 
 
-def test_a_maximised_unit_reaches_what_can_be_reached_by_eigenvectors_like_its_inputs(
+def test_a_maximised_unit_reaches_what_can_be_reached_by_eigenvectors_that_span_its_inputs(
     inputs, centres
 ):
     bound = reached(inputs, aligned_subspace(inputs, 3))
@@ -101,8 +101,10 @@ def test_a_maximised_unit_reaches_what_can_be_reached_by_eigenvectors_like_its_i
     assert len(record) == 60 and record[-1] > record[0]
     assert bound - 5e-3 < got < bound + 1e-6
     _, vectors = eigenvectors(layer)
+    # Single ones may be mixtures: where eigenvalues come out alike depends on the initial values.
+    basis, _ = np.linalg.qr(vectors.T)
     units = centres / np.linalg.norm(centres, axis=1, keepdims=True)
-    assert np.abs(units @ vectors.T).max(axis=1).min() > 0.98
+    assert np.linalg.norm(units @ basis, axis=1).min() > 0.98
 
 
 def test_cosines(rng):
