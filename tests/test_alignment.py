@@ -88,23 +88,25 @@ def test_pca_is_that_of_the_second_moments(inputs):
     np.testing.assert_allclose(np.abs(rows @ vectors[:, :-3:-1]), np.eye(2), atol=1e-8)
 
 
-def test_a_maximised_unit_reaches_what_can_be_reached_by_eigenvectors_that_span_its_inputs(
+def test_a_maximised_unit_reaches_what_can_be_reached_by_eigenvectors_like_its_inputs(
     inputs, centres
 ):
     bound = reached(inputs, aligned_subspace(inputs, 3))
     largest = np.linalg.norm(inputs, axis=1).mean()
     keras.utils.set_random_seed(0)
     layer = DAUConv2D(1, 3, 1, rescale="l2", use_bias=False)
+    layer.build((None, 1, 1, 12))
+    # Initial values decide how far apart eigenvalues come out, and where they are alike the
+    # eigenvectors are mixtures; so every backend gets the same ones.
+    set_weights(layer, np.random.default_rng(2))
     record = maximise(layer, inputs.astype("float32")[:, None, None], 60, 0.1, 45)
     outputs = keras.ops.convert_to_numpy(layer(inputs.astype("float32")[:, None, None]))
     got = float(outputs.mean() / largest)
     assert len(record) == 60 and record[-1] > record[0]
     assert bound - 5e-3 < got < bound + 1e-6
     _, vectors = eigenvectors(layer)
-    # Single ones may be mixtures: where eigenvalues come out alike depends on the initial values.
-    basis, _ = np.linalg.qr(vectors.T)
     units = centres / np.linalg.norm(centres, axis=1, keepdims=True)
-    assert np.linalg.norm(units @ basis, axis=1).min() > 0.98
+    assert np.abs(units @ vectors.T).max(axis=1).min() > 0.98
 
 
 def test_cosines(rng):

@@ -26,11 +26,11 @@ def test_logits_and_maps_stay(ranks, rescale):
     copy_weights(source, target)
     expected = ops.convert_to_numpy(source(IMAGES))
     assert not np.allclose(before, expected, atol=1e-4)
-    np.testing.assert_allclose(ops.convert_to_numpy(target(IMAGES)), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(ops.convert_to_numpy(target(IMAGES)), expected, rtol=1e-6, atol=1e-6)
     maps = [
         ops.convert_to_numpy(each.explain(IMAGES, 1).contribution_map) for each in (source, target)
     ]
-    np.testing.assert_allclose(maps[1], maps[0], atol=1e-5)
+    np.testing.assert_allclose(maps[1], maps[0], atol=1e-6)
 
 
 def test_new_columns_of_b_are_not_zero_so_that_new_columns_of_a_learn():
