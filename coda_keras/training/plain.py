@@ -1,9 +1,9 @@
 """A run without TensorFlow: NumPy's batches and one device of whatever Keras runs on."""
 
 import argparse
+import functools
 import os
 import signal
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,6 +18,7 @@ from coda_keras.interpretation.loading import check_exists, load
 from coda_keras.training import folder, objective
 from coda_keras.training.checkpoints import restore, save_model
 from coda_keras.training.endings import in_float32, telling
+from coda_keras.training.epochs import fit
 from coda_keras.training.watch import Watch, signals
 
 # Flags of what is made for TensorFlow, with the values that leave it out. A loss whose temperature
@@ -116,29 +117,17 @@ def train(
 
 
 def _fit(args, net, data, augment, steps, watch):
-    progress = watch.progress
-    # The rest of an epoch is a `fit` of its own, since those take epochs of equal length.
-    while progress.epoch < args.epochs:
-        batches = train_batches(
-            data.train_images,
-            data.train_labels,
-            args.batch_size,
-            args.epochs,
-            start_epoch=progress.epoch,
-            seed=args.seed,
-            augment=augment,
-            start_step=progress.step,
-        )
-        net.fit(
-            batches,
-            steps_per_epoch=steps - progress.step,
-            initial_epoch=progress.epoch,
-            epochs=progress.epoch + 1 if progress.step else args.epochs,
-            validation_data=TestBatches(data.test_images, data.test_labels),
-            callbacks=[watch],
-            shuffle=False,
-            verbose=1 if sys.stdout.isatty() else 2,
-        )
+    batches = functools.partial(
+        train_batches,
+        data.train_images,
+        data.train_labels,
+        args.batch_size,
+        args.epochs,
+        seed=args.seed,
+        augment=augment,
+    )
+    tests = TestBatches(data.test_images, data.test_labels)
+    fit(args, net, steps, watch.progress, batches, tests, [watch])
 
 
 class _Watch(Watch):

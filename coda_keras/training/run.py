@@ -2,8 +2,8 @@
 
 import argparse
 import errno
+import functools
 import signal
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager, nullcontext
 
@@ -29,6 +29,7 @@ from coda_keras.tf.workers import Workers, telling_of_lost_workers
 from coda_keras.training import folder, objective
 from coda_keras.training.checkpoints import Progress, restore, save_model, share
 from coda_keras.training.endings import in_float32, telling
+from coda_keras.training.epochs import fit
 from coda_keras.training.watch import Watch, signals
 
 # Test images whose contribution maps TensorBoard shows after every epoch.
@@ -169,34 +170,21 @@ def _telling_of_full_disks():
 
 
 def _fit(args, net, data, augment, steps, callbacks, workers):
-    progress = callbacks[-1].progress
     size = _test_batch_size(len(data.test_images), test_batch_size(data.test_images), net)
+    batches = functools.partial(
+        train_batches,
+        data.train_images,
+        data.train_labels,
+        args.batch_size,
+        args.epochs,
+        seed=args.seed,
+        augment=augment,
+        sizes=objective.image_sizes(args, data),
+        share=(workers.index, workers.count) if workers else (0, 1),
+    )
     tests = test_batches(data.test_images, data.test_labels, size)
-    verbose = 0 if workers and workers.index else 1 if sys.stdout.isatty() else 2
-    # The rest of an epoch is a `fit` of its own, since those take epochs of equal length.
-    while progress.epoch < args.epochs:
-        batches = train_batches(
-            data.train_images,
-            data.train_labels,
-            args.batch_size,
-            args.epochs,
-            start_epoch=progress.epoch,
-            seed=args.seed,
-            augment=augment,
-            sizes=objective.image_sizes(args, data),
-            start_step=progress.step,
-            share=(workers.index, workers.count) if workers else (0, 1),
-        )
-        net.fit(
-            batches,
-            steps_per_epoch=steps - progress.step,
-            initial_epoch=progress.epoch,
-            epochs=progress.epoch + 1 if progress.step else args.epochs,
-            validation_data=tests,
-            callbacks=callbacks,
-            shuffle=False,
-            verbose=verbose,
-        )
+    quiet = bool(workers and workers.index)
+    fit(args, net, steps, callbacks[-1].progress, batches, tests, callbacks, quiet)
 
 
 def _test_batch_size(count, size, net):
