@@ -17,6 +17,8 @@ Augment = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 # Batches made while the device computes, and threads that make them.
 AHEAD, THREADS = 8, 4
+# What `cutout` fills its squares with.
+GREY = 128
 
 
 def flip_and_crop(padding: int = 4, flip: bool = True) -> Augment:
@@ -36,6 +38,25 @@ def flip_and_crop(padding: int = 4, flip: bool = True) -> Augment:
         image = np.pad(image, ((padding, padding), (padding, padding), (0, 0)))
         image = image[row : row + height, column : column + width]
         return image[:, ::-1] if flip and random.random() < 0.5 else image
+
+    return augment
+
+
+def cutout(size: int) -> Augment:
+    """A grey square at a random place, which may reach beyond the image (DeVries & Taylor, 2017).
+
+    Args:
+        size: int, pixels a side of the square.
+
+    Returns:
+        A function `(image, random) -> image` of arrays and a generator of random numbers.
+    """
+
+    def augment(image, random):
+        row, column = random.integers(0, image.shape[:2]) - size // 2
+        image = image.copy()
+        image[max(0, row) : max(0, row + size), max(0, column) : max(0, column + size)] = GREY
+        return image
 
     return augment
 

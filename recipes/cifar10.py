@@ -46,6 +46,7 @@ VALUES = {
     "schedule": "steps",
     "halve_every": 60,
     "randaugment": False,
+    "cutout": None,
     "fast": False,
     "optimizer": "adam",
     "start_temperature": None,
@@ -77,6 +78,8 @@ def main():
     data = training.load("cifar10", args.data).limit(args.limit_train, args.limit_test)
     augment = [training.rand_augment(OPERATIONS, MAGNITUDE)] if args.randaugment else []
     augment.append(training.flip_and_crop(PADDING))
+    if args.cutout:
+        augment.append(training.cutout(args.cutout))
 
     def build():
         return CoDANet.from_preset(

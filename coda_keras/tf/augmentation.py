@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from coda_keras.array_batches import GREY
+
 Augment = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
@@ -34,6 +36,32 @@ def flip_and_crop(padding: int = 4, flip: bool = True, size: int | None = None) 
             return image
         coin = tf.random.stateless_uniform((), flip_seed) < 0.5
         return tf.cond(coin, lambda: tf.image.flip_left_right(image), lambda: image)
+
+    return augment
+
+
+def cutout(size: int) -> Augment:
+    """A grey square at a random place, which may reach beyond the image (DeVries & Taylor, 2017).
+
+    Grey, 128 of 255, is as much of a colour as of its opposite in the network's six channels.
+
+    Args:
+        size: int, pixels a side of the square.
+
+    Returns:
+        A function `(image, seed) -> image`, `seed` of two integers; its result depends on these
+        alone.
+    """
+
+    def augment(image, seed):
+        place = tf.random.stateless_uniform((2,), seed)
+        inside = []
+        for length, fraction in zip(image.shape[:2], tf.unstack(place)):
+            first = tf.cast(fraction * length, tf.int32) - size // 2
+            pixels = tf.range(length)
+            inside.append((pixels >= first) & (pixels < first + size))
+        square = (inside[0][:, None] & inside[1])[..., None]
+        return tf.where(square, tf.constant(GREY, tf.uint8), image)
 
     return augment
 

@@ -33,7 +33,7 @@ DESCRIPTIONS = {
 # In the order of the table; whatever else a run has follows.
 FIRST_ARGUMENTS = (
     *("preset", "temperature", "rank_scale", "rescale", "learning_rate", "batch_size", "epochs"),
-    *("schedule", "halve_every", "randaugment", "precision", "seed", "replicas"),
+    *("schedule", "halve_every", "randaugment", "cutout", "precision", "seed", "replicas"),
 )
 # Of more classes there is one histogram instead of a curve each.
 MOST_CURVES = 50

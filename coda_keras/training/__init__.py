@@ -23,6 +23,7 @@ from coda_keras.training.commands import nearest as nearest
 from coda_keras.training.flags import parser as parser
 from coda_keras.training.flags import positive_int as positive_int
 from coda_keras.training.objective import learning_rate as learning_rate
+from coda_keras.training.pipeline import cutout as cutout
 from coda_keras.training.pipeline import flip_and_crop as flip_and_crop
 from coda_keras.training.pipeline import load as load
 from coda_keras.training.pipeline import rand_augment as rand_augment

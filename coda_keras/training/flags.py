@@ -132,6 +132,13 @@ def parser(description: str, **defaults: Any) -> argparse.ArgumentParser:
         metavar="LAMBDA",
     )
     add(fit, "--randaugment", "RandAugment, n=2, m=9 of 30, before crop", action="store_true")
+    add(
+        fit,
+        "--cutout",
+        "pixels a side of a grey square at a random place, after crop",
+        type=positive_int,
+        metavar="PIXELS",
+    )
     add(fit, "--seed", "of initial values, order and augmentation", type=int)
 
     data = flags.add_argument_group("data and results")

@@ -1,7 +1,7 @@
 """What runs take from TensorFlow where Keras runs on it, and from NumPy where it does not.
 
 start, train                      as `coda_keras.training` has them
-flip_and_crop, rand_augment       augmentation, what `train` takes
+cutout, flip_and_crop, rand_augment   augmentation, what `train` takes
 load_prepared                     data sets by their names
 test_batches                      all test images, in batches
 telling_broken_images, is_chief   for loops over images, and for several workers
@@ -16,6 +16,7 @@ from coda_keras.cifar10_files import is_there, load_cifar10
 from coda_keras.data import ImageData, load_npz
 
 if backend.NAME == "tensorflow":
+    from coda_keras.tf.augmentation import cutout as cutout
     from coda_keras.tf.augmentation import flip_and_crop as flip_and_crop
     from coda_keras.tf.augmentation import rand_augment as rand_augment
     from coda_keras.tf.data import load_tfds as load_prepared
@@ -26,6 +27,7 @@ if backend.NAME == "tensorflow":
     from coda_keras.training.run import train as train
 else:
     from coda_keras.array_batches import TestBatches
+    from coda_keras.array_batches import cutout as cutout
     from coda_keras.array_batches import flip_and_crop as flip_and_crop
     from coda_keras.training.plain import load_prepared as load_prepared
     from coda_keras.training.plain import rand_augment as rand_augment
