@@ -48,7 +48,8 @@ def test_curves_show_the_numbers_given(rng):
     np.testing.assert_allclose(solid.get_xydata(), np.transpose(ours))
     np.testing.assert_allclose(dashed.get_xydata(), np.transpose(theirs))
     # A method without a curve is not in the legend of the curves.
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["Ours"]
+    texts = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert texts == ["Ours", "this run", "published"]
 
 
 def test_curves_over_names_are_marked():

@@ -107,22 +107,22 @@ def metrics_figure(
         part.suptitle(row.title, fontsize=FONT + 1)
         all_axes = part.subplots(1, len(row.panels), squeeze=False)[0]
         for axes, each in zip(all_axes, row.panels):
-            _draw(axes, each, ours, published)
+            _draw(axes, each)
         curves = [(axes, each) for axes, each in zip(all_axes, row.panels) if _has_curves(each)]
         if curves:
             # One list of the entries for all the curves of a row.
-            _list_entries(curves[-1][0], [each for _, each in curves])
+            _list_entries(curves[-1][0], [each for _, each in curves], ours, published)
     return figure
 
 
 def _has_curves(panel):
-    return any(entry.curve or entry.published_curve for entry in panel.entries)
+    return any(_curves(entry) for entry in panel.entries)
 
 
-def _draw(axes: Axes, panel, ours, published):
+def _draw(axes: Axes, panel):
     light_frame(axes)
     if _has_curves(panel):
-        _draw_curves(axes, panel, ours, published)
+        _draw_curves(axes, panel)
     else:
         _draw_boxes(axes, panel)
     title = panel.title
@@ -183,53 +183,48 @@ def _box(axes, position, box, colour, filled, number_below):
     )
 
 
-def _draw_curves(axes, panel, ours, published):
-    kinds = set()
+def _draw_curves(axes, panel):
     for place, entry in enumerate(panel.entries):
-        for curve, style, kind in (
-            (entry.published_curve, "--", published),
-            (entry.curve, "-", ours),
-        ):
+        for curve, style in ((entry.published_curve, "--"), (entry.curve, "-")):
             if curve is None:
                 continue
             # Thin dashes behind thick lines, and the first entry before the last.
             width, strength, layer = (1.0, 0.7, 2.0) if style == "--" else (1.7, 1.0, 2.5)
             layer += 0.4 * (1 - place / len(panel.entries))
             marker = {"marker": "o", "markersize": 3.5} if panel.markers else {}
+            if marker and style == "--":
+                marker["markerfacecolor"] = "white"
             x, y = curve
             look = {"color": entry.colour, "linewidth": width, "alpha": strength}
             axes.plot(x, y, style, zorder=layer, **look, **marker)
-            kinds.add(kind)
             if isinstance(x[0], str):
                 slant(axes, 45)
             elif panel.markers and not panel.logarithmic:
                 axes.set_xticks(np.unique(x))
-    if len(kinds) > 1:
-        handles = [Line2D([], [], color="0.3", linestyle=style) for style in ("-", "--")]
-        axes.legend(
-            handles, (ours, published), fontsize=SMALL, frameon=False, loc="best", handlelength=2.4
-        )
     if panel.logarithmic:
         axes.set_xscale("log")
     axes.margins(x=0.03 if panel.markers else 0.01)
 
 
-def _list_entries(axes, panels):
-    drawn = {
-        entry.label: entry.colour
-        for panel in panels
-        for entry in panel.entries
-        if entry.curve or entry.published_curve
-    }
+def _list_entries(axes, panels, ours, published):
+    entries = [entry for panel in panels for entry in panel.entries if _curves(entry)]
+    drawn = {entry.label: entry.colour for entry in entries}
     handles = [Line2D([], [], color=colour, linewidth=2) for colour in drawn.values()]
-    kinds = axes.get_legend()
+    labels = list(drawn)
+    if any(entry.curve for entry in entries) and any(entry.published_curve for entry in entries):
+        handles += [Line2D([], [], color="0.3", linestyle=style) for style in ("-", "--")]
+        labels += [ours, published]
+    # Beside the panels, where no point of a curve can be taken for a part of it.
     axes.legend(
         handles,
-        list(drawn),
+        labels,
         fontsize=SMALL,
         frameon=False,
         bbox_to_anchor=(1.0, 1.0),
         loc="upper left",
+        handlelength=2.4,
     )
-    if kinds is not None:
-        axes.add_artist(kinds)
+
+
+def _curves(entry):
+    return entry.curve or entry.published_curve
