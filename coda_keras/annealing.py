@@ -47,8 +47,8 @@ class AnnealedCrossentropy(OneVsAllCrossentropy):
         logit_bias: number b_0 of the net.
         areas: pairs `(first step, area)`, the area of the images from that step on, as a fraction
             of those that the net is for; the first for step 0.
-        iterations: variable that counts the steps, such as `optimizer.iterations`; without it the
-            loss is that of T for images of full size.
+        iterations: variable that counts the steps, such as `optimizer.iterations`, or a tensor; an
+            attribute that may change. Without it the loss is that of T for images of full size.
         reduction, name: as for `keras.losses.Loss`.
     """
 
@@ -67,11 +67,11 @@ class AnnealedCrossentropy(OneVsAllCrossentropy):
         self.temperature, self.start, self.steps = float(temperature), float(start), int(steps)
         self.logit_bias = float(logit_bias)
         self.areas = [(int(step), float(area)) for step, area in areas]
-        self._iterations = iterations
+        self.iterations = iterations
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        if self._iterations is not None:
-            factor = self.factor(ops.cast(self._iterations, y_pred.dtype))
+        if self.iterations is not None:
+            factor = self.factor(ops.cast(self.iterations, y_pred.dtype))
             y_pred = self.logit_bias + factor * (y_pred - self.logit_bias)
         return super().call(y_true, y_pred)
 

@@ -69,7 +69,9 @@ def train_batches(
     start_epoch: int = 0,
     seed: int = 0,
     augment: Sequence[Augment] = (),
+    sizes: Sequence[int] | None = None,
     start_step: int = 0,
+    alternate_flip: bool = False,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Batches for the epochs `start_epoch` to `epochs`, one after the other.
 
@@ -82,7 +84,11 @@ def train_batches(
         batch_size: int.
         epochs, start_epoch, seed: int.
         augment: functions `(image, random) -> image` for one uint8 image.
+        sizes: for each epoch the height and width to which augmented images are scaled, by the mean
+            over areas; None to leave them as they are.
         start_step: int, batches of the first epoch that are left out.
+        alternate_flip: bool, whether every image is flipped in every second epoch, half of them in
+            the first one, before `augment` (Jordan, 2024).
 
     Yields:
         float32 images in [0, 1] and labels, `N // batch_size` batches an epoch.
@@ -91,15 +97,19 @@ def train_batches(
         ValueError: if there are fewer images than a batch holds.
     """
     steps = steps_per_epoch(len(images), batch_size)
+    first_flips = np.random.default_rng(seed).integers(0, 2, len(images))
 
     def example(epoch, index):
         image = np.asarray(images[index])
+        if alternate_flip and (epoch + first_flips[index]) % 2 == 0:
+            image = image[:, ::-1]
         for stage, function in enumerate(augment):
             image = function(image, np.random.default_rng([seed, epoch, index, stage]))
         return image
 
     def batch(epoch, indices):
-        return _to_unit_range([example(epoch, index) for index in indices]), labels[indices]
+        examples = _to_unit_range([example(epoch, index) for index in indices])
+        return (examples if sizes is None else _scaled(examples, sizes[epoch])), labels[indices]
 
     def batches():
         for epoch in range(start_epoch, epochs):
@@ -149,3 +159,18 @@ class TestBatches(keras.utils.PyDataset):
 
 def _to_unit_range(images):
     return np.stack(images).astype("float32") / np.float32(255)
+
+
+def _scaled(images, size):
+    """Means over the areas of `size x size` pixels that share the image equally."""
+    height, width = (_shares(length, size) for length in images.shape[1:3])
+    return np.einsum("ih,nhwc,jw->nijc", height, images, width, optimize=True)
+
+
+def _shares(length, size):
+    """Of the pixels of a side (columns) what part of a new pixel (rows) they are."""
+    edges = np.linspace(0, length, size + 1)
+    pixels = np.arange(length)
+    ends = np.minimum(edges[1:, None], pixels + 1)
+    covered = np.maximum(0, ends - np.maximum(edges[:-1, None], pixels))
+    return (covered * size / length).astype("float32")

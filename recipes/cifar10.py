@@ -45,6 +45,7 @@ VALUES = {
     "learning_rate": 2.5e-4,
     "schedule": "steps",
     "halve_every": 60,
+    "alternate_flip": False,
     "randaugment": False,
     "cutout": None,
     "fast": False,
@@ -77,7 +78,7 @@ def main():
     strategy = training.start(args)
     data = training.load("cifar10", args.data).limit(args.limit_train, args.limit_test)
     augment = [training.rand_augment(OPERATIONS, MAGNITUDE)] if args.randaugment else []
-    augment.append(training.flip_and_crop(PADDING))
+    augment.append(training.flip_and_crop(PADDING, flip=not args.alternate_flip))
     if args.cutout:
         augment.append(training.cutout(args.cutout))
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from coda_keras import array_batches
-from coda_keras.array_batches import TestBatches, flip_and_crop, train_batches
+from coda_keras.array_batches import TestBatches, cutout, flip_and_crop, train_batches
 
 
 @pytest.fixture
@@ -64,6 +64,43 @@ def test_crops_are_windows_of_the_padded_image_and_half_are_flipped(rng):
     assert 100 < flips.sum() < 200
     assert abs(np.corrcoef(rows, columns)[0, 1]) < 0.3
     assert not any(windows[whole(image, rng).tobytes()][2] for _ in range(30))
+
+
+@pytest.mark.parametrize("size", [1, 4, 6, 8])
+def test_images_are_scaled_by_the_mean_over_areas(size, rng):
+    images = rng.integers(0, 256, (3, 8, 8, 3)).astype("uint8")
+    (scaled,) = (x for x, _ in train_batches(images, np.arange(3), 3, 2, 1, sizes=[7, size]))
+    ((whole, _),) = train_batches(images, np.arange(3), 3, 2, 1)
+    # Of pixels repeated `size` times every new one is the mean of 8 by 8.
+    fine = whole.astype("float64").repeat(size, axis=1).repeat(size, axis=2)
+    expected = fine.reshape(3, size, 8, size, 8, 3).mean(axis=(2, 4))
+    np.testing.assert_allclose(scaled, expected, rtol=1e-6, atol=1e-7)
+    assert scaled.dtype == np.float32
+
+
+def test_flips_that_alternate_show_every_image_both_ways_in_two_epochs(rng):
+    images = rng.integers(0, 256, (40, 3, 4, 3)).astype("uint8")
+    batches = train_batches(images, np.arange(40), 40, 4, seed=3, alternate_flip=True)
+    seen = np.empty((4, 40), bool)
+    for epoch, (found, order) in enumerate(batches):
+        for image, index in zip(np.rint(np.asarray(found) * 255), np.asarray(order)):
+            seen[epoch, index] = np.array_equal(image, images[index][:, ::-1])
+            assert seen[epoch, index] or np.array_equal(image, images[index])
+    assert 8 < seen[0].sum() < 32
+    np.testing.assert_array_equal(seen[1], ~seen[0])
+    np.testing.assert_array_equal(seen[2:], seen[:2])
+
+
+def test_cutout_is_a_grey_square_whose_middle_is_anywhere(rng):
+    image = rng.integers(0, 100, (6, 9, 3)).astype("uint8")
+    before, places = image.copy(), {}
+    for row, column in np.ndindex(6, 9):
+        expected = image.copy()
+        expected[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2] = 128
+        places[expected.tobytes()] = row, column
+    seen = {places[cutout(3)(image, rng).tobytes()] for _ in range(600)}
+    assert seen == set(np.ndindex(6, 9))
+    np.testing.assert_array_equal(image, before)
 
 
 def test_test_batches_hold_every_image_in_order(numbered):

@@ -154,6 +154,32 @@ def test_crops_are_windows_of_the_padded_image_and_half_are_flipped(rng):
     assert abs(np.corrcoef(rows, flips)[0, 1]) < 0.3
 
 
+def test_flips_that_alternate_show_every_image_both_ways_in_two_epochs(rng):
+    images = rng.integers(0, 256, (40, 3, 4, 3)).astype("uint8")
+    batches = data.train_batches(images, np.arange(40), 40, 4, seed=3, alternate_flip=True)
+    seen = np.empty((4, 40), bool)
+    for epoch, (found, order) in enumerate(batches):
+        for image, index in zip(np.rint(np.asarray(found) * 255), np.asarray(order)):
+            seen[epoch, index] = np.array_equal(image, images[index][:, ::-1])
+            assert seen[epoch, index] or np.array_equal(image, images[index])
+    assert 8 < seen[0].sum() < 32
+    np.testing.assert_array_equal(seen[1], ~seen[0])
+    np.testing.assert_array_equal(seen[2:], seen[:2])
+
+
+def test_cutout_is_a_grey_square_whose_middle_is_anywhere(rng):
+    image = rng.integers(0, 100, (6, 9, 3)).astype("uint8")
+    places = {}
+    for row, column in np.ndindex(6, 9):
+        expected = image.copy()
+        expected[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2] = 128
+        places[expected.tobytes()] = row, column
+    augment = tf.function(augmentation.cutout(3))
+    seeds = rng.integers(0, 2**31, (600, 2)).astype("int64")
+    seen = {places[augment(tf.constant(image), seed).numpy().tobytes()] for seed in seeds}
+    assert seen == set(np.ndindex(6, 9))
+
+
 def test_rand_augment_changes_images_one_by_one_and_keeps_their_kind(rng):
     image = rng.integers(0, 256, (16, 16, 3)).astype("uint8")
     images, labels = np.stack([image] * 16), np.zeros(16, "int32")

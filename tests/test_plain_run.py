@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from conftest import BACKEND
 
-from coda_keras import CoDANet, DAUConv2D, training
-from coda_keras.array_batches import flip_and_crop
+from coda_keras import CoDANet, DAUConv2D, OneVsAllCrossentropy, training
+from coda_keras.array_batches import flip_and_crop, train_batches
 from coda_keras.data import ImageData, save_npz
 from coda_keras.training import plain
 
@@ -26,14 +26,14 @@ def data(rng):
     return ImageData(images, labels, images[:5], labels[:5], CLASSES)
 
 
-def run(folder, data, *flags, augment=None):
-    more = {"start_temperature": None, "randaugment": False, "grow": False}
+def small_net():
+    layers = [DAUConv2D(3, 2, 3), DAUConv2D(2, 2, 1)]
+    return CoDANet(layers, temperature=1.0, image_size=6, class_names=CLASSES)
+
+
+def run(folder, data, *flags, augment=None, build=small_net):
+    more = {"start_temperature": None, "rise": 0.5, "randaugment": False, "grow": False}
     args = training.parser("", **VALUES, **more, output=folder).parse_args(flags)
-
-    def build():
-        layers = [DAUConv2D(3, 2, 3), DAUConv2D(2, 2, 1)]
-        return CoDANet(layers, temperature=1.0, image_size=6, class_names=CLASSES)
-
     augment = [flip_and_crop(1)] if augment is None else augment
     return args, *plain.train(args, plain.start(args), build, data, augment)
 
@@ -74,7 +74,43 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(data, tmp_path, monkeypa
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("flags", [["--randaugment"], ["--grow"], ["--start-temperature", "10"]])
+def test_the_loss_sees_the_temperature_of_every_step(data, tmp_path):
+    """A net that hardly learns has the losses of its first weights, each with its step's factor."""
+    flags = ["--start-temperature", "0.25", "--learning-rate", "1e-20", "--epochs", "3"]
+    _, net, history = run(tmp_path / "run", data, *flags, augment=[])
+    bias = net.logit_bias
+    # T(n) = 1/4, 1/2.52, 1/1.59, 1, 1, 1: half of six steps.
+    factors = [4.0, 4 ** (2 / 3), 4 ** (1 / 3), 1.0, 1.0, 1.0]
+    losses = [
+        float(OneVsAllCrossentropy()(labels, bias + factor * (net(images) - bias)))
+        for factor, (images, labels) in zip(
+            factors, train_batches(data.train_images, data.train_labels, 4, 3)
+        )
+    ]
+    found = [epoch["loss"] for epoch in history]
+    np.testing.assert_allclose(found, np.reshape(losses, (3, 2)).mean(axis=1), rtol=1e-5)
+    assert found[0] != pytest.approx(found[2], rel=1e-2)
+
+
+@pytest.mark.skipif(BACKEND == "tensorflow", reason="which has batches of its own for that")
+def test_images_grow(data, tmp_path):
+    seen = []
+
+    def build():
+        class Noting(DAUConv2D):
+            def call(self, inputs):
+                seen.append(tuple(inputs.shape[1:3]))
+                return super().call(inputs)
+
+        layers = [Noting(3, 2, 3), DAUConv2D(2, 2, 1)]
+        return CoDANet(layers, temperature=1.0, image_size=6, class_names=CLASSES)
+
+    _, _, history = run(tmp_path / "run", data, "--grow", "--epochs", "3", build=build)
+    assert len(history) == 3 and np.isfinite([epoch["loss"] for epoch in history]).all()
+    assert set(seen) == {(6, 6), (3, 3)}
+
+
+@pytest.mark.parametrize("flags", [["--randaugment"], ["--accumulate", "2"], ["--replicas", "2"]])
 def test_what_needs_tensorflow_is_refused_before_anything_is_written(flags, data, tmp_path):
     with pytest.raises(ValueError, match=f"{flags[0]} needs Keras on TensorFlow"):
         run(tmp_path / "run", data, *flags)

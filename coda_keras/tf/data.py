@@ -16,6 +16,8 @@ from coda_keras.data import steps_per_epoch as steps_per_epoch
 from coda_keras.data import test_batch_size as test_batch_size
 from coda_keras.tf.augmentation import Augment
 
+# The second part of the seed of what changes with epochs has 0, that of lasting flips this.
+FLIPS = 1
 JPEG_NOTE = "on JPEG-compressed copies of the images, which cost a little accuracy"
 
 
@@ -102,6 +104,7 @@ def train_batches(
     sizes: Sequence[int] | None = None,
     start_step: int = 0,
     share: tuple[int, int] = (0, 1),
+    alternate_flip: bool = False,
 ) -> tf.data.Dataset:
     """Batches for the epochs `start_epoch` to `epochs`, one after the other.
 
@@ -122,6 +125,9 @@ def train_batches(
             over areas; None to leave them as they are.
         start_step: int, batches of the first epoch that are left out.
         share: `(index, count)`, which of how many equal parts of every batch is wanted.
+        alternate_flip: bool, whether every image is flipped in every second epoch, half of them in
+            the first one, before `augment` (Jordan, 2024): each is seen both ways in any two
+            epochs, which independent flips do half the time.
 
     Returns:
         `tf.data.Dataset` of float32 images in [0, 1] and labels, `N // batch_size` batches an
@@ -140,6 +146,11 @@ def train_batches(
     fold_in = tf.random.experimental.stateless_fold_in
     example_at = _examples(images, labels)
 
+    def flipped(epoch, index):
+        own = fold_in(tf.constant([seed, FLIPS], tf.int64), index)
+        first = tf.random.stateless_uniform((), own, 0, 2, tf.int64)
+        return tf.equal((epoch + first) % 2, 0)
+
     def one_epoch(epoch):
         epoch_seed = fold_in(tf.constant([seed, 0], tf.int64), epoch)
         order_seed, image_seed = tf.unstack(tf.random.experimental.stateless_split(epoch_seed, 2))
@@ -152,6 +163,8 @@ def train_batches(
 
         def example(index):
             (image, label), own_seed = example_at(index), fold_in(image_seed, index)
+            if alternate_flip:
+                image = tf.cond(flipped(epoch, index), lambda: image[:, ::-1], lambda: image)
             for stage, function in enumerate(augment):
                 image = function(image, fold_in(own_seed, tf.constant(stage, tf.int64)))
             return image, label

@@ -131,6 +131,12 @@ def parser(description: str, **defaults: Any) -> argparse.ArgumentParser:
         type=_non_negative,
         metavar="LAMBDA",
     )
+    add(
+        fit,
+        "--alternate-flip",
+        "flip every image in every second epoch, instead of by chance",
+        action="store_true",
+    )
     add(fit, "--randaugment", "RandAugment, n=2, m=9 of 30, before crop", action="store_true")
     add(
         fit,

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from coda_keras import backend
+from coda_keras.annealing import AnnealedCrossentropy
 from coda_keras.array_batches import Augment, TestBatches, train_batches
 from coda_keras.confusion import ConfusionAccuracy
 from coda_keras.data import ImageData, steps_per_epoch
@@ -21,12 +22,9 @@ from coda_keras.training.endings import in_float32, telling
 from coda_keras.training.epochs import fit
 from coda_keras.training.watch import Watch, signals
 
-# Flags of what is made for TensorFlow, with the values that leave it out. A loss whose temperature
-# rises sees the optimiser's steps, which Keras does not hand to losses on JAX.
+# Flags of what is made for TensorFlow, with the values that leave it out.
 NEEDS_TENSORFLOW = {
     "randaugment": (False,),
-    "grow": (False,),
-    "start_temperature": (None,),
     "replicas": (None, 1),
     "accumulate": (1,),
     "deterministic": (False,),
@@ -96,6 +94,8 @@ def train(
         metrics=[accuracy],
         jit_compile=backend.NAME == "jax",
     )
+    if backend.NAME == "jax" and isinstance(net.loss, AnnealedCrossentropy):
+        _hand_over_steps(net)
     if begun:
         objective.check_resumed(args, net, steps, data, progress)
         print(f"Resuming after epoch {progress.epoch} of {args.epochs}, step {progress.step}.")
@@ -125,9 +125,26 @@ def _fit(args, net, data, augment, steps, watch):
         args.epochs,
         seed=args.seed,
         augment=augment,
+        sizes=objective.image_sizes(args, data),
+        alternate_flip=getattr(args, "alternate_flip", False),
     )
     tests = TestBatches(data.test_images, data.test_labels)
     fit(args, net, steps, watch.progress, batches, tests, [watch])
+
+
+def _hand_over_steps(net):
+    """Tells the loss what step it is: on JAX a step gets variables as values, losses none."""
+    optimizer, loss, train_step = net.optimizer, net.loss, net.train_step
+    place = next(i for i, each in enumerate(optimizer.variables) if each is optimizer.iterations)
+
+    def step(state, data):
+        loss.iterations = state[2][place]
+        logs, state = train_step(state, data)
+        # No value outlives its step; images to test on are whole, and their loss is that of T.
+        loss.iterations = None
+        return logs, state
+
+    net.train_step = step
 
 
 class _Watch(Watch):

@@ -180,6 +180,7 @@ def _fit(args, net, data, augment, steps, callbacks, workers):
         seed=args.seed,
         augment=augment,
         sizes=objective.image_sizes(args, data),
+        alternate_flip=getattr(args, "alternate_flip", False),
         share=(workers.index, workers.count) if workers else (0, 1),
     )
     tests = test_batches(data.test_images, data.test_labels, size)
