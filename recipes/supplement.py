@@ -44,7 +44,7 @@ from coda_keras.files import check_folder, write_json
 from coda_keras.training import Parser, command, positive_int
 
 RANKS = (1, 3, 10)
-EPOCHS, BATCH_SIZE = 100, 256
+EPOCHS, BATCH_SIZE = 100, 64
 BRIGHTER, EVERY = 10.0, 10
 RESCALES = {"l2": "DAU, L2", "squash": "DAU, SQ"}
 # Capsules below and their dimensions, capsules above, inputs.
