@@ -158,7 +158,7 @@ def parse():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--kills", type=training.positive_int, default=20, help="default: 20")
-    parser.add_argument("--epochs", type=training.positive_int, default=10, help="default: 10")
+    parser.add_argument("--epochs", type=training.positive_int, default=30, help="default: 30")
     parser.add_argument("--seed", type=int, default=0, help="of the moments; default: 0")
     parser.add_argument("--output", type=Path, help="JSON file of the result")
     return parser.parse_args()
