@@ -71,6 +71,7 @@ def main():
             continue
         with tempfile.TemporaryDirectory() as folder:
             row = {"candidate": name, **train(name, Path(folder), args)}
+            row["hardware"] = provenance.hardware()
             net = load(Path(folder) / str(len(CANDIDATES[name])) / "model.keras")
             scores = training.score(net, data, args.grids, fewer=True)
             if scores.get("grids") != args.grids:
@@ -80,7 +81,6 @@ def main():
         record["conditions"] = {
             "commit": provenance.commit(ROOT),
             "versions": provenance.versions(),
-            "hardware": provenance.hardware(),
             "grids": args.grids,
             "note": data.note,
         }
