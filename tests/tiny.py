@@ -104,3 +104,17 @@ def hidden_squares(image):
         hidden[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2] = 128
         places[hidden.tobytes()] = row, column
     return places
+
+
+def assert_flips_alternate(train_batches, rng):
+    """Half of the images are flipped in the first epoch, the others in the second, and so on."""
+    images = rng.integers(0, 256, (40, 3, 4, 3)).astype("uint8")
+    batches = train_batches(images, np.arange(40), 40, 4, seed=3, alternate_flip=True)
+    seen = np.empty((4, 40), bool)
+    for epoch, (found, order) in enumerate(batches):
+        for image, index in zip(np.rint(np.asarray(found) * 255), np.asarray(order)):
+            seen[epoch, index] = np.array_equal(image, images[index][:, ::-1])
+            assert seen[epoch, index] or np.array_equal(image, images[index])
+    assert 8 < seen[0].sum() < 32
+    np.testing.assert_array_equal(seen[1], ~seen[0])
+    np.testing.assert_array_equal(seen[2:], seen[:2])
