@@ -5,7 +5,9 @@
 Reads lines from standard input and answers each with a line of JSON: `run` runs the operation once
 and answers with milliseconds an image, `memory` with the MiB by which this process' peak rose since
 the net was built, `output` with the numbers that the operation gave. The checkout is this one or
-another of this repository, whose code then runs; the arguments are those of `build` below.
+another of this repository, whose code then runs; the arguments are those of `build` below, the
+`operation` and its `mode`, and `authors`: None, or a clone of the authors' code, which then runs
+instead.
 """
 
 import json
@@ -77,8 +79,15 @@ def main():
     images = random.uniform(size=(batch_size, *net.image_size, 3)).astype("float32")
     labels = random.integers(0, net.classes, size=batch_size)
     inputs = tf.constant(images), tf.constant(labels)
-    before = peak_mib()
-    function = operation(net, arguments["operation"], arguments["mode"])
+    if arguments["authors"]:
+        import authors
+
+        module = authors.copy(net, arguments["authors"])
+        before = peak_mib()
+        function = authors.operation(module, arguments["operation"])
+    else:
+        before = peak_mib()
+        function = operation(net, arguments["operation"], arguments["mode"])
     output = None
     for line in sys.stdin:
         command = line.strip()

@@ -4,10 +4,12 @@
 
 Contenders are the factored form in each of the precisions and modes asked for (graph, or compiled
 by XLA); Algorithm 1 written plainly (one matrix product for w(x), `tf.image.extract_patches`,
-multiply and sum), in float32; and with --other CHECKOUT the factored form of another checkout of
-this repository as its recipes ran it, in float32 by XLA. Each times the forward pass, a training
-step (forward, backward, Adam) and the forward pass with the contribution map of the predicted
-class.
+multiply and sum), in float32; with --other CHECKOUT the factored form of another checkout of this
+repository as its recipes ran it, in float32 by XLA; and with --authors CLONE, where PyTorch is
+installed, the authors' own code, in a clone of https://github.com/moboehle/CoDA-Nets. Each times
+the forward pass, a training step (forward, backward, Adam) and the forward pass with the
+contribution map of the predicted class. All begin with the same weights; `difference` is how far
+their outputs are from those of the first, over the largest of these.
 
 Every contender is a process of its own and they take turns, call by call, so that whatever else
 slows the machine down meets all of them. Memory is how far the peak of its process rose from the
@@ -15,6 +17,7 @@ built network to the last call, compilation included (resident set on the CPU, a
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import statistics
@@ -39,6 +42,7 @@ IMPLEMENTATIONS = ("factored", "patches")
 OPERATIONS = ("forward", "train", "explain")
 MODES = ("graph", "xla")
 PRECISIONS = ("float32", "mixed_bfloat16")
+PACKAGES = ("coda-keras", "tensorflow", "keras", "numpy")
 WARM_UP = 2
 
 
@@ -58,6 +62,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES)
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=PRECISIONS)
     parser.add_argument("--other", type=Path, help="another checkout of this repository")
+    parser.add_argument("--authors", type=Path, help="a clone of the authors' code")
     parser.add_argument("--output", type=Path, required=True, help="JSON file of the results")
     args = parser.parse_args(arguments)
     args.implementations = args.implementations or IMPLEMENTATIONS
@@ -65,6 +70,10 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error(f"--output: there is no folder {args.output.parent}")
     if args.other and not (args.other / "coda_keras").is_dir():
         parser.error(f"--other: {args.other} is no checkout of this repository")
+    if args.authors and not (args.authors / "models/simple_coda.py").is_file():
+        parser.error(f"--authors: {args.authors} is no clone of github.com/moboehle/CoDA-Nets")
+    if args.authors and not importlib.util.find_spec("torch"):
+        parser.error("--authors needs PyTorch: pip install torch")
     return args
 
 
@@ -111,7 +120,7 @@ def contenders(args: argparse.Namespace, operation: str) -> dict[str, Contender]
         "operation": operation,
     }
     chosen = [
-        (f"{implementation}, {precision}, {mode}", ROOT, implementation, precision, mode)
+        (f"{implementation}, {precision}, {mode}", ROOT, implementation, precision, mode, None)
         for implementation in args.implementations
         for precision in args.precisions
         for mode in args.modes
@@ -119,12 +128,20 @@ def contenders(args: argparse.Namespace, operation: str) -> dict[str, Contender]
         if implementation == "factored" or precision == "float32"
     ]
     if args.other:
-        chosen.append(("other, float32, xla", args.other, "factored", "float32", "xla"))
+        chosen.append(("other, float32, xla", args.other, "factored", "float32", "xla", None))
+    if args.authors:
+        clone = str(args.authors.resolve())
+        chosen.append(("authors, float32", ROOT, "factored", "float32", "graph", clone))
     return {
         name: Contender(
-            checkout, implementation=implementation, precision=precision, mode=mode, **common
+            checkout,
+            implementation=implementation,
+            precision=precision,
+            mode=mode,
+            authors=authors,
+            **common,
         )
-        for name, checkout, implementation, precision, mode in chosen
+        for name, checkout, implementation, precision, mode, authors in chosen
     }
 
 
@@ -161,11 +178,14 @@ def measure(args: argparse.Namespace, operation: str) -> list[dict[str, object]]
 def conditions(args: argparse.Namespace) -> dict[str, object]:
     """What the figures depend on: arguments, code, packages, machine and its other load."""
     return {
-        "arguments": provenance.plain({k: v for k, v in vars(args).items() if k != "other"}),
+        "arguments": provenance.plain(
+            {key: value for key, value in vars(args).items() if key not in ("other", "authors")}
+        ),
         "commit": provenance.commit(ROOT),
         "uncommitted": provenance.uncommitted(ROOT, "coda_keras", "benchmarks/layers.py"),
         "other_commit": provenance.commit(args.other) if args.other else None,
-        "versions": provenance.versions(("coda-keras", "tensorflow", "keras", "numpy")),
+        "authors_commit": provenance.commit(args.authors) if args.authors else None,
+        "versions": provenance.versions(PACKAGES + ("torch",) * bool(args.authors)),
         "hardware": provenance.hardware(),
         "load_average": os.getloadavg(),
         "started": provenance.now(),

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tiny
 
-from benchmarks import served
+from benchmarks import authors, layers, served
 from coda_keras import CoDANet, DAUConv2D
 from export import arrays, messages
 
@@ -43,6 +43,37 @@ def test_the_benchmark_records_times_and_their_conditions(tmp_path):
     assert set(record["versions"]) == {"python", "coda-keras", "tensorflow", "keras", "numpy"}
     assert record["arguments"]["operations"] == ["forward"]
     assert {"commit", "uncommitted", "hardware", "load_average", "started"} <= record.keys()
+
+
+def test_the_authors_convolutions_hold_the_same_weights():
+    keras.utils.set_random_seed(0)
+    layer = DAUConv2D(filters=3, rank=2, kernel_size=3, strides=2, dtype="float64")
+    images = np.random.default_rng(0).normal(size=(2, 5, 7, 4))
+    layer.build(images.shape)
+    first, second, bias = authors.layer_weights(layer)
+    assert first.shape == (2, 4, 3, 3)
+    assert second.shape == (4 * 3 * 3 * 3, 2, 1, 1)
+    found = keras.ops.convert_to_numpy(layer.dynamic_weights(images))
+    padded = np.pad(images.transpose(0, 3, 1, 2), ((0, 0), (0, 0), (1, 1), (1, 1)))
+    for row, column in np.ndindex(found.shape[1:3]):
+        window = padded[:, :, 2 * row : 2 * row + 3, 2 * column : 2 * column + 3]
+        projected = np.einsum("bcij,rcij->br", window, first)
+        vectors = projected @ second[:, :, 0, 0].T + bias
+        # As the authors view the channels: entries of the patch, then units.
+        vectors = vectors.reshape(2, 4 * 3 * 3, 3)
+        norm = np.linalg.norm(vectors, axis=1, keepdims=True)
+        vectors = vectors / ((1 + norm**2) / norm)
+        expected = vectors.reshape(2, 4, 3, 3, 3).transpose(0, 4, 2, 3, 1)
+        np.testing.assert_allclose(found[:, row, column], expected, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("flag", ["--authors", "--other"])
+def test_the_benchmark_refuses_a_folder_with_something_else(flag, tmp_path, capsys):
+    flags = [flag, str(tmp_path), "--output", str(tmp_path / "times.json")]
+    with pytest.raises(SystemExit) as stopped:
+        layers.parse(flags)
+    assert stopped.value.code == 2
+    assert f"{flag}: {tmp_path} is no " in capsys.readouterr().err
 
 
 def run(module, monkeypatch, *arguments):
