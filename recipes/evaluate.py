@@ -3,7 +3,8 @@
     python recipes/evaluate.py --model s_coda_cifar10
 
 The model is a preset with trained weights, which come with the package, or a .keras file of a run.
-Localisation is that of the own contributions (eq. 11); recipes/interpret.py has the rivals.
+Localisation is that of the own contributions (eq. 11); --occlusion-grids sets occlusion by 9x9
+pixels beside it, recipes/interpret.py all rivals.
 """
 
 import argparse
@@ -32,7 +33,9 @@ def main():
     net = float32_copy(load(args.model))
     data = load_digits() if args.dataset == "digits" else load_tfds(args.dataset, args.data)
     data = data.limit(test=args.limit_test)
-    scores = training.score(net, data, args.grids, fewer=args.fewer, grid_size=args.grid_size)
+    scores = training.score(
+        net, data, args.grids, args.occlusion_grids, fewer=args.fewer, grid_size=args.grid_size
+    )
     print(f"test accuracy       {scores['test_accuracy']:.4f} on {scores['test_images']} images")
     if data.note:
         print(f"                    {data.note}")
@@ -40,6 +43,11 @@ def main():
     if scores.get("grids"):
         size = f"{args.grid_size}x{args.grid_size}"
         print(f"localisation        {scores['localisation']:.4f} on {scores['grids']} {size} grids")
+    if "occlusion_grids" in scores:
+        print(
+            f"                    {scores['localisation_beside_occlusion']:.4f} on the first "
+            f"{scores['occlusion_grids']}; occlusion {scores['occlusion_localisation']:.4f}"
+        )
     if args.gallery:
         logits = net.predict(data.test_images.astype("float32") / 255, batch_size=250, verbose=0)
         save_figure(training.draw_gallery(net, data, logits), args.gallery)
@@ -58,6 +66,13 @@ def parse():
     parser.add_argument("--data", help="folder of prepared data sets")
     parser.add_argument(
         "--grids", type=int, default=250, help="grids of images; 0 for none (default: 250)"
+    )
+    parser.add_argument(
+        "--occlusion-grids",
+        type=int,
+        default=0,
+        metavar="N",
+        help="on how many of them occlusion by 9x9 pixels is scored too, half a minute each",
     )
     parser.add_argument(
         "--grid-size",

@@ -82,12 +82,7 @@ def main():
                 "hardware": metrics["hardware"],
                 "versions": metrics["versions"],
             },
-            "scores": {
-                **scores,
-                "grids": args.grids,
-                "occlusion_grids": args.occlusion_grids,
-                "grid": "3x3",
-            },
+            "scores": {**scores, "grid": "3x3"},
             "storage": {
                 "dtype": "float16",
                 "bytes": len(content),

@@ -93,6 +93,28 @@ def test_a_net_is_scored(data, tmp_path, monkeypatch, capsys):
     assert gallery.is_file()
 
 
+def test_occlusion_stands_beside_own_contributions_on_the_same_grids(
+    quarters, nets, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("coda_keras.tf.data.load_tfds", lambda *_: quarters)
+
+    def scores(*flags):
+        output = tmp_path / "scores.json"
+        flags = ["--model", nets["t4"], "--grid-size", 2, *flags, "--output", output]
+        run("evaluate", monkeypatch, *flags)
+        return json.loads(output.read_text())
+
+    first = scores("--grids", 2)
+    both = scores("--grids", 5, "--occlusion-grids", 2)
+    assert "occlusion_localisation" not in first
+    assert both["grids"] == 5 and both["occlusion_grids"] == 2
+    assert both["localisation_beside_occlusion"] == pytest.approx(first["localisation"], rel=1e-5)
+    assert both["localisation_beside_occlusion"] != pytest.approx(both["localisation"], rel=1e-3)
+    assert 0.25 < both["occlusion_localisation"] <= 1
+    said = f"{both['localisation_beside_occlusion']:.4f} on the first 2; occlusion "
+    assert said + f"{both['occlusion_localisation']:.4f}" in capsys.readouterr().out
+
+
 def test_a_run_is_released(data, tmp_path, monkeypatch):
     monkeypatch.setattr("coda_keras.tf.data.load_tfds", lambda *_: data)
     monkeypatch.setattr(trained, "FOLDER", tmp_path / "weights")

@@ -142,7 +142,9 @@ def score(
     Returns:
         Dict with `test_accuracy`, of many classes also `test_top5_accuracy`, `test_images`,
         `completeness_error`; with grids `localisation` of the own contributions, on how many
-        `grids` of which `grid_size`, and `occlusion_localisation`.
+        `grids` of which `grid_size`; and `occlusion_localisation` on the first
+        `occlusion_grids` of them, with `localisation_beside_occlusion` that of the own
+        contributions on the same: grids of more confident images come first and are easier.
 
     Raises:
         ValueError: if the net leaves too few confident images for so many grids.
@@ -156,13 +158,19 @@ def score(
     if grids:
         images, labels = _UnitRange(data.test_images), data.test_labels
         chosen = make_grids(images, logits, labels, grids, n=grid_size, fewer=fewer)
-        own = attribution.get("contributions", progress=False)
-        scores["localisation"] = localisation(net, chosen, own).mean if len(chosen) else None
-        scores.update(grids=len(chosen), grid_size=grid_size)
+        scores.update(localisation=None, grids=len(chosen), grid_size=grid_size)
+        if len(chosen):
+            contributions = attribution.get("contributions", progress=False)
+            own = localisation(net, chosen, contributions)
+            scores["localisation"] = own.mean
         if occlusion_grids and len(chosen):
             occlusion = attribution.get("occlusion", patch_size=9, stride=2, progress=False)
             part = chosen[:occlusion_grids]
-            scores["occlusion_localisation"] = localisation(net, part, occlusion).mean
+            scores.update(
+                occlusion_localisation=localisation(net, part, occlusion).mean,
+                localisation_beside_occlusion=float(own.scores[:occlusion_grids].mean()),
+                occlusion_grids=len(part),
+            )
     return scores
 
 
