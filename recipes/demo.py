@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT))
 
 from export import cli
 
-PRESET = "s_coda_cifar10"
+PRESET = "s_coda_quarter_cifar10"
 # Beside the recipes in a clone, elsewhere in an installation; nothing is imported for it.
 LIBRARY = Path(find_spec("coda_keras").submodule_search_locations[0])
 PHOTOGRAPHS = LIBRARY / "examples/cifar10"
