@@ -103,7 +103,7 @@ def table(rows: list[dict]) -> list[str]:
 def draw(rows) -> Figure:
     """Accuracy and localisation over seconds, a line for every run."""
     figure = Figure(figsize=(8, 3.2), layout="constrained")
-    axes = figure.subplots(1, 2)
+    axes = figure.subplots(1, 2, sharex=True)
     for label in dict.fromkeys(row["run"] for row in rows):
         mine = sorted((row for row in rows if row["run"] == label), key=lambda row: row["epoch"])
         minutes = [row["seconds"] / 60 for row in mine]
