@@ -6,8 +6,8 @@ Reads lines from standard input and answers each with a line of JSON: `run` runs
 and answers with milliseconds an image, `memory` with the MiB by which this process' peak rose since
 the net was built, `output` with the numbers that the operation gave. The checkout is this one or
 another of this repository, whose code then runs; the arguments are those of `build` below, the
-`operation` and its `mode`, and `authors`: None, or a clone of the authors' code, which then runs
-instead.
+`operation` and its `mode`; or instead of a mode, as `authors`, a clone of the authors' code, which
+then runs.
 """
 
 import json
@@ -79,7 +79,7 @@ def main():
     images = random.uniform(size=(batch_size, *net.image_size, 3)).astype("float32")
     labels = random.integers(0, net.classes, size=batch_size)
     inputs = tf.constant(images), tf.constant(labels)
-    if arguments["authors"]:
+    if "authors" in arguments:
         import authors
 
         module = authors.copy(net, arguments["authors"])

@@ -43,6 +43,7 @@ OPERATIONS = ("forward", "train", "explain")
 MODES = ("graph", "xla")
 PRECISIONS = ("float32", "mixed_bfloat16")
 PACKAGES = ("coda-keras", "tensorflow", "keras", "numpy")
+SOURCES = [f"benchmarks/{name}.py" for name in ("layers", "contender", "authors")]
 WARM_UP = 2
 
 
@@ -120,7 +121,7 @@ def contenders(args: argparse.Namespace, operation: str) -> dict[str, Contender]
         "operation": operation,
     }
     chosen = [
-        (f"{implementation}, {precision}, {mode}", ROOT, implementation, precision, mode, None)
+        (f"{implementation}, {precision}, {mode}", ROOT, implementation, precision, mode)
         for implementation in args.implementations
         for precision in args.precisions
         for mode in args.modes
@@ -128,21 +129,18 @@ def contenders(args: argparse.Namespace, operation: str) -> dict[str, Contender]
         if implementation == "factored" or precision == "float32"
     ]
     if args.other:
-        chosen.append(("other, float32, xla", args.other, "factored", "float32", "xla", None))
-    if args.authors:
-        clone = str(args.authors.resolve())
-        chosen.append(("authors, float32", ROOT, "factored", "float32", "graph", clone))
-    return {
+        chosen.append(("other, float32, xla", args.other, "factored", "float32", "xla"))
+    running = {
         name: Contender(
-            checkout,
-            implementation=implementation,
-            precision=precision,
-            mode=mode,
-            authors=authors,
-            **common,
+            checkout, implementation=implementation, precision=precision, mode=mode, **common
         )
-        for name, checkout, implementation, precision, mode, authors in chosen
+        for name, checkout, implementation, precision, mode in chosen
     }
+    if args.authors:
+        weights = {"implementation": "factored", "precision": "float32"}
+        clone = str(args.authors.resolve())
+        running["authors, float32"] = Contender(ROOT, authors=clone, **weights, **common)
+    return running
 
 
 def measure(args: argparse.Namespace, operation: str) -> list[dict[str, object]]:
@@ -182,7 +180,7 @@ def conditions(args: argparse.Namespace) -> dict[str, object]:
             {key: value for key, value in vars(args).items() if key not in ("other", "authors")}
         ),
         "commit": provenance.commit(ROOT),
-        "uncommitted": provenance.uncommitted(ROOT, "coda_keras", "benchmarks/layers.py"),
+        "uncommitted": provenance.uncommitted(ROOT, "coda_keras", *SOURCES),
         "other_commit": provenance.commit(args.other) if args.other else None,
         "authors_commit": provenance.commit(args.authors) if args.authors else None,
         "versions": provenance.versions(PACKAGES + ("torch",) * bool(args.authors)),

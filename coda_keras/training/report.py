@@ -163,14 +163,14 @@ def score(
             contributions = attribution.get("contributions", progress=False)
             own = localisation(net, chosen, contributions)
             scores["localisation"] = own.mean
-        if occlusion_grids and len(chosen):
-            occlusion = attribution.get("occlusion", patch_size=9, stride=2, progress=False)
-            part = chosen[:occlusion_grids]
-            scores.update(
-                occlusion_localisation=localisation(net, part, occlusion).mean,
-                localisation_beside_occlusion=float(own.scores[:occlusion_grids].mean()),
-                occlusion_grids=len(part),
-            )
+            if occlusion_grids:
+                part = chosen[:occlusion_grids]
+                occlusion = attribution.get("occlusion", patch_size=9, stride=2, progress=False)
+                scores.update(
+                    occlusion_localisation=localisation(net, part, occlusion).mean,
+                    localisation_beside_occlusion=float(own.scores[:occlusion_grids].mean()),
+                    occlusion_grids=len(part),
+                )
     return scores
 
 
