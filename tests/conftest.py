@@ -17,6 +17,7 @@ import coda_keras
 
 pytest_plugins = ("browser", "tiny")
 BACKEND = keras.backend.backend()
+SEED = 20210414
 # JAX has no float64 unless it is switched on for the whole process; Keras' `matmul` on torch
 # computes in float32 at best.
 EXACT_DTYPE = "float64" if BACKEND == "tensorflow" else "float32"
@@ -47,9 +48,20 @@ def pytest_runtest_setup(item):
         pytest.skip("needs Keras on TensorFlow")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def seeded_module():
+    """A file's shared nets begin with the same weights in every run, whatever ran before."""
+    keras.utils.set_random_seed(SEED)
+
+
+@pytest.fixture(autouse=True)
+def seeded_test(seeded_module):
+    keras.utils.set_random_seed(SEED)
+
+
 @pytest.fixture
 def rng():
-    return np.random.default_rng(20210414)
+    return np.random.default_rng(SEED)
 
 
 def set_weights(layer, rng, scale=1.0):

@@ -43,6 +43,7 @@ def convolutional_net(size, use_bias):
 def nets(tmp_path_factory, quarters):
     """Paths of two CoDA-Nets and a baseline, trained within seconds."""
     folder = tmp_path_factory.mktemp("models")
+    keras.utils.set_random_seed(0)
     made = {
         f"t{temperature}": CoDANet(
             [DAUConv2D(8, 6, 3, strides=2), DAUConv2D(4, 6, 3)],
@@ -52,7 +53,6 @@ def nets(tmp_path_factory, quarters):
         for temperature in (2, 4)
     }
     made["baseline"] = convolutional_net(SIZE, use_bias=True)
-    keras.utils.set_random_seed(0)
     for name, net in made.items():
         net.compile(keras.optimizers.Adam(0.03), OneVsAllCrossentropy(), jit_compile=False)
         net.fit(quarters.train_images / 255.0, quarters.train_labels, 64, epochs=60, verbose=0)
