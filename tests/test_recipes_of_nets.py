@@ -104,14 +104,14 @@ def test_occlusion_stands_beside_own_contributions_on_the_same_grids(
         run("evaluate", monkeypatch, *flags)
         return json.loads(output.read_text())
 
-    first = scores("--grids", 2)
-    both = scores("--grids", 5, "--occlusion-grids", 2)
+    first = scores("--grids", 1)
+    both = scores("--grids", 16, "--occlusion-grids", 1)
     assert "occlusion_localisation" not in first
-    assert both["grids"] == 5 and both["occlusion_grids"] == 2
+    assert both["grids"] == 16 and both["occlusion_grids"] == 1
     assert both["localisation_beside_occlusion"] == pytest.approx(first["localisation"], rel=1e-5)
-    assert both["localisation_beside_occlusion"] != pytest.approx(both["localisation"], rel=1e-4)
+    assert both["localisation_beside_occlusion"] != pytest.approx(both["localisation"], rel=1e-3)
     assert 0.25 < both["occlusion_localisation"] <= 1
-    said = f"{both['localisation_beside_occlusion']:.4f} on the first 2; occlusion "
+    said = f"{both['localisation_beside_occlusion']:.4f} on the first 1; occlusion "
     assert said + f"{both['occlusion_localisation']:.4f}" in capsys.readouterr().out
 
 
