@@ -23,13 +23,13 @@ test-torch: $(VENV)/.torch
 
 # What runs on every backend. Occlusion is the same code everywhere, and JAX compiles every shape.
 LIBRARY_TESTS = $(BIN)/python -m pytest $(PARALLEL) -m "not tensorflow" -k "not occlusion" \
-	tests/test_backend.py tests/test_layers.py tests/test_dau.py tests/test_dynamic_linear.py \
-	tests/test_rescale.py tests/test_encoding.py tests/test_losses.py tests/test_net.py \
-	tests/test_optimizers.py tests/test_annealing.py tests/test_growth.py tests/test_schedules.py \
-	tests/test_regularisation.py tests/test_trained.py tests/test_checks.py tests/test_confusion.py \
-	tests/test_explanation.py tests/test_batches.py tests/test_channels.py \
-	tests/test_attribution_values.py tests/test_image_data.py tests/test_image_files.py \
-	tests/test_array_batches.py tests/test_plain_run.py tests/test_alignment.py
+	tests/backend/test_backend.py tests/layers/test_layers.py tests/layers/test_dau.py tests/layers/test_dynamic_linear.py \
+	tests/layers/test_rescale.py tests/layers/test_encoding.py tests/test_losses.py tests/models/test_coda_net.py \
+	tests/training/test_optimizers.py tests/training/test_annealing.py tests/models/test_growth.py tests/training/test_schedules.py \
+	tests/models/test_map_penalty.py tests/models/test_pretrained.py tests/utils/test_checks.py tests/training/test_confusion.py \
+	tests/explanation/test_explanation.py tests/explanation/test_dataset.py tests/explanation/test_channels.py \
+	tests/attribution/test_values.py tests/data/test_images.py tests/data/test_image_files.py \
+	tests/data/test_numpy_batches.py tests/training/test_plain_run.py tests/layers/test_alignment.py
 
 # Into build/site; the notebooks run. The tests do the same.
 docs: $(VENV)/.test

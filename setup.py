@@ -73,11 +73,11 @@ setup(
         "coda_keras": [
             "py.typed",
             "evaluation/*.json",
-            "weights/*",
-            "examples/*/*.png",
-            "explorer/*.js",
-            "explorer/*.css",
-            "explorer/*.html",
+            "models/weights/*",
+            "data/examples/*/*.png",
+            "explorer/web/*.js",
+            "explorer/web/*.css",
+            "explorer/web/*.html",
         ],
     },
     install_requires=[
@@ -103,7 +103,7 @@ setup(
     ],
     entry_points={
         "console_scripts": ["coda-keras = coda_keras_commands.recipes.__main__:main"],
-        "tensorboard_plugins": ["explanations = coda_keras.explorer.plugin:ExplanationsLoader"],
+        "tensorboard_plugins": ["explanations = coda_keras.tensorboard.plugin:ExplanationsLoader"],
     },
     extras_require={
         # CUDA for TensorFlow.

@@ -31,7 +31,7 @@ import numpy as np
 
 from benchmarks import served
 from benchmarks.serving import SIZE, tiny_net
-from coda_keras.files import write_json
+from coda_keras.utils.files import write_json
 from export import messages
 from export.connection import PREDICT, Client
 

@@ -23,8 +23,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 import numpy as np
 from browser import Page, launch
 
-from coda_keras import explorer, provenance
-from coda_keras.files import write_json
+from coda_keras import explorer
+from coda_keras.utils import provenance
+from coda_keras.utils.files import write_json
 
 # (name, images, classes, side)
 PAGES = (

@@ -25,12 +25,13 @@ import_tensorflow()
 import keras
 import numpy as np
 
-from coda_keras import CoDANet, DAUConv2D, provenance, training
-from coda_keras.data import steps_per_epoch
-from coda_keras.files import write_json
-from coda_keras.interpretation.loading import load
-from coda_keras.tf.data import load_tfds
+from coda_keras import CoDANet, DAUConv2D, training
+from coda_keras.data.images import steps_per_epoch
+from coda_keras.data.tf_batches import load_tfds
+from coda_keras.models.loading import load
 from coda_keras.training import save_model
+from coda_keras.utils import provenance
+from coda_keras.utils.files import write_json
 
 # All test images are for the score; epochs do with a tenth of them.
 COMMON = (

@@ -28,11 +28,12 @@ import_tensorflow()
 
 import numpy as np
 
-from coda_keras import CoDANet, DAUConv2D, provenance, training
-from coda_keras.data import ImageData
-from coda_keras.files import write_json
-from coda_keras.tf.augmentation import flip_and_crop, rand_augment
+from coda_keras import CoDANet, DAUConv2D, training
+from coda_keras.data.images import ImageData
+from coda_keras.data.tf_augmentation import flip_and_crop, rand_augment
 from coda_keras.training import run
+from coda_keras.utils import provenance
+from coda_keras.utils.files import write_json
 
 IMAGES, BATCH = 64, 8
 VALUES = {

@@ -35,8 +35,9 @@ import_tensorflow()
 
 import numpy as np
 
-from coda_keras import PRESETS, provenance
-from coda_keras.files import write_json
+from coda_keras import PRESETS
+from coda_keras.utils import provenance
+from coda_keras.utils.files import write_json
 
 IMPLEMENTATIONS = ("factored", "patches")
 OPERATIONS = ("forward", "train", "explain")

@@ -28,14 +28,15 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from coda_keras import CoDANet, OneVsAllCrossentropy, provenance, training
-from coda_keras.files import write_json
-from coda_keras.image_files import ImageFiles
-from coda_keras.image_store import stored
-from coda_keras.optimizers import DAUMuon
-from coda_keras.tf import distribution
-from coda_keras.tf.augmentation import flip_and_crop, rand_augment
-from coda_keras.tf.data import train_batches
+from coda_keras import CoDANet, OneVsAllCrossentropy, training
+from coda_keras.data.image_files import ImageFiles
+from coda_keras.data.image_store import stored
+from coda_keras.data.tf_augmentation import flip_and_crop, rand_augment
+from coda_keras.data.tf_batches import train_batches
+from coda_keras.training import tf_distribution as distribution
+from coda_keras.training.optimizers import DAUMuon
+from coda_keras.utils import provenance
+from coda_keras.utils.files import write_json
 
 IMAGES, SIZE = 10_000, 32
 PIPELINES = {

@@ -20,10 +20,11 @@ import_tensorflow()
 
 import numpy as np
 
-from coda_keras import CoDANet, attribution, provenance, training
-from coda_keras.files import write_json
-from coda_keras.interpretation.loading import load
-from coda_keras.tf.data import load_tfds
+from coda_keras import CoDANet, attribution, training
+from coda_keras.data.tf_batches import load_tfds
+from coda_keras.models.loading import load
+from coda_keras.utils import provenance
+from coda_keras.utils.files import write_json
 
 
 @training.command

@@ -25,12 +25,13 @@ import_tensorflow()
 import numpy as np
 from matplotlib.figure import Figure
 
-from coda_keras import provenance, training
+from coda_keras import training
+from coda_keras.data.tf_batches import load_tfds
 from coda_keras.figures import save_figure
-from coda_keras.files import write_json
-from coda_keras.interpretation.loading import load
-from coda_keras.precision import float32_copy
-from coda_keras.tf.data import load_tfds
+from coda_keras.models.loading import load
+from coda_keras.models.precision import float32_copy
+from coda_keras.utils import provenance
+from coda_keras.utils.files import write_json
 
 
 def main():

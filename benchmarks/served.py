@@ -14,7 +14,7 @@ from pathlib import Path
 import grpc
 import numpy as np
 
-from coda_keras import provenance
+from coda_keras.utils import provenance
 from export import arrays, messages
 from export.connection import PREDICT
 

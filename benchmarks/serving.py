@@ -34,7 +34,7 @@ import tensorflow as tf
 
 from benchmarks import served
 from coda_keras import CoDANet, DAUConv2D
-from coda_keras.files import write_json
+from coda_keras.utils.files import write_json
 from export.connection import Client
 from export.servable import Servable
 

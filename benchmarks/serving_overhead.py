@@ -28,7 +28,7 @@ import tensorflow as tf
 
 from benchmarks import served
 from coda_keras import PRESETS, CoDANet
-from coda_keras.files import write_json
+from coda_keras.utils.files import write_json
 from export import arrays
 
 WARM_UP = 3

@@ -5,8 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from coda_keras.checks import known_value, require
-from coda_keras.dynamic_linear import PACKAGE, Tensor
+from coda_keras.layers.dynamic_linear import PACKAGE, Tensor
+from coda_keras.utils.checks import known_value, require
 
 
 def one_hot_labels(labels: Tensor, logits: Tensor) -> Tensor:

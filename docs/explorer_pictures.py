@@ -29,10 +29,11 @@ from browser import Page, launch
 from PIL import Image
 from places import enter_tab, jupyter_lab, leave_notebook, run_notebook, tensorboard
 
-from coda_keras import CoDANet, explorer, trained
-from coda_keras.files import replacing
-from coda_keras.tf.data import load_tfds
+from coda_keras import CoDANet, explorer
+from coda_keras.data.tf_batches import load_tfds
+from coda_keras.models import pretrained as trained
 from coda_keras.training.views import net_view
+from coda_keras.utils.files import replacing
 
 IMAGES = ROOT / "docs/images"
 WIDTH, HEIGHT = 1400, 1060
@@ -216,7 +217,7 @@ def in_notebook(camera, args):
     data = f"load_tfds('cifar10', {args.data and str(Path(args.data).resolve())!r})"
     hidden = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
-        "import keras\nfrom coda_keras import CoDANet\nfrom coda_keras.tf.data import load_tfds\n"
+        "import keras\nfrom coda_keras import CoDANet\nfrom coda_keras.data.tf_batches import load_tfds\n"
         f"net, data = {load}, {data}\n"
         "images, class_names = data.test_images[:12] / 255, data.class_names"
     )

@@ -8,7 +8,7 @@ from PIL import Image
 
 from export import library
 
-image_files = library.module("image_files")
+image_files = library.module("data.image_files")
 _ORIENTATION = 0x0112
 
 

@@ -29,9 +29,10 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from coda_keras import CoDANet, trained
-from coda_keras.precision import float32_copy
-from coda_keras.tf import signatures
+from coda_keras import CoDANet
+from coda_keras.exporting import signatures
+from coda_keras.models import pretrained as trained
+from coda_keras.models.precision import float32_copy
 from export import cli, folder
 from export.servable import LABELS, WARM_UP
 from export.verification import verify

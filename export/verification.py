@@ -9,7 +9,7 @@ from scipy.special import expit
 from tensorflow.core.protobuf import saved_model_pb2
 
 from coda_keras import CoDANet
-from coda_keras.tf import signatures
+from coda_keras.exporting import signatures
 from export.servable import Servable
 
 FORBIDDEN_OPS = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}

@@ -19,7 +19,7 @@ from export.quiet import import_tensorflow
 import_tensorflow()
 
 from coda_keras import CoDANet, training
-from coda_keras.data import load_digits
+from coda_keras.data.images import load_digits
 
 VALUES = {
     "preset": "s_coda",

@@ -20,11 +20,11 @@ from export.quiet import import_tensorflow
 import_tensorflow()
 
 from coda_keras import training
+from coda_keras.data.tf_batches import load_digits, load_tfds
 from coda_keras.figures import save_figure
-from coda_keras.files import write_json
-from coda_keras.interpretation.loading import load
-from coda_keras.precision import float32_copy
-from coda_keras.tf.data import load_digits, load_tfds
+from coda_keras.models.loading import load
+from coda_keras.models.precision import float32_copy
+from coda_keras.utils.files import write_json
 
 
 @training.command

@@ -28,7 +28,7 @@ from export.quiet import import_tensorflow
 import_tensorflow()
 
 from coda_keras import training
-from coda_keras.trained import Card, cards
+from coda_keras.models.pretrained import Card, cards
 
 RESULTS = "docs/results/experiments*.json"
 

@@ -22,10 +22,10 @@ import_tensorflow()
 import numpy as np
 
 from coda_keras import evaluation, figures
-from coda_keras.explanation import require_inherent
-from coda_keras.files import check_folder
-from coda_keras.interpretation.loading import load
+from coda_keras.explanation.explanation import require_inherent
+from coda_keras.models.loading import load
 from coda_keras.training import Parser, command, positive_int
+from coda_keras.utils.files import check_folder
 from export.images import open_image, output_paths
 
 TOP = 3

@@ -26,11 +26,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import keras
 import numpy as np
 
-from coda_keras import CoDANet, explorer, trained
+from coda_keras import CoDANet, explorer
 from coda_keras.explorer.server import PREDICT
-from coda_keras.files import write_text
+from coda_keras.models import pretrained as trained
 from coda_keras.training import command, positive_int
 from coda_keras.training.views import CLASSES, net_view
+from coda_keras.utils.files import write_text
 from export.client import class_labels
 from export.connection import Client
 from export.images import open_image

@@ -27,7 +27,8 @@ from export.quiet import import_tensorflow
 
 import_tensorflow()
 
-from coda_keras import CoDANet, image_folder, training
+from coda_keras import CoDANet, training
+from coda_keras.data import image_folder
 
 VALUES = {
     "preset": "s_coda_cifar10",

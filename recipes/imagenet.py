@@ -28,11 +28,12 @@ from export.quiet import import_tensorflow
 
 import_tensorflow()
 
-from coda_keras import CoDANet, image_folder, training
-from coda_keras.baselines.resnet import resnet50
-from coda_keras.tf import records
-from coda_keras.tf.augmentation import flip_and_crop, rand_augment
-from coda_keras.tf.data import prepared
+from coda_keras import CoDANet, training
+from coda_keras.data import image_folder
+from coda_keras.data import tf_records as records
+from coda_keras.data.tf_augmentation import flip_and_crop, rand_augment
+from coda_keras.data.tf_batches import prepared
+from coda_keras.models.resnet import resnet50
 from export.package import package
 from recipes import experiments
 

@@ -28,14 +28,16 @@ from export.quiet import import_tensorflow
 
 import_tensorflow()
 
-from coda_keras import attribution, evaluation, provenance, trained
-from coda_keras.files import check_folder
-from coda_keras.interpretation import DRAWN, VIDEO, Settings, Study, draw
-from coda_keras.interpretation.loading import check_exists, load
-from coda_keras.interpretation.video import read_frames
-from coda_keras.tf.board import Board
-from coda_keras.tf.data import load_digits, load_tfds
+from coda_keras import attribution, evaluation
+from coda_keras.data.tf_batches import load_digits, load_tfds
+from coda_keras.models import pretrained as trained
+from coda_keras.models.loading import check_exists, load
+from coda_keras.study import DRAWN, VIDEO, Settings, Study, draw
+from coda_keras.study.video import read_frames
+from coda_keras.tensorboard.board import Board
 from coda_keras.training import Parser, command, positive_int
+from coda_keras.utils import provenance
+from coda_keras.utils.files import check_folder
 
 METHODS = attribution.STUDIED
 METRICS = tuple(evaluation.METRICS)

@@ -29,8 +29,11 @@ import keras
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from coda_keras import CoDANet, DAUConv2D, GlobalPatch2D, OneVsAllCrossentropy, provenance
-from coda_keras.alignment import (
+from coda_keras import CoDANet, DAUConv2D, GlobalPatch2D, OneVsAllCrossentropy
+from coda_keras.data.images import load_digits, load_idx
+from coda_keras.data.tf_batches import load_tfds
+from coda_keras.figures import Column, contribution_rgb, map_table, save_figure, shared_scale
+from coda_keras.layers.alignment import (
     aligned_subspace,
     cosines,
     eigenvectors,
@@ -38,11 +41,9 @@ from coda_keras.alignment import (
     principal_subspace,
     reached,
 )
-from coda_keras.data import load_digits, load_idx
-from coda_keras.figures import Column, contribution_rgb, map_table, save_figure, shared_scale
-from coda_keras.files import check_folder, write_json
-from coda_keras.tf.data import load_tfds
 from coda_keras.training import Parser, command, positive_int, save_model
+from coda_keras.utils import provenance
+from coda_keras.utils.files import check_folder, write_json
 
 NOISE = 0.3  # standard deviation, of images in [0, 1]
 # Filters, rank, kernel size and stride of every layer.

@@ -24,11 +24,13 @@ import_tensorflow()
 import keras
 import numpy as np
 
-from coda_keras import PRESETS, provenance, trained, training
-from coda_keras.files import replacing, write_json
-from coda_keras.interpretation.loading import load
-from coda_keras.precision import float32_copy
-from coda_keras.tf.data import load_tfds
+from coda_keras import PRESETS, training
+from coda_keras.data.tf_batches import load_tfds
+from coda_keras.models import pretrained as trained
+from coda_keras.models.loading import load
+from coda_keras.models.precision import float32_copy
+from coda_keras.utils import provenance
+from coda_keras.utils.files import replacing, write_json
 
 INTENDED_USE = (
     "Trying out, teaching and comparing explanations on photographs of the ten classes of "

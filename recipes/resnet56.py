@@ -25,7 +25,7 @@ from export.quiet import import_tensorflow
 import_tensorflow()
 
 from coda_keras import training
-from coda_keras.baselines.resnet import resnet56
+from coda_keras.models.resnet import resnet56
 from recipes import experiments
 
 VALUES = {

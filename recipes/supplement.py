@@ -30,8 +30,9 @@ import keras
 import numpy as np
 from scipy.special import softmax
 
-from coda_keras import DAUConv2D, provenance
-from coda_keras.alignment import (
+from coda_keras import DAUConv2D
+from coda_keras.data.images import load_digits, load_idx
+from coda_keras.layers.alignment import (
     aligned_subspace,
     kept,
     matrices,
@@ -39,9 +40,9 @@ from coda_keras.alignment import (
     principal_subspace,
     reached,
 )
-from coda_keras.data import load_digits, load_idx
-from coda_keras.files import check_folder, write_json
 from coda_keras.training import Parser, command, positive_int
+from coda_keras.utils import provenance
+from coda_keras.utils.files import check_folder, write_json
 
 RANKS = (1, 3, 10)
 EPOCHS, BATCH_SIZE = 100, 64

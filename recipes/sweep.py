@@ -32,8 +32,9 @@ from export.quiet import import_tensorflow
 
 import_tensorflow()
 
-from coda_keras import backend, provenance, training
-from coda_keras.files import write_json
+from coda_keras import backend, training
+from coda_keras.utils import provenance
+from coda_keras.utils.files import write_json
 from recipes import experiments, sweep_figures
 
 # What results.json takes from the metrics.json of a run.

@@ -28,8 +28,8 @@ from export.quiet import import_tensorflow
 import_tensorflow()
 
 from coda_keras import CoDANet, training
-from coda_keras.tf import tiny_imagenet
-from coda_keras.tf.augmentation import flip_and_crop, rand_augment
+from coda_keras.data import tiny_imagenet
+from coda_keras.data.tf_augmentation import flip_and_crop, rand_augment
 from export.package import package
 from recipes import experiments
 

@@ -24,7 +24,19 @@ EXACT_DTYPE = "float64" if BACKEND == "tensorflow" else "float32"
 
 
 # Written for TensorFlow, which tests of other backends do without.
-_TENSORFLOW_ONLY = () if BACKEND == "tensorflow" else ("coda_keras.tf", "coda_keras.training.run")
+_TENSORFLOW_ONLY = (
+    ()
+    if BACKEND == "tensorflow"
+    else (
+        "coda_keras.data.tf_",
+        "coda_keras.data.tiny_imagenet",
+        "coda_keras.tensorboard",
+        "coda_keras.exporting",
+        "coda_keras.attribution.tf_deeplift",
+        "coda_keras.training.tf_",
+        "coda_keras.training.run",
+    )
+)
 _OTHER_BACKENDS = tuple(
     f"coda_keras.backend.{name}" for name in ("jax", "tensorflow", "torch") if name != BACKEND
 )

@@ -17,7 +17,7 @@ def tensorboard(logs, *flags):
     """Starts TensorBoard with the tab in a thread of this process; returns its address."""
     from tensorboard import default, program
 
-    from coda_keras.explorer.plugin import ExplanationsLoader
+    from coda_keras.tensorboard.plugin import ExplanationsLoader
 
     # The entry point may be installed or not.
     board = program.TensorBoard([*default.get_static_plugins(), ExplanationsLoader()])

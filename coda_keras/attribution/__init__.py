@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from coda_keras import arguments
 from coda_keras.attribution.base import Attribution as Attribution
 from coda_keras.attribution.contributions import Contributions as Contributions
 from coda_keras.attribution.deeplift import DeepLIFT as DeepLIFT
@@ -28,6 +27,7 @@ from coda_keras.attribution.registry import Method as Method
 from coda_keras.attribution.registry import find as find
 from coda_keras.attribution.rise import RISE as RISE
 from coda_keras.attribution.smooth_gradient import SmoothGradient as SmoothGradient
+from coda_keras.utils import arguments
 
 
 def get(name: str, **kwargs: Any) -> Attribution:

@@ -9,9 +9,9 @@ from keras import ops
 from tqdm import tqdm
 
 from coda_keras.backend import compiled
-from coda_keras.checks import refuse_one_hot
-from coda_keras.encoding import encode
-from coda_keras.explanation import is_inherent
+from coda_keras.explanation.explanation import is_inherent
+from coda_keras.layers.encoding import encode
+from coda_keras.utils.checks import refuse_one_hot
 
 Tensor = Any
 

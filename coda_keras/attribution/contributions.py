@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from coda_keras.attribution.base import Attribution
-from coda_keras.explanation import is_inherent
+from coda_keras.explanation.explanation import is_inherent
 
 Tensor = Any
 

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from coda_keras.attribution.input_x_gradient import InputXGradient
-from coda_keras.explanation import is_inherent
+from coda_keras.explanation.explanation import is_inherent
 
 
 class DeepLIFT(InputXGradient):
@@ -45,6 +45,6 @@ class DeepLIFT(InputXGradient):
     def on_host(self, images: np.ndarray, class_ids: np.ndarray) -> np.ndarray:
         if self._inherent:
             return super().on_host(images, class_ids)
-        from coda_keras.tf.deeplift import rescale_rule
+        from coda_keras.attribution.tf_deeplift import rescale_rule
 
         return rescale_rule(self._explained, images, class_ids, self.batch_size)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from coda_keras.dynamic_linear import ReceptiveField
+from coda_keras.layers.dynamic_linear import ReceptiveField
 
 Tensor = Any
 

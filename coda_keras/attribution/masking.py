@@ -6,7 +6,7 @@ import numpy as np
 from keras import ops
 
 from coda_keras.attribution.base import Attribution
-from coda_keras.explanation import is_inherent
+from coda_keras.explanation.explanation import is_inherent
 
 Tensor = Any
 

@@ -2,7 +2,7 @@
 
 import keras
 
-from coda_keras.explanation import is_inherent
+from coda_keras.explanation.explanation import is_inherent
 from coda_keras.figures import CONTRIBUTION, INPUT_X_GRADIENT
 
 

@@ -8,7 +8,7 @@ import torch
 from keras import ops
 
 from coda_keras.backend.arrays import Arrays, refuse_strategy, to_numpy
-from coda_keras.switch import unchecked
+from coda_keras.backend.value_checks import unchecked
 
 
 def compiled(

@@ -8,7 +8,7 @@ import numpy as np
 from coda_keras.evaluation.calls import predict_each, signed_maps
 from coda_keras.evaluation.metric import Attribute, Rows, ScoreMetric
 from coda_keras.evaluation.perturbation import model_inputs
-from coda_keras.explanation import completeness_error
+from coda_keras.explanation.explanation import completeness_error
 
 
 class Completeness(ScoreMetric):

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from coda_keras.encoding import encode
-from coda_keras.explanation import is_inherent
+from coda_keras.explanation.explanation import is_inherent
+from coda_keras.layers.encoding import encode
 
 
 def model_inputs(model: Any, images: np.ndarray, encode_first: bool | None = None) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from coda_keras import arguments
 from coda_keras.evaluation.completeness import Completeness
 from coda_keras.evaluation.complexity import Complexity
 from coda_keras.evaluation.deletion import Deletion
@@ -16,6 +15,7 @@ from coda_keras.evaluation.removal import PixelRemovalCurves
 from coda_keras.evaluation.road import ROAD
 from coda_keras.evaluation.sanity import CascadingRandomisation
 from coda_keras.evaluation.sparseness import Sparseness
+from coda_keras.utils import arguments
 
 METRICS: dict[str, type[Metric]] = {
     metric.name: metric

@@ -11,9 +11,9 @@ from typing import Any
 
 from coda_keras.explorer.storage import encoded_view
 from coda_keras.explorer.view import View
-from coda_keras.files import write_text
+from coda_keras.utils.files import write_text
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parent / "web"
 # In an order in which every module comes after those that it imports.
 MODULES = (
     "arrays",

@@ -13,8 +13,8 @@ from keras import ops
 from numpy.typing import ArrayLike
 
 from coda_keras import figures
-from coda_keras.channels import strongest_channels
-from coda_keras.explanation import Explanation
+from coda_keras.explanation.channels import strongest_channels
+from coda_keras.explanation.explanation import Explanation
 from coda_keras.explorer.html import page
 from coda_keras.explorer.removal import Predict, Removal, as_floats, without_pixels
 from coda_keras.explorer.view import View, from_explanation
@@ -22,7 +22,7 @@ from coda_keras.explorer.view import View, from_explanation
 HEIGHT = 880
 # What front ends without HTML show of a view.
 STATIC_IMAGES = 4
-WIDGET = Path(__file__).parent / "widget.js"
+WIDGET = Path(__file__).parent / "web/widget.js"
 
 NO_MODEL = (
     "There is no model behind this page: give show(..., net=net), with the package anywidget "

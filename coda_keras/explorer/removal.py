@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from coda_keras.encoding import encode
 from coda_keras.explorer.view import View
+from coda_keras.layers.encoding import encode
 
 # From images `(B, H, W, 3 or 6)`, floats in [0, 1], and booleans `(B, H, W)`, true where a pixel
 # is gone, to logits `(B, classes)`.

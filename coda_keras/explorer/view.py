@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from coda_keras.channels import ChannelContributions
-from coda_keras.explanation import Explanation
+from coda_keras.explanation.channels import ChannelContributions
+from coda_keras.explanation.explanation import Explanation
 from coda_keras.figures.colours import finite
 
 ACTIVATIONS = ("sigmoid", "softmax")

@@ -15,7 +15,7 @@ from coda_keras.figures.colours import contribution_rgb, shared_scale
 from coda_keras.figures.contributions import CONTRIBUTION
 from coda_keras.figures.images import image_rgb
 from coda_keras.figures.style import FONT, SIGNED_COLOURS, SMALL, wrapped
-from coda_keras.files import replacing
+from coda_keras.utils.files import replacing
 
 _GAP = 4
 

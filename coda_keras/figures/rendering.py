@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from coda_keras.files import replacing
+from coda_keras.utils.files import replacing
 
 FORMATS = ("pdf", "png", "svg")
 

@@ -17,9 +17,6 @@ from coda_keras.training.checkpoints import Progress as Progress
 from coda_keras.training.checkpoints import restore as restore
 from coda_keras.training.checkpoints import save as save
 from coda_keras.training.checkpoints import save_model as save_model
-from coda_keras.training.commands import Parser as Parser
-from coda_keras.training.commands import command as command
-from coda_keras.training.commands import nearest as nearest
 from coda_keras.training.flags import parser as parser
 from coda_keras.training.flags import positive_int as positive_int
 from coda_keras.training.objective import learning_rate as learning_rate
@@ -34,3 +31,6 @@ from coda_keras.training.report import draw_gallery as draw_gallery
 from coda_keras.training.report import score as score
 from coda_keras.training.watch import Stopped as Stopped
 from coda_keras.training.watch import Watch as Watch
+from coda_keras.utils.command_line import Parser as Parser
+from coda_keras.utils.command_line import command as command
+from coda_keras.utils.command_line import nearest as nearest

@@ -19,7 +19,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from coda_keras.files import replacing
+from coda_keras.utils.files import replacing
 
 FILES = "checkpoint-*.npz"
 KEPT = 2
@@ -117,7 +117,7 @@ def share(workers: Any, model: keras.Model, progress: Progress) -> Progress:
     """Gives all workers the net and the progress of the chief, who alone needs its folder.
 
     Args:
-        workers: `coda_keras.tf.workers.Workers`.
+        workers: `coda_keras.training.tf_workers.Workers`.
         model: a net with its optimiser, both built.
         progress: `Progress`, which matters of the chief only.
 

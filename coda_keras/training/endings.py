@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import keras
 
-from coda_keras.net import CoDANet
-from coda_keras.precision import float32_copy
+from coda_keras.models.coda_net import CoDANet
+from coda_keras.models.precision import float32_copy
 from coda_keras.training.checkpoints import restore, save_model
 from coda_keras.training.watch import Stopped, Watch
 

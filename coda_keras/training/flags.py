@@ -5,10 +5,10 @@ import math
 from pathlib import Path
 from typing import Any
 
-from coda_keras.presets import PRESETS
-from coda_keras.trained import cards
-from coda_keras.training.commands import Parser
+from coda_keras.models.presets import PRESETS
+from coda_keras.models.pretrained import cards
 from coda_keras.training.watch import interval
+from coda_keras.utils.command_line import Parser
 
 # What a recipe need not repeat.
 DEFAULTS = {

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from coda_keras.files import check_folder, write_json
+from coda_keras.utils.files import check_folder, write_json
 
 ARGUMENTS = "arguments.json"
 # These do not change what is computed.

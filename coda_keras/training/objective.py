@@ -5,14 +5,14 @@ import argparse
 import keras
 import numpy as np
 
-from coda_keras.annealing import AnnealedCrossentropy, growing_sizes
-from coda_keras.data import ImageData
+from coda_keras.data.images import ImageData
 from coda_keras.losses import OneVsAllCrossentropy
-from coda_keras.net import CoDANet
-from coda_keras.optimizers import DAUMuon
-from coda_keras.schedules import Trapezoid, Warmup
+from coda_keras.models.coda_net import CoDANet
 from coda_keras.training import folder
+from coda_keras.training.annealing import AnnealedCrossentropy, growing_sizes
 from coda_keras.training.checkpoints import Progress
+from coda_keras.training.optimizers import DAUMuon
+from coda_keras.training.schedules import Trapezoid, Warmup
 
 CONSTANT_UNTIL = 0.7  # fraction of the steps, of the schedule trapezoid
 

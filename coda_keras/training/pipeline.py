@@ -12,23 +12,23 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from coda_keras import backend
-from coda_keras.cifar10_files import is_there, load_cifar10
-from coda_keras.data import ImageData, load_npz
+from coda_keras.data.cifar10 import is_there, load_cifar10
+from coda_keras.data.images import ImageData, load_npz
 
 if backend.NAME == "tensorflow":
-    from coda_keras.tf.augmentation import cutout as cutout
-    from coda_keras.tf.augmentation import flip_and_crop as flip_and_crop
-    from coda_keras.tf.augmentation import rand_augment as rand_augment
-    from coda_keras.tf.data import load_tfds as load_prepared
-    from coda_keras.tf.data import telling_broken_images as telling_broken_images
-    from coda_keras.tf.data import test_batches as test_batches
-    from coda_keras.tf.workers import is_chief as is_chief
+    from coda_keras.data.tf_augmentation import cutout as cutout
+    from coda_keras.data.tf_augmentation import flip_and_crop as flip_and_crop
+    from coda_keras.data.tf_augmentation import rand_augment as rand_augment
+    from coda_keras.data.tf_batches import load_tfds as load_prepared
+    from coda_keras.data.tf_batches import telling_broken_images as telling_broken_images
+    from coda_keras.data.tf_batches import test_batches as test_batches
     from coda_keras.training.run import start as start
     from coda_keras.training.run import train as train
+    from coda_keras.training.tf_workers import is_chief as is_chief
 else:
-    from coda_keras.array_batches import TestBatches
-    from coda_keras.array_batches import cutout as cutout
-    from coda_keras.array_batches import flip_and_crop as flip_and_crop
+    from coda_keras.data.numpy_batches import TestBatches
+    from coda_keras.data.numpy_batches import cutout as cutout
+    from coda_keras.data.numpy_batches import flip_and_crop as flip_and_crop
     from coda_keras.training.plain import load_prepared as load_prepared
     from coda_keras.training.plain import rand_augment as rand_augment
     from coda_keras.training.plain import start as start

@@ -10,14 +10,14 @@ from typing import Any
 import keras
 
 from coda_keras import backend
-from coda_keras.annealing import AnnealedCrossentropy
-from coda_keras.array_batches import Augment, TestBatches, train_batches
-from coda_keras.confusion import ConfusionAccuracy
-from coda_keras.data import ImageData, steps_per_epoch
-from coda_keras.growth import copy_weights
-from coda_keras.interpretation.loading import check_exists, load
+from coda_keras.data.images import ImageData, steps_per_epoch
+from coda_keras.data.numpy_batches import Augment, TestBatches, train_batches
+from coda_keras.models.growth import copy_weights
+from coda_keras.models.loading import check_exists, load
 from coda_keras.training import folder, objective
+from coda_keras.training.annealing import AnnealedCrossentropy
 from coda_keras.training.checkpoints import restore, save_model
+from coda_keras.training.confusion import ConfusionAccuracy
 from coda_keras.training.endings import in_float32, telling
 from coda_keras.training.epochs import fit
 from coda_keras.training.watch import Watch, signals
@@ -169,5 +169,5 @@ def load_prepared(name: str, data_dir: str | os.PathLike | None = None) -> Image
         f"{name} in {data_dir or 'the folder of TensorFlow Datasets'} needs TensorFlow, and Keras "
         f"runs on {backend.NAME}. Point --data at CIFAR-10 as it is distributed "
         "(cifar-10-batches-bin or cifar-10-batches-py), or at a file that "
-        "coda_keras.data.save_npz has written."
+        "coda_keras.data.images.save_npz has written."
     )

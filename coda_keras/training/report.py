@@ -10,10 +10,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from coda_keras import attribution, backend, explorer, provenance
+from coda_keras import attribution, backend, explorer
 from coda_keras.attribution.own import own_method
-from coda_keras.batches import explain_dataset
-from coda_keras.data import ImageData
+from coda_keras.data.images import ImageData
 from coda_keras.evaluation import (
     localisation,
     make_grids,
@@ -21,11 +20,13 @@ from coda_keras.evaluation import (
     note_of_missing,
     probabilities,
 )
+from coda_keras.explanation.dataset import explain_dataset
 from coda_keras.figures import gallery, save_figure
-from coda_keras.files import write_json
-from coda_keras.net import CoDANet
+from coda_keras.models.coda_net import CoDANet
 from coda_keras.training.pipeline import is_chief, telling_broken_images, test_batches
 from coda_keras.training.views import net_view
+from coda_keras.utils import provenance
+from coda_keras.utils.files import write_json
 
 # Images explained at once for the gallery.
 GALLERY_BATCH = 32

@@ -10,12 +10,7 @@ from contextlib import contextmanager, nullcontext
 import keras
 import tensorflow as tf
 
-from coda_keras.confusion import ConfusionAccuracy
-from coda_keras.growth import copy_weights
-from coda_keras.interpretation.loading import check_exists, load
-from coda_keras.net import CoDANet
-from coda_keras.tf import distribution
-from coda_keras.tf.data import (
+from coda_keras.data.tf_batches import (
     ImageData,
     steps_per_epoch,
     telling_broken_images,
@@ -23,13 +18,18 @@ from coda_keras.tf.data import (
     test_batches,
     train_batches,
 )
-from coda_keras.tf.steps import set_steps
-from coda_keras.tf.summaries import tensorboard_callbacks
-from coda_keras.tf.workers import Workers, telling_of_lost_workers
+from coda_keras.models.coda_net import CoDANet
+from coda_keras.models.growth import copy_weights
+from coda_keras.models.loading import check_exists, load
+from coda_keras.tensorboard.callbacks import tensorboard_callbacks
 from coda_keras.training import folder, objective
+from coda_keras.training import tf_distribution as distribution
 from coda_keras.training.checkpoints import Progress, restore, save_model, share
+from coda_keras.training.confusion import ConfusionAccuracy
 from coda_keras.training.endings import in_float32, telling
 from coda_keras.training.epochs import fit
+from coda_keras.training.tf_steps import set_steps
+from coda_keras.training.tf_workers import Workers, telling_of_lost_workers
 from coda_keras.training.watch import Watch, signals
 
 # Test images whose contribution maps TensorBoard shows after every epoch.

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from coda_keras.channels import strongest_channels
+from coda_keras.explanation.channels import strongest_channels
 from coda_keras.explorer import View
 from coda_keras.explorer.removal import as_floats
-from coda_keras.net import CoDANet
+from coda_keras.models.coda_net import CoDANet
 
 CLASSES = 20
 

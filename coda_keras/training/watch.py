@@ -13,9 +13,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from coda_keras.files import write_json
 from coda_keras.training import checkpoints
 from coda_keras.training.checkpoints import Progress, save_model
+from coda_keras.utils.files import write_json
 
 # Steps after which the losses since are looked at: each look waits for the device.
 LOOK_EVERY = 20

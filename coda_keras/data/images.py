@@ -1,0 +1,218 @@
+"""Labelled images, in memory or not, and where they come from without any framework."""
+
+import gzip
+import math
+import os
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+
+from coda_keras.data.image_files import ImageFiles
+from coda_keras.utils.files import replacing
+
+# `numpy.memmap` is an array as well: one that stays on disk.
+Images: TypeAlias = np.ndarray | ImageFiles
+
+# Test images in a batch at most, and pixels, so that large images take no more memory.
+TEST_BATCH, TEST_PIXELS = 250, 2**19
+# As in the files of MNIST: unsigned bytes, in three dimensions or in one.
+IDX_IMAGES, IDX_LABELS = 0x803, 0x801
+
+
+class ImageData(NamedTuple):
+    """A labelled image data set.
+
+    Attributes:
+        train_images, test_images: uint8 `(N, H, W, 3)`: arrays in memory or on disk, or
+            `ImageFiles`. The images to train on may be larger than those to test on, where
+            augmentation crops them.
+        train_labels, test_labels: int32 `(N,)`.
+        class_names: list of str.
+        note: a sentence to stand beside every number obtained from this data, or None.
+    """
+
+    train_images: Images
+    train_labels: np.ndarray
+    test_images: Images
+    test_labels: np.ndarray
+    class_names: list[str]
+    note: str | None = None
+
+    def limit(self, train: int | None = None, test: int | None = None) -> "ImageData":
+        """Returns the same with only the first `train` and `test` images; None keeps all."""
+        return self._replace(
+            train_images=self.train_images[:train],
+            train_labels=self.train_labels[:train],
+            test_images=self.test_images[:test],
+            test_labels=self.test_labels[:test],
+        )
+
+
+def steps_per_epoch(count: int, batch_size: int) -> int:
+    """Number of whole batches in `count` images.
+
+    Raises:
+        ValueError: if there are fewer images than a batch holds.
+    """
+    if count < batch_size:
+        raise ValueError(
+            f"Got {count} training images for batches of {batch_size}. "
+            "Use more images or a smaller batch size."
+        )
+    return count // batch_size
+
+
+def test_batch_size(images: Images) -> int:
+    """Images in a batch to test on: 250, or fewer if they have more than 45x45 pixels."""
+    return max(1, min(TEST_BATCH, TEST_PIXELS // int(np.prod(images.shape[1:3]))))
+
+
+def save_npz(data: ImageData, path: str | os.PathLike) -> None:
+    """Writes a data set as one file, which `load_npz` reads on a machine that has NumPy alone."""
+    note = "" if data.note is None else data.note
+    with replacing(path) as temporary:
+        np.savez(temporary, **{**data._asdict(), "note": note})
+
+
+def load_npz(path: str | os.PathLike) -> ImageData:
+    """Reads what `save_npz` has written.
+
+    Args:
+        path: an `.npz` file with `train_images`, `test_images`, uint8 `(N, H, W, 3)`, with
+            `train_labels` and `test_labels`, and, if the classes have names, with `class_names`.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged, or lacks some of these, or has them otherwise.
+    """
+    if not zipfile.is_zipfile(path) and Path(path).stat():
+        raise ValueError(f"{path} is no .npz file, or cut off.")
+    try:
+        with np.load(path, allow_pickle=False) as members:
+            found = {name: members[name] for name in members.files}
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
+        raise ValueError(f"{path} is no .npz file of arrays, or damaged: {error}") from error
+    missing = [name for name in ImageData._fields[:4] if name not in found]
+    if missing:
+        raise ValueError(f"{path} has no {', '.join(missing)}. It has {', '.join(found)}.")
+    for part in ("train", "test"):
+        images, labels = found[f"{part}_images"], found[f"{part}_labels"]
+        shapes = images.ndim == 4 and images.shape[3] == 3 and labels.shape == images.shape[:1]
+        if images.dtype != np.uint8 or labels.dtype.kind not in "iu" or not shapes:
+            raise ValueError(
+                f"{path}: expected {part}_images as uint8 (N, H, W, 3) with as many integers as "
+                f"{part}_labels. Received {images.dtype} {images.shape} and {labels.dtype} "
+                f"{labels.shape}."
+            )
+        found[f"{part}_labels"] = labels.astype("int32")
+    classes = 1 + max(found[f"{part}_labels"].max(initial=0) for part in ("train", "test"))
+    names = found.get("class_names", np.arange(classes))
+    found["class_names"] = [str(name) for name in names]
+    found["note"] = str(found.get("note", "")) or None
+    return ImageData(**{name: found[name] for name in ImageData._fields})
+
+
+def load_digits() -> ImageData:
+    """Scikit-learn's 1,797 digits as RGB images of 16x16 pixels, white on black.
+
+    The last 360, of other writers than most of the rest, are the test set.
+
+    Raises:
+        ModuleNotFoundError: if scikit-learn is not installed.
+    """
+    try:
+        from sklearn import datasets
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "The digits come with scikit-learn, of the extra `demo`, which is not installed: "
+            "pip install scikit-learn"
+        ) from error
+    digits = datasets.load_digits()
+    grey = np.round(digits.images * (255 / 16)).astype("uint8")
+    images = _rgb(grey.repeat(2, axis=1).repeat(2, axis=2))
+    labels = digits.target.astype("int32")
+    split = len(images) - 360
+    return ImageData(images[:split], labels[:split], images[split:], labels[split:], _digits())
+
+
+def load_idx(folder: str | os.PathLike) -> ImageData:
+    """MNIST, or a data set in its format, from the four files in which it is distributed.
+
+    These are `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, and the same with `t10k`, each
+    as it is or as `.gz`. If one of the two parts is missing, the last fifth of the other is the
+    test set, and the note says so.
+
+    Args:
+        folder: where the files lie.
+
+    Returns:
+        `ImageData`, grey images as RGB.
+
+    Raises:
+        FileNotFoundError: if neither part is there, or labels are missing.
+        ValueError: if a file is damaged, or there are not as many labels as images.
+    """
+    folder = Path(folder)
+    parts = {name: _idx_part(folder, name) for name in ("train", "t10k")}
+    found = {name: part for name, part in parts.items() if part is not None}
+    if not found:
+        raise FileNotFoundError(
+            f"There are no digits in {folder}. Expected train-images-idx3-ubyte and "
+            "train-labels-idx1-ubyte, or the same with t10k, each as it is or as .gz."
+        )
+    if len(found) == 2:
+        (train, train_labels), (test, test_labels) = found["train"], found["t10k"]
+        return ImageData(train, train_labels, test, test_labels, _digits())
+    ((name, (images, labels)),) = found.items()
+    split = len(images) - len(images) // 5
+    note = f"the last {len(images) - split} digits of {name}; the {split} before them trained"
+    train, test = slice(split), slice(split, None)
+    return ImageData(images[train], labels[train], images[test], labels[test], _digits(), note)
+
+
+def _idx_part(folder, name):
+    """Images and labels of one part, None if its images are not there."""
+    images = _first_of(folder, f"{name}-images-idx3-ubyte")
+    if images is None:
+        return None
+    labels = _first_of(folder, f"{name}-labels-idx1-ubyte")
+    if labels is None:
+        raise FileNotFoundError(f"{images} has no labels. Expected {name}-labels-idx1-ubyte[.gz].")
+    pictures, numbers = _read_idx(images, IDX_IMAGES), _read_idx(labels, IDX_LABELS)
+    if len(pictures) != len(numbers):
+        raise ValueError(f"{labels} has {len(numbers)} labels for {len(pictures)} images.")
+    return _rgb(pictures), numbers.astype("int32")
+
+
+def _first_of(folder, name):
+    return next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
+
+
+def _read_idx(path, expected):
+    try:
+        content = path.read_bytes()
+        content = gzip.decompress(content) if path.suffix == ".gz" else content
+        (magic,) = struct.unpack_from(">I", content)
+        dimensions = magic & 0xFF
+        shape = struct.unpack_from(f">{dimensions}I", content, 4)
+    except (struct.error, EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"{path} is damaged ({error}). Fetch it again.") from error
+    start = 4 + 4 * dimensions
+    if magic != expected or len(content) - start != math.prod(shape):
+        raise ValueError(
+            f"{path} is no idx file of {'images' if expected == IDX_IMAGES else 'labels'}, or is "
+            f"cut off: {len(content)} bytes, first four {magic:#010x}. Fetch it again."
+        )
+    return np.frombuffer(content, "uint8", offset=start).reshape(shape)
+
+
+def _rgb(grey):
+    return np.repeat(grey[..., None], 3, axis=-1)
+
+
+def _digits():
+    return [str(digit) for digit in range(10)]

@@ -1,0 +1,114 @@
+"""Data sets of TensorFlow Datasets whose images have many sizes, or do not fit into memory."""
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from coda_keras.data.image_files import pixels
+from coda_keras.data.image_store import MEMORY, stored
+from coda_keras.data.images import ImageData
+from coda_keras.data.tf_batches import telling_broken_images
+
+
+def read(
+    builder: Any,
+    size: int,
+    train_size: int | None = None,
+    classes: int | None = None,
+    splits: tuple[str, str] = ("train", "validation"),
+    cache: str | Path | None = None,
+    memory: int = MEMORY,
+    progress: bool = True,
+) -> ImageData:
+    """Reads a prepared data set once, scaling its images as it decodes them by several threads.
+
+    Records are read one after the other, and training wants them in any order. What fits is
+    therefore kept in memory, decoded; of what does not the decoded images are kept on disk, in
+    `cache`, where a later run finds them.
+
+    Args:
+        builder: of TensorFlow Datasets, with the features `image` and `label`, prepared.
+        size: int, pixels a side of the images: cropped to squares and scaled.
+        train_size: int, pixels a side of those to train on, if augmentation crops them to `size`;
+            images to test on are then the centres of such. None for `size`.
+        classes: int, take only the images of the first so many classes; None for all.
+        splits: names of the splits to train and to test on.
+        cache: folder for decoded images.
+        memory: int, bytes that may be kept in memory.
+        progress: bool, whether to show progress bars.
+
+    Returns:
+        `ImageData`.
+
+    Raises:
+        ValueError: if an image is broken, or the images need a `cache` and none is given.
+    """
+    names = list(builder.info.features["label"].names)
+    classes = len(names) if classes is None else classes
+    train_size = size if train_size is None else train_size
+    sizes = {splits[0]: (train_size, None), splits[1]: (train_size, size)}
+    counts = {split: builder.info.splits[split].num_examples for split in splits}
+    needed = sum(counts.values()) * 3 * train_size**2 * classes / len(names)
+    if needed > memory and cache is None:
+        raise ValueError(
+            f"{builder.name} takes about {needed / 2**30:.0f} GiB at {train_size}x{train_size} "
+            "pixels. Name a folder for the decoded images by --cache."
+        )
+    found = []
+    for split in splits:
+        own, crop = sizes[split]
+        crop = None if crop == own else crop
+
+        def rows(split=split, own=own, crop=crop):
+            return _rows(builder, split, own, crop, classes, progress)
+
+        shape = (crop or own, crop or own, 3)
+        if needed <= memory:
+            found.append(_in_memory(rows, shape))
+        else:
+            about = {"data": f"{builder.info.full_name}", "split": split, "classes": classes}
+            about = {**about, "images": counts[split], "size": own, "crop": crop}
+            path = Path(cache) / f"{builder.name}-{split}-{own}.uint8"
+            found.append(stored(path, shape, about, rows))
+    (train, train_labels), (test, test_labels) = found
+    return ImageData(train, train_labels, test, test_labels, names[:classes])
+
+
+def _rows(builder, split, size, crop, classes, progress) -> Iterator[tuple[np.ndarray, int]]:
+    import tensorflow_datasets as tfds
+
+    # One file after the other: the same order every time.
+    config = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
+    encoded = builder.as_dataset(
+        split=split,
+        decoders={"image": tfds.decode.SkipDecoding()},
+        read_config=config,
+        as_supervised=True,
+    )
+    numbered = encoded.enumerate().filter(lambda number, example: example[1] < classes)
+
+    def decode(number, example):
+        data, label = example
+
+        def image(data, number):
+            return pixels(data, f"image {number} of {builder.name}/{split}", size, crop)
+
+        return tf.numpy_function(image, [data, number], tf.uint8), label
+
+    examples = numbered.map(decode, num_parallel_calls=tf.data.AUTOTUNE).prefetch(64)
+    with telling_broken_images():
+        yield from tqdm(
+            examples.as_numpy_iterator(),
+            f"reading {builder.name}/{split}",
+            unit="image",
+            disable=None if progress else True,
+        )
+
+
+def _in_memory(rows: Callable[[], Iterable[tuple[np.ndarray, int]]], shape):
+    images, labels = zip(*rows())
+    return np.stack(images).reshape(-1, *shape), np.array(labels, "int32")

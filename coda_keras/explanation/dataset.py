@@ -1,0 +1,135 @@
+"""Explanations of any number of images, a batch at a time."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import fields as dataclass_fields
+from typing import Any
+
+import numpy as np
+from keras import ops
+from tqdm import tqdm
+
+from coda_keras import backend
+from coda_keras.explanation.explanation import Explanation, explain, require_inherent
+from coda_keras.utils.checks import check_range
+
+FIELDS = tuple(field.name for field in dataclass_fields(Explanation))
+
+
+def explain_dataset(
+    net: Any,
+    dataset: Iterable[Any],
+    class_ids: int | str | None = None,
+    fields: Iterable[str] = FIELDS,
+    strategy: Any | None = None,
+    progress: bool = True,
+) -> Iterator[Explanation]:
+    """Explains the batches of a data set in turn, in the memory of one batch.
+
+    The step is compiled where the backend can: `tf.function` on TensorFlow, `jax.jit` on JAX.
+
+    Args:
+        net: a `CoDANet`.
+        dataset: iterable of image batches `(B, H, W, 3)` in [0, 1] or `(B, H, W, 6)` encoded,
+            or of tuples `(images, labels, ...)`: a `tf.data.Dataset`, a list of arrays, a
+            generator, ...
+        class_ids: None for the predicted class, `"labels"` for the labels of the data set
+            (integers `(B,)`, `(B, 1)`, or one-hot), `"all"`, or one integer for all images.
+        fields: names of the fields of `Explanation` to compute; the others are None.
+        strategy: a `tf.distribute.Strategy` over whose replicas every batch is split; None for
+            the one that the net was made under. TensorFlow only.
+        progress: bool, whether to show a progress bar, with the number of batches if known.
+
+    Yields:
+        An `Explanation` of NumPy arrays for every batch, in order.
+
+    Raises:
+        ValueError: if an argument, an image batch or a label is not as described.
+
+    Example:
+
+    >>> from coda_keras import CoDANet, DAUConv2D
+    >>> net = CoDANet([DAUConv2D(5, 8, 3)], temperature=10)
+    >>> batches = [np.zeros((4, 9, 9, 3), "float32"), np.ones((2, 9, 9, 3), "float32")]
+    >>> for explanation in explain_dataset(net, batches, progress=False):
+    ...     print(explanation.contribution_map.shape)
+    (4, 9, 9)
+    (2, 9, 9)
+    """
+    require_inherent(net)
+    fields = (fields,) if isinstance(fields, str) else tuple(fields)
+    unknown = sorted(set(fields) - set(FIELDS))
+    if unknown or not fields:
+        raise ValueError(f"Unknown or no `fields`: {unknown}. Expected some of {FIELDS}.")
+    by_labels = isinstance(class_ids, str) and class_ids == "labels"
+    named = class_ids is None or (isinstance(class_ids, str) and class_ids in ("labels", "all"))
+    if not (named or isinstance(class_ids, (int, np.integer))):
+        raise ValueError(
+            "`class_ids` must be None, 'labels', 'all' or one integer. "
+            f"Received: class_ids={class_ids!r}."
+        )
+
+    def step(images, labels=None):
+        explanation = explain(net, images, class_ids if labels is None else labels)
+        return {name: getattr(explanation, name) for name in fields}
+
+    absent = dict.fromkeys(FIELDS)
+
+    def explanations():
+        run = None
+        for batch in tqdm(
+            dataset, "explaining", _length(dataset), unit="batch", disable=not progress
+        ):
+            images, labels = _images_and_labels(batch, by_labels)
+            if run is None:
+                if not net.built:
+                    net.build(images.shape)
+                own = getattr(net, "distribute_strategy", None)
+                run = backend.compiled(step, net, own if strategy is None else strategy)
+            given = [_checked(labels, net.classes, len(images))] if by_labels else []
+            yield Explanation(**{**absent, **run(images, *given)})
+
+    return explanations()
+
+
+def _length(dataset):
+    try:
+        return len(dataset)
+    except TypeError:
+        return None
+
+
+def _images_and_labels(batch, needs_labels):
+    images, labels = batch, None
+    if isinstance(batch, (tuple, list)) and batch:
+        images, labels = batch[0], batch[1] if len(batch) > 1 else None
+    if isinstance(images, dict):
+        raise ValueError(
+            f"Expected batches of images or (images, labels). Received a dict of {list(images)}; "
+            "map the data set to tuples first."
+        )
+    images = ops.convert_to_numpy(images)
+    if images.ndim != 4 or images.dtype.kind != "f":
+        raise ValueError(
+            "Expected image batches (batch, height, width, 3 or 6) of floats in [0, 1]. "
+            f"Received shape {images.shape} and dtype {images.dtype}."
+        )
+    check_range(ops.convert_to_tensor(images))
+    if needs_labels and labels is None:
+        raise ValueError("`class_ids='labels'` needs batches of the form (images, labels).")
+    return images, labels
+
+
+def _checked(labels, classes, count):
+    labels = ops.convert_to_numpy(labels)
+    if labels.ndim == 2:
+        labels = labels[:, 0] if labels.shape[1] == 1 else labels.argmax(axis=1)
+    if (
+        labels.shape != (count,)
+        or labels.dtype.kind not in "iu"
+        or not np.all((labels >= 0) & (labels < classes))
+    ):
+        raise ValueError(
+            f"Expected {count} integer labels in 0 to {classes - 1}, or as many one-hot rows. "
+            f"Received shape {labels.shape}, dtype {labels.dtype}: {labels}."
+        )
+    return labels.astype("int32")

@@ -1,0 +1,207 @@
+"""Explanations: rows of W_{0->L}(x) and the contributions of every pixel (eq. 7 and 8).
+
+Only the protocol is used here, no layer in particular.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from importlib import import_module
+from typing import Any, TypeVar
+
+import numpy as np
+from keras import ops
+
+from coda_keras.explanation.class_ids import ClassIds, standardize
+from coda_keras.layers.encoding import encode
+
+# A tensor of the running backend, or what converts to one.
+Tensor = Any
+
+# Logits closer to the bias than this are taken for that far, in `completeness_error`.
+COMPLETENESS_FLOOR = 0.01
+
+
+def completeness_error(residual: np.ndarray, linear: np.ndarray) -> np.ndarray:
+    """Returns `|residual| / max(|linear|, 0.01)`, how incomplete explanations are.
+
+    Args:
+        residual: NumPy array, logits less bias less the sum of the contributions.
+        linear: array of the same shape, logits less bias, in logits.
+    """
+    return np.abs(residual) / np.maximum(np.abs(linear), COMPLETENESS_FLOOR)
+
+
+def _pictures():
+    # By its name, as the explorer below: what studies computed depends on all that a module
+    # imports, and not on how explanations look.
+    return import_module("coda_keras.explanation.display")
+
+
+Fields = TypeVar("Fields", bound="Tensors")
+
+
+def is_inherent(model: Any) -> bool:
+    """Whether a model explains itself, and so sees images in the six-channel encoding."""
+    return callable(getattr(model, "explain", None))
+
+
+def require_inherent(model: Any) -> None:
+    """Raises ValueError for a model that is no `CoDANet`."""
+    if not is_inherent(model) or not hasattr(model, "linearize"):
+        raise ValueError(
+            f"Expected a CoDANet. Received: {model!r}, whose logits are no sums of contributions. "
+            "`coda_keras.attribution` has methods for any classifier."
+        )
+
+
+class Tensors:
+    """What explanations share: NumPy arrays, a line of text, a picture in notebooks."""
+
+    def __repr__(self) -> str:
+        return _pictures().text(self)
+
+    def _repr_png_(self) -> bytes | None:
+        return _pictures().png(self)
+
+    def numpy(self: Fields) -> Fields:
+        """Returns the same with NumPy arrays instead of backend tensors; None stays None."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        arrays = {
+            name: None if value is None else ops.convert_to_numpy(value)
+            for name, value in values.items()
+        }
+        return type(self)(**arrays)
+
+
+@dataclass(frozen=True, repr=False)
+class Explanation(Tensors):
+    """Logits and what every pixel contributed to them; notebooks show the first maps.
+
+    Shapes are for `class_ids` of shape `(B,)`; with several classes an image all but `logits`
+    and `bias` have an axis `n` after the batch.
+
+    Attributes:
+        logits: `(B, classes)`.
+        class_ids: `(B,)`, the classes explained, int32.
+        weights: `(B, H, W, 6)`, rows of `W_{0->L}(x)` (eq. 7).
+        contributions: `(B, H, W, 6)`, weights times the encoded image (eq. 8), in logits.
+        contribution_map: `(B, H, W)`, contributions summed over the channels.
+        bias: scalar b_0.
+        residual: `(B,)`, logit minus bias minus the sum of contributions: rounding only.
+    """
+
+    logits: Tensor
+    class_ids: Tensor
+    weights: Tensor
+    contributions: Tensor
+    contribution_map: Tensor
+    bias: Tensor
+    residual: Tensor
+
+    @property
+    def completeness_error(self) -> np.ndarray:
+        """`|residual| / max(|logit - b_0|, 0.01)`, a NumPy array of the shape of `residual`.
+
+        Needs `logits`, `class_ids`, `bias` and `residual`.
+        """
+        logits, class_ids = (ops.convert_to_numpy(each) for each in (self.logits, self.class_ids))
+        ids = class_ids.reshape(len(logits), -1)
+        explained = np.take_along_axis(logits, ids, axis=1).reshape(class_ids.shape)
+        bias = ops.convert_to_numpy(self.bias)
+        return completeness_error(ops.convert_to_numpy(self.residual), explained - bias)
+
+    def show(
+        self,
+        images: Tensor,
+        class_names: Sequence[str] | None = None,
+        net: Any = None,
+        **options: Any,
+    ) -> Any:
+        """Returns the explorer of this explanation, which notebooks display.
+
+        Args:
+            images: the images explained, `(B, H, W, 3)` or `(B, H, W, 6)`.
+            class_names: names of the classes, by class id; None for their numbers.
+            net: the net, to ask it again when pixels are taken away; needs the package anywidget.
+            **options: `title` and `height` of `coda_keras.explorer.show`; `labels` and `names` of
+                `coda_keras.explorer.View`.
+
+        Raises:
+            ValueError: if the images or names do not fit, or an option is unknown.
+        """
+        explorer = import_module("coda_keras.explorer")
+        return explorer.show_explanation(self, images, class_names, net, **options)
+
+
+def explain(net: Any, images: Tensor, class_ids: ClassIds = None) -> Explanation:
+    """Explains logits of a `CoDANet`.
+
+    Args:
+        net: a `CoDANet`.
+        images: `(B, H, W, 3)` in [0, 1], or `(B, H, W, 6)` encoded.
+        class_ids: `(B,)` or `(B, n)` integers, one integer for all images, `"all"`, or None for
+            the predicted class. Tensors may be unknown until compiled code runs.
+
+    Returns:
+        An `Explanation`; for every image and class
+        `logits[class] = bias + sum(contributions) + residual`. Where compiled code meets a class
+        id out of range, the weights, contributions and residual of that id are NaN; graphs of
+        TensorFlow raise `InvalidArgumentError` unless compiled by XLA.
+
+    Raises:
+        ValueError: if the net is no `CoDANet`, the images are no batch with values in [0, 1], or
+            the class ids do not fit them or are out of range. Values are seen in eager calls; see
+            `unchecked`.
+    """
+    encoded = encoded_batch(net, images)
+    linear, pullback = net.linearize(encoded)
+    logits = linear + net.logit_bias
+    class_ids, valid = standardize(class_ids, logits)
+    classes = logits.shape[-1]
+    # Ids out of range, which are NaN in the end, torch would refuse by an error of its own.
+    within = class_ids if valid is None else ops.clip(class_ids, 0, classes - 1)
+    one_hot = ops.one_hot(within, classes, dtype=logits.dtype)
+    if len(class_ids.shape) == 1:
+        weights = ops.cast(pullback(one_hot), logits.dtype)
+        inputs = ops.cast(encoded, logits.dtype)
+    else:
+        # One class after the other keeps the memory that of a single class.
+        rows = ops.map(pullback, ops.swapaxes(one_hot, 0, 1))
+        weights = ops.cast(ops.swapaxes(rows, 0, 1), logits.dtype)
+        inputs = ops.cast(encoded, logits.dtype)[:, None]
+    if valid is not None:
+        weights = ops.where(valid[..., None, None, None], weights, float("nan"))
+    contributions = weights * inputs
+    explained = ops.einsum("bc,b...c->b...", logits, one_hot)
+    return Explanation(
+        logits=logits,
+        class_ids=class_ids,
+        weights=weights,
+        contributions=contributions,
+        contribution_map=ops.sum(contributions, axis=-1),
+        bias=ops.convert_to_tensor(net.logit_bias, logits.dtype),
+        residual=explained - net.logit_bias - ops.sum(contributions, axis=(-3, -2, -1)),
+    )
+
+
+def encoded_batch(net: Any, images: Tensor) -> Tensor:
+    """Images as a net explains them, `(B, H, W, 6)`; builds a net that is not built yet.
+
+    Raises:
+        ValueError: if the net is no `CoDANet`, or the images are no batch of at least one.
+    """
+    require_inherent(net)
+    images = ops.convert_to_tensor(images)
+    if len(images.shape) != 4:
+        single = len(images.shape) == 3 and images.shape[-1] in (3, 6)
+        advice = " Give a single image as image[None]." if single else ""
+        raise ValueError(
+            "Expected a batch of images (batch, height, width, 3 or 6). "
+            f"Received shape {tuple(images.shape)}.{advice}"
+        )
+    if images.shape[0] == 0:
+        raise ValueError(f"Expected at least one image. Received shape {tuple(images.shape)}.")
+    encoded = encode(images)
+    if not net.built:
+        net.build(images.shape)
+    return encoded

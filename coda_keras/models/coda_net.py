@@ -1,0 +1,309 @@
+"""Convolutional Dynamic Alignment Networks."""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from coda_keras.explanation import explanation
+from coda_keras.explanation import layer as inner
+from coda_keras.explanation.class_ids import ClassIds
+from coda_keras.layers.dau import DAUConv2D
+from coda_keras.layers.dynamic_linear import (
+    PACKAGE,
+    GlobalSumPooling2D,
+    Pullback,
+    ReceptiveField,
+    TemperatureScaling,
+    Tensor,
+    linearize,
+    receptive_field,
+)
+from coda_keras.layers.encoding import encode
+from coda_keras.models import presets
+from coda_keras.models.map_penalty import MapPenalty
+
+LOGIT_BIAS = math.log(0.1 / 0.9)
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class CoDANet(keras.Model):
+    """A classifier whose logits are sums of per-pixel contributions (Sections 3.2 and 3.3).
+
+    The encoded image runs through `layers`, is summed over all positions and divided by the
+    temperature; `logit_bias` is added last:
+
+        logits = sum_positions(layers(encode(images))) / T + b_0,   linear part = W_{0->L}(x) x
+
+    Args:
+        layers: list of dynamic linear layers, each with `outputs, pullback = linearize(inputs)`;
+            the last one has a channel per class.
+        temperature: positive number T.
+        logit_bias: number b_0; the default makes an untrained net say 0.1 for every class.
+        image_size: int, `(height, width)` or None. If given the net is built at once and servables
+            made from it take images of this size; calling on other sizes works all the same.
+        class_names: list of str, names of the classes in the order of the logits, or None.
+        regularisation: number λ from 0 up: `λ mean |W_{0->L}|` is added to the loss in training
+            (eq. 10); see `coda_keras.models.map_penalty`. Nothing else depends on it.
+        **kwargs: `name`, `dtype`, ... of `keras.Model`.
+
+    Input shape:
+        `(B, H, W, 3)` RGB in [0, 1], or `(B, H, W, 6)` already encoded.
+
+    Output shape:
+        `(B, classes)` logits, float32.
+
+    Raises:
+        ValueError: if a layer lacks `linearize`, or an argument is out of range.
+
+    Example:
+
+    >>> net = CoDANet([DAUConv2D(8, 4, 3, strides=2), DAUConv2D(5, 8, 1)], temperature=10)
+    >>> ops.shape(net(np.zeros((2, 9, 9, 3), "float32")))
+    (2, 5)
+    """
+
+    def __init__(
+        self,
+        layers: Iterable[Any],
+        temperature: float = 1000.0,
+        logit_bias: float = LOGIT_BIAS,
+        image_size: int | tuple[int, int] | None = None,
+        class_names: Sequence[str] | None = None,
+        regularisation: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        layers = list(layers)
+        if not layers:
+            raise ValueError("`layers` is empty. Expected at least one dynamic linear layer.")
+        for layer in layers:
+            if not callable(getattr(layer, "linearize", None)):
+                raise ValueError(
+                    f"Layer {layer!r} has no `linearize` method. Every layer of a CoDANet must "
+                    "return `(outputs, pullback)` from `linearize(inputs)`; see "
+                    "`coda_keras.DynamicLinear`."
+                )
+        self.body = layers
+        # Sums over many positions and their division by T stay in full precision.
+        dtype = "float64" if self.compute_dtype == "float64" else "float32"
+        self.pooling = GlobalSumPooling2D(dtype=dtype, name="sum_pooling")
+        self.scaling = TemperatureScaling(temperature, dtype=dtype, name="temperature")
+        self.logit_bias = float(logit_bias)
+        self.image_size = _pair(image_size)
+        self.class_names = None if class_names is None else [str(name) for name in class_names]
+        self.penalty = MapPenalty(regularisation) if regularisation else None
+        if self.image_size is not None:
+            self.build((None, *self.image_size, 3))
+
+    @classmethod
+    def from_preset(
+        cls,
+        preset: str,
+        classes: int | None = None,
+        rescale: str | None = None,
+        temperature: float | None = None,
+        rank_scale: float | None = None,
+        image_size: int | tuple[int, int] | None = None,
+        implementation: str = "factored",
+        logit_bias: float = LOGIT_BIAS,
+        **kwargs: Any,
+    ) -> "CoDANet":
+        """Builds a network of the paper, or a trained one that comes with the package.
+
+        Args:
+            preset: `"s_coda"`, `"m_coda"`, `"l_coda"` or `"xl_coda"` (Table C.1), with initial
+                weights; or a name such as `"s_coda_cifar10"`, with trained ones. `presets()` lists
+                them all.
+            classes: int, number of classes; None for the preset's own (10, 10, 100, 200). A trained
+                preset for which it is given keeps its other layers and gets a new last one.
+            rescale: `"squash"` or `"l2"`; None for the preset's own, `"squash"` by default.
+            temperature: positive number T; None for the preset's own, 1000 by default.
+            rank_scale: positive number by which all ranks are multiplied (Fig. B.2); None for the
+                preset's own, 1 by default.
+            image_size: int or `(height, width)`; None for the preset's (32, 32, 240, 64).
+            implementation: see `DAUConv2D`.
+            logit_bias: number b_0.
+            **kwargs: `regularisation` of `CoDANet`; `name`, `dtype`, ... of `keras.Model`.
+
+        Raises:
+            ValueError: if there is no such preset, an argument is out of range, or weights were
+                trained with another one.
+
+        Example:
+
+        >>> CoDANet.from_preset("s_coda", rank_scale=1 / 8).count_params()
+        1076984
+        """
+        plan = presets.plan(preset, classes, rescale, temperature, rank_scale)
+        layers = [
+            DAUConv2D(
+                *shape,
+                rescale=plan.rescale,
+                implementation=implementation,
+                name=f"dau_{index}",
+                dtype=kwargs.get("dtype"),
+            )
+            for index, shape in enumerate(plan.layers, start=1)
+        ]
+        net = cls(
+            layers,
+            temperature=plan.temperature,
+            logit_bias=logit_bias,
+            image_size=plan.image_size if image_size is None else image_size,
+            **{"name": preset, "class_names": plan.class_names, **kwargs},
+        )
+        for layer, weights in zip(layers, plan.weights):
+            layer.set_weights(weights)
+        return net
+
+    @staticmethod
+    def presets() -> dict[str, presets.Summary]:
+        """All names that `from_preset` takes, with sizes and, of trained nets, scores.
+
+        >>> CoDANet.presets()["s_coda"].parameters
+        7782816
+        """
+        return presets.summaries()
+
+    @property
+    def chain(self) -> list[Any]:
+        """The dynamic linear layers from the encoded image to the logits less b_0."""
+        return [*self.body, self.pooling, self.scaling]
+
+    @property
+    def receptive_field(self) -> ReceptiveField | None:
+        """Which pixels a position of `evidence` sees.
+
+        None if a layer does not tell, or a subclass computes its logits in a way of its own.
+        """
+        if type(self).call is not CoDANet.call:
+            return None
+        return receptive_field([*self.body, self.scaling])
+
+    @property
+    def temperature(self) -> float:
+        return self.scaling.temperature
+
+    @property
+    def classes(self) -> int:
+        """Number of classes.
+
+        Raises:
+            ValueError: if the net is not built yet.
+        """
+        if not self.built:
+            raise ValueError(
+                "The net is not built yet, so its number of classes is not known. Give it an "
+                "`image_size`, or call it on images."
+            )
+        return self._classes
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        shape = (*input_shape[:-1], 6)
+        for layer in self.chain:
+            if not layer.built:
+                layer.build(shape)
+            # Unlike `compute_output_shape` this asks a user's own layer for nothing more.
+            spec = layer.compute_output_spec(keras.KerasTensor(shape, layer.compute_dtype))
+            shape = spec.shape
+        self._classes = shape[-1]
+        self.built = True
+
+    def call(self, images: Tensor, training: bool | None = None) -> Tensor:
+        if training and self.penalty is not None:
+            # The loss needs rows of W_{0->L} of this pass.
+            outputs, pullback = self.linearize(images)
+            self.penalty.keep(pullback)
+            return outputs + self.logit_bias
+        outputs = encode(images)
+        for layer in self.chain:
+            outputs = layer(outputs)
+        return outputs + self.logit_bias
+
+    def compute_loss(
+        self,
+        x: Tensor | None = None,
+        y: Tensor | None = None,
+        y_pred: Tensor | None = None,
+        sample_weight: Tensor | None = None,
+        training: bool = True,
+    ) -> Tensor:
+        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
+        if training and self.penalty is not None:
+            loss = loss + ops.cast(self.penalty.loss(y, y_pred), loss.dtype)
+        return loss
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        return (input_shape[0], self._classes)
+
+    def linearize(self, images: Tensor) -> tuple[Tensor, Pullback]:
+        """Applies the net; `(logits - b_0, pullback)`, the pullback ending at the encoded image."""
+        return linearize(self.chain, encode(ops.convert_to_tensor(images)))
+
+    def evidence(self, images: Tensor) -> Tensor:
+        """Outputs of the last layer over the temperature, which sum to the logits less b_0.
+
+        Args:
+            images: `(B, H, W, 3)` in [0, 1], or `(B, H, W, 6)` encoded.
+
+        Returns:
+            `(B, h, w, classes)`, in logits.
+        """
+        outputs = encode(ops.convert_to_tensor(images))
+        for layer in [*self.body, self.scaling]:
+            outputs = layer(outputs)
+        return outputs
+
+    def explain(self, images: Tensor, class_ids: ClassIds = None) -> explanation.Explanation:
+        """Explains logits by contribution maps. See `coda_keras.explain`."""
+        return explanation.explain(self, images, class_ids)
+
+    def explain_layer(
+        self,
+        images: Tensor,
+        layer: int | str,
+        channel: int | Sequence[int],
+        position: tuple[int, int] | None = None,
+        from_layer: int = 0,
+    ) -> inner.LayerExplanation:
+        """Explains an activation inside, or a logit. See `coda_keras.explain_layer`."""
+        return inner.explain_layer(self, images, layer, channel, position, from_layer)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
+            "trainable": self.trainable,
+            "layers": [keras.saving.serialize_keras_object(layer) for layer in self.body],
+            "temperature": self.temperature,
+            "logit_bias": self.logit_bias,
+            "image_size": self.image_size,
+            "class_names": self.class_names,
+            "regularisation": 0.0 if self.penalty is None else self.penalty.strength,
+        }
+
+    @classmethod
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
+    ) -> "CoDANet":
+        config = dict(config)
+        config["layers"] = [
+            keras.saving.deserialize_keras_object(layer, custom_objects=custom_objects)
+            for layer in config["layers"]
+        ]
+        return cls(**config)
+
+
+def _pair(size):
+    if size is None:
+        return None
+    pair = tuple(size) if hasattr(size, "__iter__") else (size, size)
+    if len(pair) != 2 or not all(hasattr(n, "__index__") and n > 0 for n in pair):
+        raise ValueError(
+            "`image_size` must be a positive integer or a pair (height, width). "
+            f"Received: image_size={size!r}."
+        )
+    return tuple(int(n) for n in pair)

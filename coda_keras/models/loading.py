@@ -1,0 +1,65 @@
+"""Models from files."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from coda_keras.models import pretrained as trained
+from coda_keras.models.coda_net import CoDANet
+
+
+def check_exists(path: str | Path) -> None:
+    """Raises ValueError if there is neither such a file nor such a trained preset."""
+    if not Path(path).is_file() and str(path) not in trained.cards():
+        raise ValueError(
+            f"There is no model {path}. Expected a .keras file as the recipes save it, or a preset "
+            f"with trained weights: {', '.join(trained.cards())}."
+        )
+
+
+def load(path: str | Path) -> keras.Model:
+    """Loads a model from a file, or a preset with trained weights by its name.
+
+    Raises:
+        ValueError: if the file is missing or no model, with a sentence.
+    """
+    check_exists(path)
+    if str(path) in trained.cards():
+        return CoDANet.from_preset(str(path))
+    try:
+        return keras.models.load_model(path, compile=False)
+    except Exception as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise ValueError(f"{path} cannot be loaded as a Keras model: {reason[0]}") from error
+
+
+def check_fits(model: keras.Model, name: str, images: np.ndarray, classes: int) -> None:
+    """Raises ValueError if a model takes images of another size than the data's, or other classes.
+
+    A `CoDANet` computes for any size of images; one that was trained on another is as useless.
+
+    Args:
+        model: a built Keras model.
+        name: what to call it.
+        images: `(N, H, W, 3)`.
+        classes: int, of the data.
+    """
+    shape = getattr(model, "input_shape", None)
+    sizes = getattr(model, "image_size", None) or (shape[1:3] if shape else (None, None))
+    if any(size not in (None, found) for size, found in zip(sizes, images.shape[1:3])):
+        raise ValueError(
+            f"{name} takes images of {sizes[0]}x{sizes[1]} pixels, the data has "
+            f"{images.shape[1]}x{images.shape[2]}. Choose the data that it was trained on."
+        )
+    found = getattr(model, "classes", None) or getattr(model, "output_shape", (None,))[-1]
+    if found not in (None, classes):
+        raise ValueError(
+            f"{name} has {found} classes, the data has {classes}. Choose the data that it was "
+            "trained on."
+        )
+
+
+def weight_bytes(model: keras.Model) -> bytes:
+    """All weights of a model, by which it is told from others."""
+    return b"".join(np.ascontiguousarray(weight).tobytes() for weight in model.get_weights())

@@ -1,0 +1,168 @@
+"""The figures of numbers: which charts of which metrics each shows, for which models.
+
+Every function takes a `Study` and returns a figure, or raises `Missing` with the reason.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+
+from coda_keras import attribution, evaluation, figures
+from coda_keras.evaluation.chart import Box
+from coda_keras.figures import Entry, Panel, Row
+from coda_keras.study.missing import Missing
+
+PUBLISHED_NET = "9L-S-CoDA-SQ-{:g}"
+# A metric and one of its charts.
+LOCALISATION = ("localisation", "localisation")
+LEAST_FIRST = ("pixel_removal", "least")
+MOST_FIRST = ("pixel_removal", "most")
+
+
+def paper_metrics(study: Any) -> Figure:
+    """Fig. 6: both metrics for all methods, then for nets of several temperatures."""
+    charts = (LOCALISATION, LEAST_FIRST)
+    rows = [
+        Row(
+            f"Attribution methods on {study.main.name}",
+            _of_methods(study, study.main, charts, study.published.get(PUBLISHED_NET.format(1000))),
+        ),
+        Row("Own contributions by temperature", _of_temperatures(study, charts)),
+    ]
+    return figures.metrics_figure(_drawable(rows), published="published, S-CoDA-SQ")
+
+
+def most_important_first(study: Any) -> Figure:
+    """Fig. B.4a: pixel removal in both orders."""
+    panels = _of_methods(study, study.main, (LEAST_FIRST, MOST_FIRST))
+    row = Row(f"Attribution methods on {study.main.name}", panels)
+    return figures.metrics_figure(_drawable([row]))
+
+
+def paper_metrics_of_baseline(study: Any) -> Figure:
+    """Fig. B.4b: the methods on the baseline, beside the CoDA-Net's own contributions."""
+    if study.baseline is None:
+        raise Missing("there is no baseline")
+    charts = (LOCALISATION, LEAST_FIRST, MOST_FIRST)
+    panels = _of_methods(study, study.baseline, charts, beside=study.main)
+    title = f"{study.baseline.model.name} ({study.baseline.name})"
+    return figures.metrics_figure(_drawable([Row(title, panels)]))
+
+
+def of_metric(metric: str, keys: Sequence[str]) -> Callable[[Any], Figure]:
+    """Returns the function that draws charts of one metric for all methods."""
+
+    def draw(study: Any) -> Figure:
+        study.measured(study.main, metric)
+        panels = _of_methods(study, study.main, [(metric, key) for key in keys])
+        return figures.metrics_figure(_drawable([Row(study.main.name, panels)]))
+
+    draw.__doc__ = f"The charts of the metric {metric} for all methods."
+    return draw
+
+
+FIGURES = {
+    "6": paper_metrics,
+    "b4a": most_important_first,
+    "b4b": paper_metrics_of_baseline,
+    **{
+        name: of_metric(metric.name, keys)
+        for metric in evaluation.METRICS.values()
+        for name, keys in metric.figures.items()
+    },
+}
+
+
+def _of_methods(study, subject, charts, published=None, beside=None):
+    """A panel for each chart, with an entry for each method.
+
+    Args:
+        study, subject: the model in question.
+        charts: pairs of a metric and a key of its charts.
+        published: results of the authors by their names for the methods, or None.
+        beside: another subject, whose own contributions come first.
+    """
+    panels = []
+    for metric, key in charts:
+        values = []
+        if beside is not None:
+            own = study.numbers.get(beside.name, {}).get("contributions", {}).get(metric)
+            row = attribution.find("contributions")
+            values.append(("CoDA-Net's own", row.colour, own, None, False))
+        for name, numbers in study.numbers.get(subject.name, {}).items():
+            row = attribution.find(name)
+            theirs = (published or {}).get(row.published)
+            # Curves of methods that repeat another's would lie on each other.
+            repeated = subject.source(name) != name
+            values.append((row.label, row.colour, numbers.get(metric), theirs, repeated))
+        panels.append(_panel(study.metric(subject, metric), key, values))
+    return [panel for panel in panels if panel is not None]
+
+
+def _of_temperatures(study, charts):
+    numbers = {net.temperature: study.numbers.get(net.name, {}) for net in reversed(study.nets)}
+    ours = {value: found.get("contributions", {}) for value, found in numbers.items()}
+    theirs = {
+        float(name.rpartition("-")[2]): found["Ours"] for name, found in study.published.items()
+    }
+    values = sorted({*ours, *theirs})
+    if not ours or len(values) < 2:
+        return []
+    shades = [to_hex(shade) for shade in colormaps["plasma"](np.linspace(0, 0.85, len(values)))]
+    panels = [
+        _panel(
+            study.metric(study.nets[0], metric),
+            key,
+            [
+                (f"T = {value:g}", shade, ours.get(value, {}).get(metric), theirs.get(value), False)
+                for value, shade in zip(values, shades)
+            ],
+        )
+        for metric, key in charts
+    ]
+    return [panel for panel in panels if panel is not None]
+
+
+def _panel(metric, key, values):
+    """One chart; values are `(label, colour, summary, published results, repeated)`."""
+    chart = metric.charts[key]
+    entries, references = [], []
+    for label, colour, ours, theirs, repeated in values:
+        entry = {"label": label, "colour": colour}
+        theirs = metric.published_summary(theirs) if theirs else None
+        for prefix, summary in (("", ours), ("published_", theirs)):
+            found = chart.read(summary) if summary else None
+            if isinstance(found, Box):
+                entry[f"{prefix}box"] = (found.mean, found.quartiles)
+                if not prefix:
+                    entry["count"] = summary.get("images")
+            elif found is not None and not repeated:
+                entry[f"{prefix}curve"] = (found.x, found.y)
+        entries.append(Entry(**entry))
+        if ours and chart.reference is not None:
+            references.append(chart.reference(ours))
+    if not any(entry.box or entry.curve for entry in entries):
+        return None
+    counted = any(entry.count is not None for entry in entries)
+    items = "multi-images" if metric.unit == "grid" else "images"
+    return Panel(
+        chart.title,
+        entries,
+        chart.x_label or (f"(number of {items})" if counted else ""),
+        chart.y_label,
+        chart.y_range,
+        references[0] if references else None,
+        chart.markers,
+    )
+
+
+def _drawable(rows):
+    """The rows for which there are numbers of one's own."""
+    rows = [row for row in rows if row.panels]
+    if not rows:
+        raise Missing("neither localisation nor pixel_removal was asked for")
+    return rows

@@ -1,0 +1,70 @@
+"""The figures of a study as files."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from coda_keras import explorer
+from coda_keras.figures import save_figure, save_gif
+from coda_keras.study.missing import Missing
+from coda_keras.study.pictures import explained_video
+from coda_keras.study.study import FIGURES, Study
+from coda_keras.study.views import method_views
+
+VIDEO = "video"
+EXPLORER = "explorer"
+DRAWN = (*FIGURES, VIDEO, EXPLORER)
+FORMATS = (".png", ".pdf")
+
+
+def draw(
+    study: Study,
+    names: Sequence[str] = DRAWN,
+    video: str | Path | None = None,
+    board: Any = None,
+    report: Any = print,
+) -> tuple[list[str], dict[str, str]]:
+    """Writes figures into the folder of a study, as PNG and PDF, video as GIF, explorer as HTML.
+
+    Args:
+        study: `Study`.
+        names: some of `DRAWN`.
+        video: path of an animated GIF or folder of frames to explain; None for a pan over a
+            multi-image.
+        board: `coda_keras.tensorboard.board.Board` that shows the same, or None.
+        report: called with a line for every figure.
+
+    Returns:
+        `(files, skipped)`: names of the files written, and a dict from the figures whose inputs
+        are missing to the reasons.
+    """
+    files, skipped = [], {}
+    for name in names:
+        try:
+            if name == VIDEO:
+                frames = explained_video(study, video)
+                written = ["video.gif"]
+                save_gif(frames, study.folder / written[0])
+                if board is not None:
+                    board.video(VIDEO, frames)
+            elif name == EXPLORER:
+                views = method_views(study)
+                written = ["explorer.html"]
+                explorer.write_html(study.folder / written[0], views.values(), "Methods")
+                if board is not None:
+                    for tag, view in views.items():
+                        board.view(f"methods/{tag}", view)
+            else:
+                figure = study.figure(name)
+                written = [f"figure_{name}{suffix}" for suffix in FORMATS]
+                for file in written:
+                    save_figure(figure, study.folder / file)
+                if board is not None:
+                    board.figure(f"figure_{name}", figure)
+        except Missing as missing:
+            skipped[name] = str(missing)
+            report(f"figure {name} skipped: {missing}.")
+        else:
+            files += written
+            report(f"figure {name}: {study.folder / written[-1]}")
+    return files, skipped

@@ -1,0 +1,127 @@
+"""What a study leaves in numbers: results.json and results.md."""
+
+from pathlib import Path
+from typing import Any
+
+from coda_keras import attribution, evaluation
+from coda_keras.evaluation import published_cifar10
+from coda_keras.study.cost import Cost
+from coda_keras.utils.files import write_json, write_text
+from coda_keras.utils.provenance import PACKAGES, hardware, now, versions
+
+METRICS = {**evaluation.METRICS, Cost.name: Cost}
+
+# The net of the paper that tables set beside one's own.
+PUBLISHED_NET = "9L-S-CoDA-SQ-1000"
+
+
+def as_dict(study: Any, figures: list[str], skipped: dict[str, str]) -> dict[str, Any]:
+    """Everything that a study found out, as values for JSON.
+
+    Args:
+        study: `Study`.
+        figures: names of the files of figures.
+        skipped: dict from figures that could not be drawn to the reasons.
+    """
+    data = study.data
+    return {
+        "finished": now(),
+        "data": {
+            "name": study.dataset,
+            "test_images": len(data.test_labels),
+            "note": getattr(data, "note", None),
+        },
+        "models": [_model(study, subject) for subject in study.models],
+        "figures": figures,
+        "figures_skipped": skipped,
+        "versions": versions(["coda-keras", *PACKAGES]),
+        "hardware": hardware(),
+    }
+
+
+def write(folder: Path, results: dict[str, Any]) -> str:
+    """Writes `results.json` and `results.md`; returns the content of the second."""
+    write_json(folder / "results.json", results)
+    page = markdown(results)
+    write_text(folder / "results.md", page)
+    return page
+
+
+def markdown(results: dict[str, Any]) -> str:
+    """The numbers as Markdown: a table for every model.
+
+    Args:
+        results: content of a `results.json`.
+    """
+    lines = [f"`{results['command']}`", ""] if "command" in results else []
+    for model in results["models"]:
+        lines += [f"## {model['name']}", "", _about(model, results["data"]), ""]
+        table = [_cells(name, numbers, model) for name, numbers in model["methods"].items()]
+        order = _headings(table)
+        # The best first, by the first number.
+        table.sort(key=lambda cells: [cells.get(h, "") for h in order[1:2]], reverse=True)
+        lines.append("| " + " | ".join(order) + " |")
+        lines.append("|" + "---|" * len(order))
+        lines += ["| " + " | ".join(cells.get(h, "") for h in order) + " |" for cells in table]
+        lines += ["", *_legend(order), ""]
+    devices = results["hardware"]
+    machine = ", ".join(devices["gpus"]) or f"{devices['processor']}, {devices['cores']} cores"
+    lines.append(f"Computed on {machine}, {results['finished'][:10]}.")
+    return "\n".join(lines) + "\n"
+
+
+def _model(study, subject):
+    return {
+        "name": subject.name,
+        "path": str(subject),
+        "kind": subject.model.name,
+        "digest": subject.identity["model"],
+        "parameters": subject.model.count_params(),
+        "temperature": subject.temperature,
+        "activation": subject.activation,
+        "test_accuracy": subject.accuracy,
+        "published": bool(subject is study.main and study.published and subject.inherent),
+        "methods": {
+            name: {"label": subject.label(name), **numbers}
+            for name, numbers in study.numbers.get(subject.name, {}).items()
+        },
+        "left_out": subject.left_out,
+    }
+
+
+def _about(model, data):
+    temperature = f", T = {model['temperature']:g}" if model["temperature"] else ""
+    note = f", {data['note']}" if data["note"] else ""
+    return (
+        f"{model['kind']}{temperature}, {model['parameters']:,} parameters, accuracy "
+        f"{model['test_accuracy']:.1%} on {data['test_images']:,} test images of {data['name']}"
+        f"{note}. `{model['path']}`"
+    )
+
+
+def _cells(name, numbers, model):
+    """The cells of a method by heading: its own in the order of the metrics, then published."""
+    measured = {key: metric() for key, metric in METRICS.items() if key in numbers}
+    cells = {"method": numbers["label"]}
+    for key, metric in measured.items():
+        cells |= metric.cells(numbers[key])
+    label = attribution.find(name).published
+    if model["published"] and label:
+        results = published_cifar10()["models"][PUBLISHED_NET][label]
+        for metric in measured.values():
+            found = metric.published_summary(results)
+            cells |= metric.published_cells(found) if found else {}
+    return cells
+
+
+def _headings(table):
+    """All headings, those of published results last."""
+    headings = list(dict.fromkeys(heading for cells in table for heading in cells))
+    return sorted(headings, key=lambda heading: heading.startswith("published"))
+
+
+def _legend(headings):
+    legend = {}
+    for metric in METRICS.values():
+        legend |= metric.legend
+    return [" ".join(legend[heading] for heading in headings if heading in legend)]

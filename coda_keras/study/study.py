@@ -1,0 +1,241 @@
+"""A study: models by methods by metrics, resumable, with its tables and figures."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+from matplotlib.figure import Figure
+
+from coda_keras import attribution
+from coda_keras.evaluation.metric import Metric, Rows
+from coda_keras.study import charts, pictures, results
+from coda_keras.study.cache import code_digest
+from coda_keras.study.cost import Cost
+from coda_keras.study.missing import Missing
+from coda_keras.study.settings import Settings
+from coda_keras.study.subject import Subject
+
+FIGURES = {**pictures.FIGURES, **charts.FIGURES}
+
+
+class Study:
+    """The paper's experiments on trained models, computed piece by piece and kept on disk.
+
+    The first model is studied by all methods, further ones (other temperatures) by their own
+    contributions, the baseline by all methods that need no model that explains itself. What was
+    computed before under the same arguments, by the same code, is read from `folder`.
+
+    Args:
+        models: paths of `.keras` files, or built Keras models.
+        data: test images, labels and class names, as `coda_keras.data.tf_batches.ImageData`.
+        settings: `Settings`.
+        folder: path for results and partial results.
+        baseline: an ordinary classifier to compare with, likewise, or None.
+        dataset: name of the data in tables.
+        published: the results that the authors released for this data, as `published_cifar10()`,
+            or None.
+
+    Attributes:
+        subjects: `Subject` of each model; the first is `main`.
+        baseline: `Subject` or None.
+        numbers: dict from model name to a dict from method to a dict of the metrics' summaries.
+
+    Raises:
+        ValueError: if a model cannot be loaded, or a method needs a package that is missing.
+
+    Example of a notebook:
+
+        study = Study(["runs/cifar10/model.keras"], data, Settings(methods=["contributions"]))
+        study.run()
+        study.figure("5")
+    """
+
+    def __init__(
+        self,
+        models: Sequence[str | Path | keras.Model],
+        data: Any,
+        settings: Settings | None = None,
+        folder: str | Path = "runs/interpretation",
+        baseline: str | Path | keras.Model | None = None,
+        dataset: str = "",
+        published: dict[str, Any] | None = None,
+    ) -> None:
+        if not models:
+            raise ValueError("`models` is empty. Expected at least one trained model.")
+        self.settings = settings or Settings()
+        self.folder = Path(folder)
+        self.data = data
+        self.dataset = dataset
+        self.published = (published or {}).get("models", {})
+        methods = self.settings.methods or attribution.STUDIED
+        given = [*models, *([] if baseline is None else [baseline])]
+        found = []
+        for model, name in zip(given, _names(given)):
+            in_full = not found or model is baseline
+            of_it = methods if in_full else ["contributions"]
+            parts = self.folder / "parts"
+            found.append(Subject(model, name, data, self.settings, parts, of_it))
+        self.subjects = found[: len(models)]
+        self.baseline = None if baseline is None else found[-1]
+        self.numbers: dict[str, dict[str, dict[str, Any]]] = {}
+        self._metrics: dict[tuple[str, str], Metric] = {}
+
+    @property
+    def main(self) -> Subject:
+        """The model that is studied by all methods."""
+        return self.subjects[0]
+
+    @property
+    def models(self) -> list[Subject]:
+        """All subjects, the baseline last."""
+        return [*self.subjects, *([self.baseline] if self.baseline else [])]
+
+    @property
+    def nets(self) -> list[Subject]:
+        """The CoDA-Nets, by temperature."""
+        nets = [subject for subject in self.subjects if subject.inherent]
+        return sorted(nets, key=lambda subject: subject.temperature)
+
+    def run(self, report: Callable[[str], Any] = print) -> None:
+        """Measures everything; a mistake that would stop it after hours is found at once.
+
+        Args:
+            report: called with a line for every result.
+
+        Raises:
+            ValueError: if a model cannot be measured, for example because it is confident of too
+                few images for the multi-images.
+        """
+        for subject in self.models:
+            report(
+                f"{subject.name}: test accuracy {subject.accuracy:.4f} on "
+                f"{len(subject.labels)} images"
+            )
+            for reason in subject.left_out.values():
+                report(f"{subject.name}: left out: {reason}")
+            for name in self.settings.metrics:
+                for method in subject.names:
+                    self._count(subject, name, method)
+            for name in subject.names:
+                subject.method(name)
+        for subject in self.models:
+            self.numbers[subject.name] = {name: {} for name in subject.names}
+            # A method at a time: most metrics want the same maps.
+            for method in subject.names:
+                for name in self.settings.metrics:
+                    summary = self.measure(subject, name, method)
+                    short = self.metric(subject, name).in_short(summary)
+                    report(f"{subject.name}: {name}, {subject.label(method)}: {short}")
+                if self.settings.metrics:
+                    self.measure(subject, Cost.name, method)
+
+    def measure(self, subject: Subject, metric: str, method: str) -> dict[str, Any]:
+        """Returns the summary of a metric for a method, and keeps it in `numbers`."""
+        summary = self.metric(subject, metric).summary(self.rows(subject, metric, method))
+        self.numbers.setdefault(subject.name, {}).setdefault(method, {})[metric] = summary
+        return summary
+
+    def rows(self, subject: Subject, metric: str, method: str) -> Rows:
+        """Returns the rows of a metric for a method, computing those that are not on disk."""
+        made = self.metric(subject, metric)
+        source = subject.source(method)
+        arguments = {
+            **subject.method_identity(method),
+            "metric": made.arguments,
+            "metric_code": code_digest([type(made).__module__]),
+        }
+        return subject.collect(
+            metric,
+            source,
+            arguments,
+            self._count(subject, metric, method),
+            made.items_per_slice,
+            lambda start, stop: made.rows(subject, source, start, stop),
+            f"{metric} {attribution.find(source).label}",
+            made.unit,
+        )
+
+    def metric(self, subject: Subject, name: str) -> Metric:
+        """The metric object for a model."""
+        key = subject.name, name
+        if key not in self._metrics:
+            self._metrics[key] = (
+                Cost(batch_size=min(self.settings.batch_size, len(subject.images)))
+                if name == Cost.name
+                else self.settings.metric(name, subject.activation)
+            )
+        return self._metrics[key]
+
+    def measured(self, subject: Subject, metric: str) -> dict[str, Any]:
+        """The summaries of a metric by method, as far as `run` has come.
+
+        Raises:
+            Missing: if there are none.
+        """
+        found = {
+            method: numbers[metric]
+            for method, numbers in self.numbers.get(subject.name, {}).items()
+            if metric in numbers
+        }
+        if not found:
+            raise Missing(f"the metric {metric} was not asked for")
+        return found
+
+    def figure(self, name: str) -> Figure:
+        """Draws a figure.
+
+        Args:
+            name: a key of `FIGURES`; docs/interpretation.md explains them.
+
+        Raises:
+            ValueError: if there is no such figure.
+            Missing: if something that it shows is not there; the message says what.
+        """
+        if name not in FIGURES:
+            raise ValueError(f"Unknown figure: {name!r}. Expected one of {', '.join(FIGURES)}.")
+        return FIGURES[name](self)
+
+    def table(self) -> str:
+        """The numbers as Markdown, a table for every model."""
+        return results.markdown(self.results())
+
+    def results(self, figures: Sequence[str] = (), skipped: dict[str, str] | None = None) -> dict:
+        """Everything that was found out, as plain values; arguments as of `write`."""
+        return results.as_dict(self, list(figures), skipped or {})
+
+    def write(
+        self,
+        figures: Sequence[str] = (),
+        skipped: dict[str, str] | None = None,
+        **about: Any,
+    ) -> str:
+        """Writes `results.json` and `results.md` into the folder.
+
+        Args:
+            figures: names of the files of figures.
+            skipped: dict from figures that could not be drawn to the reasons.
+            **about: further entries of `results.json`, such as the command.
+
+        Returns:
+            The table.
+        """
+        return results.write(self.folder, {**about, **self.results(figures, skipped)})
+
+    def _count(self, subject, metric, method):
+        made = self.metric(subject, metric)
+        if metric == Cost.name:
+            return 1
+        return made.prepare(subject, self.settings.count(made, method))
+
+
+def _names(models):
+    """A name for every model: that of its folder, with a number where several share one."""
+    names = [
+        model.name if isinstance(model, keras.Model) else Path(model).resolve().parent.name
+        for model in models
+    ]
+    return [
+        f"{name}-{names[: i + 1].count(name)}" if names.count(name) > 1 else name
+        for i, name in enumerate(names)
+    ]

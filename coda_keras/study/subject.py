@@ -1,0 +1,270 @@
+"""A trained model under study: its outputs on the test set, its methods, its maps."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from coda_keras import attribution, backend
+from coda_keras.attribution.base import Attribution
+from coda_keras.evaluation import (
+    Grids,
+    make_grids,
+    most_confident,
+    note_of_missing,
+    probabilities,
+)
+from coda_keras.evaluation.metric import Attribute
+from coda_keras.explanation.explanation import is_inherent
+from coda_keras.models.loading import check_fits, load, weight_bytes
+from coda_keras.models.resnet import with_image_size
+from coda_keras.study.cache import code_digest, collect, digest
+from coda_keras.study.settings import Settings
+
+LOGITS_PER_SLICE = 1000
+
+
+class Subject:
+    """A model and the test images.
+
+    Args:
+        model: path of a `.keras` file, or a built Keras model.
+        name: str, unique in the study.
+        data: test images, labels and class names, as `coda_keras.data.tf_batches.ImageData`.
+        settings: `Settings`.
+        folder: path of the study's partial results.
+        methods: names of methods to study the model by; those that do not apply to it are left
+            out, and those whose package is missing if `settings` names no methods.
+
+    Attributes:
+        images: `(N, H, W, 3)` float32 in [0, 1], the test images.
+        labels: `(N,)`.
+        logits: `(N, classes)`.
+        accuracy: float, on these images.
+        inherent: bool, whether the model explains itself.
+        names: list of the methods.
+        left_out: dict from methods that need a package to a sentence about it.
+
+    Raises:
+        ValueError: if the file is missing or no model, the data does not fit it, or a named
+            method's package is missing.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | keras.Model,
+        name: str,
+        data: Any,
+        settings: Settings,
+        folder: Path,
+        methods: Sequence[str],
+    ) -> None:
+        self.name = name
+        self.settings = settings
+        self.class_names = list(data.class_names)
+        self.images = data.test_images.astype("float32") / 255.0
+        self.labels = data.test_labels
+        self.path = None if isinstance(model, keras.Model) else Path(model)
+        self.model = load(self.path) if self.path else model
+        check_fits(self.model, str(self.path or name), self.images, len(self.class_names))
+        self.inherent = is_inherent(self.model)
+        self.activation = "sigmoid" if self.inherent else settings.baseline_activation
+        self.names, self.left_out = self._applicable(methods)
+        self._folder = folder / name
+        self._made = {}
+        self._remembered = None, {}
+        self._grids = {}
+        layers = self.model._flatten_layers()
+        # Everything that any number about this model depends on.
+        self.identity = {
+            "model": digest(self.path.read_bytes() if self.path else weight_bytes(self.model)),
+            "images": digest(data.test_images.tobytes() + data.test_labels.tobytes()),
+            "activation": self.activation,
+            "backend": f"{backend.NAME}, keras {keras.__version__}",
+            "code": code_digest({type(layer).__module__ for layer in layers}),
+        }
+        found = self.collect("logits", "all", {}, len(self.images), LOGITS_PER_SLICE, self._logits)
+        self.logits = found["logits"]
+        self.accuracy = float(np.mean(self.logits.argmax(-1) == self.labels))
+
+    def __str__(self) -> str:
+        return str(self.path or self.name)
+
+    @property
+    def temperature(self) -> float | None:
+        return getattr(self.model, "temperature", None)
+
+    @cached_property
+    def predict(self) -> Callable[..., np.ndarray]:
+        """The model as a compiled function of NumPy arrays."""
+        # Not `Model.predict`: having seen three channels and six, it compiles for any number.
+        return backend.compiled(lambda images: self.model(images, training=False), self.model)
+
+    @cached_property
+    def grid_model(self) -> keras.Model:
+        """The model for multi-images: a CoDA-Net itself, else its layers for any size."""
+        return self.model if self.inherent else with_image_size(self.model, None)
+
+    def grids(self, count: int, n: int, seed: int, activation: str) -> Grids:
+        """Makes the multi-images of the localisation metric; arguments of `make_grids`."""
+        if n**2 > len(self.class_names):
+            raise ValueError(
+                f"Multi-images of grid size {n} need {n**2} classes, the data has "
+                f"{len(self.class_names)}."
+            )
+        # Every slice of every method asks for them.
+        key = count, n, seed, activation
+        if key not in self._grids:
+            try:
+                self._grids[key] = make_grids(
+                    self.images, self.logits, self.labels, count, n, seed, activation=activation
+                )
+            except ValueError as error:
+                raise ValueError(f"{self}: {error}") from error
+        return self._grids[key]
+
+    @property
+    def first_grid(self) -> Grids:
+        settings = self.settings
+        return self.grids(1, settings.grid_size, settings.seed, self.activation)
+
+    def source(self, name: str) -> str:
+        """The method whose maps are those of `name` on this model."""
+        same = attribution.find(name).same_on_coda
+        return same if same and self.inherent else name
+
+    def label(self, name: str) -> str:
+        """What a method is called in tables about this model."""
+        label = attribution.find(name).label
+        source = self.source(name)
+        return label if source == name else f"{label} (= {attribution.find(source).label})"
+
+    def method(self, name: str, images_a_call: int = 1) -> Attribution:
+        """The method object, compiled once for images and once for multi-images."""
+        key = self.source(name), images_a_call
+        if key not in self._made:
+            batch_size = max(1, self.settings.batch_size // images_a_call)
+            arguments = self.method_arguments(key[0])
+            self._made[key] = attribution.get(key[0], batch_size=batch_size, **arguments)
+        return self._made[key]
+
+    def remembered(self, name: str) -> Attribute:
+        """The method for images, computing the map of an image and class once.
+
+        Most metrics ask for the same maps. Those of one method are kept at a time. Not for a model
+        whose weights change.
+        """
+        source = self.source(name)
+        if self._remembered[0] != source:
+            self._remembered = source, {}
+        kept = self._remembered[1]
+
+        def attribute(model, images, class_ids):
+            keys = [(image.tobytes(), int(label)) for image, label in zip(images, class_ids)]
+            new = [i for i, key in enumerate(keys) if key not in kept]
+            if new:
+                maps = self.method(source)(model, images[new], class_ids[new])
+                kept.update(zip([keys[i] for i in new], maps))
+            return np.stack([kept[key] for key in keys])
+
+        return attribute
+
+    def method_arguments(self, name: str) -> dict[str, Any]:
+        """What the maps of a method depend on besides model and images."""
+        row = attribution.find(name)
+        given = self.settings.method_arguments.get(row.family or row.name, {})
+        common = {"activation": self.activation, "seed": self.settings.seed}
+        taken = inspect.signature(row.make).parameters
+        return {**{key: value for key, value in common.items() if key in taken}, **given}
+
+    def method_identity(self, name: str) -> dict[str, Any]:
+        """The same with all that tells the method, for `collect`."""
+        row = attribution.find(self.source(name))
+        arguments = {**row.arguments, **self.method_arguments(row.name)}
+        code = code_digest([row.make.__module__])
+        return {"method": row.make.__name__, "method_code": code, **arguments}
+
+    def maps(self, name: str, indices: Sequence[int]) -> np.ndarray:
+        """Maps `(n, H, W)` of test images for their classes; those of dear methods are kept."""
+        method = self.method(name)
+
+        def compute(chosen):
+            return method(self.model, self.images[chosen], self.labels[chosen])
+
+        if attribution.find(name).cost != "sampling":
+            return compute(indices)
+        maps = [
+            self.collect(
+                "maps",
+                name,
+                {**self.method_identity(name), "index": int(index)},
+                total=1,
+                step=1,
+                compute=lambda start, stop, index=index: {"maps": compute([index])},
+                label=f"map by {method.label}",
+            )["maps"]
+            for index in indices
+        ]
+        return np.concatenate(maps)
+
+    def confident(self, per_class: int = 1) -> np.ndarray:
+        """Indices of the most confident correctly classified test images, by class."""
+        return np.concatenate(
+            most_confident(self.logits, self.labels, per_class, activation=self.activation)
+        )
+
+    def note_of_missing(self, indices: Sequence[int]) -> str:
+        """A sentence about the classes that have no image among these; empty if there are none."""
+        return note_of_missing(self.labels[indices], self.class_names)
+
+    def captions(self, indices: Sequence[int]) -> list[str]:
+        """Class and probability of test images."""
+        chances = probabilities(self.logits[indices], self.activation)
+        labels = self.labels[indices]
+        return [
+            f"{self.class_names[label]}, {chance[label]:.2f}"
+            for label, chance in zip(labels, chances)
+        ]
+
+    def collect(
+        self,
+        kind: str,
+        method: str,
+        arguments: dict[str, Any],
+        total: int,
+        step: int,
+        compute: Callable[[int, int], dict[str, np.ndarray]],
+        label: str | None = None,
+        unit: str = "img",
+    ) -> dict[str, np.ndarray]:
+        """`cache.collect` for numbers about this model."""
+        folder = self._folder / kind / method
+        arguments = {**self.identity, **arguments}
+        return collect(folder, arguments, total, step, compute, label or kind, unit)
+
+    def _applicable(self, methods):
+        names, left_out = [], {}
+        for name in methods:
+            if attribution.find(name).inherent and not self.inherent:
+                continue
+            package = attribution.find(self.source(name)).package
+            if package is None or find_spec(package) is not None:
+                names.append(name)
+                continue
+            left_out[name] = (
+                f"{attribution.find(name).label} needs the package `{package}`, of the extra "
+                f"`interpret`: pip install {package}"
+            )
+        if left_out and self.settings.methods is not None:
+            raise ValueError(f"{next(iter(left_out.values()))}; or leave it out of the methods.")
+        return names, left_out
+
+    def _logits(self, start, stop):
+        size = self.settings.batch_size
+        batches = [slice(i, min(i + size, stop)) for i in range(start, stop, size)]
+        return {"logits": np.concatenate([self.predict(self.images[batch]) for batch in batches])}

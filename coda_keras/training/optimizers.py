@@ -1,0 +1,115 @@
+"""Muon for Dynamic Alignment Units."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from coda_keras.layers.dynamic_linear import PACKAGE, Tensor
+
+# Coefficients of the quintic Newton-Schulz iteration (Jordan et al., 2024).
+QUINTIC = (3.4445, -4.7750, 2.0315)
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class DAUMuon(keras.optimizers.Optimizer):
+    """Muon on the matrices A_j and B of DAU layers, Adam on everything else.
+
+    Muon (Jordan et al., 2024) replaces the momentum of a matrix by the nearest one with orthogonal
+    columns or rows, so that all directions of a unit learn at the same pace. Every A_j is a matrix
+    of its own. Updates have the root mean square `0.2 learning_rate` (Liu et al., 2025,
+    arXiv:2502.16982), so that rates are about those of Adam. `keras.optimizers.Muon` takes
+    variables of two dimensions only for matrices, and would treat these by AdamW.
+
+    Args:
+        learning_rate: float or a schedule.
+        momentum: float in [0, 1), of the matrices, with Nesterov's look ahead.
+        beta_1, beta_2, epsilon: of Adam.
+        steps: int, Newton-Schulz iterations.
+        rms_rate: float, root mean square of an update at rate 1.
+        **kwargs: of `keras.optimizers.Optimizer`.
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.004,
+        momentum: float = 0.95,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        steps: int = 5,
+        rms_rate: float = 0.2,
+        name: str = "dau_muon",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(learning_rate=learning_rate, name=name, **kwargs)
+        self.momentum = momentum
+        self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
+        self.steps = steps
+        self.rms_rate = rms_rate
+
+    def build(self, variables: Sequence[Any]) -> None:
+        if self.built:
+            return
+        super().build(variables)
+        self._momentums, self._velocities = [], []
+        for variable in variables:
+            made = self.add_variable_from_reference(variable, name="momentum")
+            self._momentums.append(made)
+            second = None
+            if not _is_matrices(variable):
+                second = self.add_variable_from_reference(variable, name="velocity")
+            self._velocities.append(second)
+
+    def update_step(self, gradient: Tensor, variable: Any, learning_rate: Tensor) -> None:
+        index = self._get_variable_index(variable)
+        momentum, velocity = self._momentums[index], self._velocities[index]
+        rate = ops.cast(learning_rate, variable.dtype)
+        gradient = ops.cast(gradient, variable.dtype)
+        if velocity is None:
+            self.assign(momentum, self.momentum * momentum + gradient)
+            update = self._orthogonal(gradient + self.momentum * momentum)
+        else:
+            step = ops.cast(self.iterations + 1, variable.dtype)
+            self.assign_add(momentum, (1 - self.beta_1) * (gradient - momentum))
+            self.assign_add(velocity, (1 - self.beta_2) * (ops.square(gradient) - velocity))
+            first = momentum / (1 - ops.power(self.beta_1, step))
+            second = velocity / (1 - ops.power(self.beta_2, step))
+            update = first / (ops.sqrt(second) + self.epsilon)
+        self.assign_sub(variable, rate * update)
+
+    def _orthogonal(self, values):
+        shape = values.shape
+        per_unit = len(shape) == 5
+        units, rank = (shape[3], shape[4]) if per_unit else (1, shape[3])
+        matrices = ops.transpose(ops.reshape(values, (-1, units, rank)), (1, 0, 2))
+        depth = matrices.shape[1]
+        wide = depth < rank
+        matrices = ops.swapaxes(matrices, 1, 2) if wide else matrices
+        norms = ops.sqrt(ops.sum(ops.square(matrices), axis=(1, 2), keepdims=True))
+        matrices = matrices / (norms + self.epsilon)
+        a, b, c = QUINTIC
+        for _ in range(self.steps):
+            gram = ops.matmul(ops.swapaxes(matrices, 1, 2), matrices)
+            matrices = a * matrices + ops.matmul(matrices, b * gram + c * ops.matmul(gram, gram))
+        matrices = ops.swapaxes(matrices, 1, 2) if wide else matrices
+        matrices = matrices * (self.rms_rate * max(depth, rank) ** 0.5)
+        return ops.reshape(ops.transpose(matrices, (1, 0, 2)), shape)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "momentum": self.momentum,
+            "beta_1": self.beta_1,
+            "beta_2": self.beta_2,
+            "epsilon": self.epsilon,
+            "steps": self.steps,
+            "rms_rate": self.rms_rate,
+        }
+
+
+def _is_matrices(variable):
+    """Whether a variable is an A, `(k, k, C, f, r)`, or a B, `(k, k, C, r)`."""
+    dimensions = len(variable.shape)
+    return dimensions == 5 or (dimensions == 4 and variable.name == "projection")

@@ -1,0 +1,249 @@
+"""The benchmarks, on nets small enough for a test."""
+
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import keras
+import numpy as np
+import pytest
+import tiny
+
+from benchmarks import authors, layers, served
+from coda_keras import CoDANet, DAUConv2D
+from export import arrays, messages
+
+pytestmark = pytest.mark.tensorflow
+ROOT = Path(__file__).resolve().parents[2]
+quarters = tiny.quarters
+
+
+def test_the_benchmark_records_times_and_their_conditions(tmp_path):
+    flags = ["--rank-scale", "0.02", "--image-size", "8", "--batch-size", "2"]
+    flags += ["--repetitions", "1", "--operations", "forward", "--modes", "graph"]
+    flags += ["--precisions", "float32"]
+    output = tmp_path / "times.json"
+    command = [sys.executable, ROOT / "benchmarks/layers.py", *flags, "--output", output]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    record = json.loads(output.read_text())
+    rows = record["results"]
+    assert [row["contender"] for row in rows] == [
+        "factored, float32, graph",
+        "patches, float32, graph",
+    ]
+    for row in rows:
+        assert row["relative_difference"] < 1e-5
+        assert row["milliseconds_per_image"] > 0
+        assert row["memory_growth_mib"] >= 0
+    assert set(record["versions"]) == {"python", "coda-keras", "tensorflow", "keras", "numpy"}
+    assert record["arguments"]["operations"] == ["forward"]
+    assert {"commit", "uncommitted", "hardware", "load_average", "started"} <= record.keys()
+
+
+def test_the_authors_convolutions_hold_the_same_weights():
+    keras.utils.set_random_seed(0)
+    layer = DAUConv2D(filters=3, rank=2, kernel_size=3, strides=2, dtype="float64")
+    images = np.random.default_rng(0).normal(size=(2, 5, 7, 4))
+    layer.build(images.shape)
+    first, second, bias = authors.layer_weights(layer)
+    assert first.shape == (2, 4, 3, 3)
+    assert second.shape == (4 * 3 * 3 * 3, 2, 1, 1)
+    found = keras.ops.convert_to_numpy(layer.dynamic_weights(images))
+    padded = np.pad(images.transpose(0, 3, 1, 2), ((0, 0), (0, 0), (1, 1), (1, 1)))
+    for row, column in np.ndindex(found.shape[1:3]):
+        window = padded[:, :, 2 * row : 2 * row + 3, 2 * column : 2 * column + 3]
+        projected = np.einsum("bcij,rcij->br", window, first)
+        vectors = projected @ second[:, :, 0, 0].T + bias
+        # As the authors view the channels: entries of the patch, then units.
+        vectors = vectors.reshape(2, 4 * 3 * 3, 3)
+        norm = np.linalg.norm(vectors, axis=1, keepdims=True)
+        vectors = vectors / ((1 + norm**2) / norm)
+        expected = vectors.reshape(2, 4, 3, 3, 3).transpose(0, 4, 2, 3, 1)
+        np.testing.assert_allclose(found[:, row, column], expected, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("flag", ["--authors", "--other"])
+def test_the_benchmark_refuses_a_folder_with_something_else(flag, tmp_path, capsys):
+    flags = [flag, str(tmp_path), "--output", str(tmp_path / "times.json")]
+    with pytest.raises(SystemExit) as stopped:
+        layers.parse(flags)
+    assert stopped.value.code == 2
+    assert f"{flag}: {tmp_path} is no " in capsys.readouterr().err
+
+
+def run(module, monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", [module.__name__, *map(str, arguments)])
+    module.main()
+
+
+@pytest.fixture(scope="module")
+def serving():
+    return importlib.import_module("benchmarks.serving")
+
+
+def response(version, **outputs):
+    made = messages.PredictResponse()
+    made.model_spec.version.value = version
+    for name, values in outputs.items():
+        arrays.fill(made.outputs[name], values)
+    return made
+
+
+def test_answers_are_compared_in_every_output():
+    right = {"logits": np.float32([[1, -2]]), "class_ids": np.int32([0])}
+    assert not served.differs(response(1, **right), right)
+    for wrong in (
+        {"logits": np.float32([[1, -2.001]])},
+        {"logits": np.float32([[1, np.nan]])},
+        {"logits": np.float32([1, -2])},
+        {"class_ids": np.int32([1])},
+        {"more": np.int32([1])},
+    ):
+        assert served.differs(response(1, **{**right, **wrong}), right)
+    assert served.differs(response(1, logits=right["logits"]), right)
+
+
+def test_the_benchmark_of_serving_publishes_under_load(serving, monkeypatch, tmp_path, capsys):
+    output, kept = tmp_path / "publish.json", []
+    requests = serving.Requests
+
+    def keeping(*arguments):
+        kept.append(requests(*arguments))
+        return kept[-1]
+
+    monkeypatch.setattr(serving, "Requests", keeping)
+    run(serving, monkeypatch, "publish", "--versions", 2, "--clients", 2, "--output", output)
+    record = json.loads(output.read_text())
+    (row,) = record["results"]
+    assert row["right"] == row["requests"] > 0
+    assert (row["wrong"], row["failed"]) == (0, {})
+    assert row["versions"] >= 2
+    assert serving.table([row])[-1] in capsys.readouterr().out
+    # An answer of one net under the number of the other is wrong.
+    first, second = kept[0].expected[5][1], kept[0].expected[5][2]
+    assert not kept[0].wrong(5, response(3, **first))
+    assert kept[0].wrong(5, response(4, **first))
+    assert not kept[0].wrong(5, response(4, **second))
+
+
+def test_the_attacks_say_what_became_of_the_server(serving, monkeypatch, tmp_path):
+    attacks, output = importlib.import_module("benchmarks.attacks"), tmp_path / "attacks.json"
+    run(attacks, monkeypatch, "--only", "names of a megabyte", "--output", output)
+    (row,) = json.loads(output.read_text())["results"]
+    assert row["answers"] == {"NOT_FOUND": 50}
+    assert row["alive"]
+    assert row["as_before"]
+
+
+def test_the_overhead_is_that_of_equal_answers(monkeypatch, tmp_path):
+    module = importlib.import_module("benchmarks.serving_overhead")
+    output = tmp_path / "overhead.json"
+    flags = ["--rank-scale", 0.02, "--image-size", 8, "--batches", 2, "--repetitions", 2]
+    run(module, monkeypatch, *flags, "--output", output)
+    (row,) = json.loads(output.read_text())["results"]
+    assert row["ratio"] > 0
+    assert [len(times) for times in row["all_milliseconds"].values()] == [2, 2]
+    images, zeros = np.zeros((2, 8, 8, 3), "float32"), {"logits": np.zeros((2, 10), "float32")}
+    with pytest.raises(ValueError, match="answers otherwise"):
+        module.measure(lambda _: zeros, lambda *_, **__: response(1), images, 1)
+
+
+def test_progress_scores_what_a_run_has_kept(monkeypatch, tmp_path, quarters, capsys):
+    module = importlib.import_module("benchmarks.progress")
+    monkeypatch.setattr(module, "load_tfds", lambda *_: quarters)
+    folder = tmp_path / "run" / "checkpoints"
+    folder.mkdir(parents=True)
+    nets = [CoDANet([DAUConv2D(4, 2, 3)], image_size=8, temperature=2.0) for _ in range(2)]
+    for epoch, net in enumerate(nets, 1):
+        net.save(folder / f"{epoch:03}.keras")
+    (tmp_path / "run" / "history.json").write_text('[{"seconds": 60}, {"seconds": 120}]')
+    output, figure = tmp_path / "progress.json", tmp_path / "progress.png"
+    flags = ["--run", f"mine={tmp_path / 'run'}", "--output", output, "--grids", 1, "--average", 2]
+    run(module, monkeypatch, *flags, "--figure", figure)
+    rows = json.loads(output.read_text())["results"]
+    assert [(row["run"], row["epoch"], row["seconds"]) for row in rows] == [
+        ("mine", 1, 60.0),
+        ("mine", 2, 180.0),
+    ]
+
+    def accuracy(weights):
+        net = CoDANet([DAUConv2D(4, 2, 3)], image_size=8, temperature=2.0)
+        net.set_weights(weights)
+        logits = net.predict(quarters.test_images.astype("float32") / 255, verbose=0)
+        return np.mean(np.argmax(logits, axis=-1) == quarters.test_labels)
+
+    first, second = (net.get_weights() for net in nets)
+    mean = [(a + b) / 2 for a, b in zip(first, second)]
+    assert [row["test_accuracy"] for row in rows] == [accuracy(first), accuracy(second)]
+    assert rows[1]["average"]["test_accuracy"] == accuracy(mean)
+    assert figure.stat().st_size > 1000
+    assert module.table(rows)[-1] in capsys.readouterr().out
+    # What is scored is not scored again.
+    before = output.read_bytes()
+    run(module, monkeypatch, *flags)
+    assert json.loads(output.read_text())["results"] == json.loads(before)["results"]
+    assert "mine" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "name, module",
+    [
+        ("serving-load", "serving"),
+        ("serving-100000", "serving"),
+        ("serving-publish", "serving"),
+        ("serving-overhead", "serving_overhead"),
+        ("attacks", "attacks"),
+    ],
+)
+def test_the_guide_prints_stored_results(name, module):
+    rows = json.loads((ROOT / f"benchmarks/results/{name}.json").read_text())["results"]
+    table = "\n".join(importlib.import_module(f"benchmarks.{module}").table(rows))
+    assert f"\n{table}\n" in (ROOT / "docs/serving.md").read_text()
+
+
+def test_what_the_guide_says_of_the_results_is_so():
+    def results(name):
+        return json.loads((ROOT / f"benchmarks/results/{name}.json").read_text())["results"]
+
+    loads = [*results("serving-load"), *results("serving-100000"), *results("serving-publish")]
+    assert all(row["right"] == row["requests"] for row in loads)
+    assert results("serving-100000")[0]["requests"] == 100_000
+    assert all(row["as_before"] and row["alive"] for row in results("attacks"))
+    assert all(row["ratio"] <= 1.15 for row in results("serving-overhead"))
+
+
+def test_a_training_that_is_killed_ends_with_the_same_bits(tmp_path):
+    output = tmp_path / "kills.json"
+    command = [sys.executable, ROOT / "benchmarks/kills.py", "--kills", "2", "--epochs", "2"]
+    done = subprocess.run(
+        [*command, "--output", output], capture_output=True, text=True, timeout=900
+    )
+    assert done.returncode == 0, done.stderr
+    record = json.loads(output.read_text())
+    assert record["same_bits"]
+    assert len(record["killed_after"]) == 2
+
+
+def test_pipelines_and_steps_have_rates(monkeypatch, tmp_path, capsys):
+    module, output = importlib.import_module("benchmarks.pipeline"), tmp_path / "pipeline.json"
+    flags = ["--rank-scale", 0.02, "--batch-size", 2, "--seconds", 0.01]
+    try:
+        run(module, monkeypatch, *flags, "--output", output)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    rows = json.loads(output.read_text())["results"]
+    assert [row["what"] for row in rows[:3]] == list(module.PIPELINES)
+    assert len(rows) == 8
+    assert all(row["images_per_second"] > 0 for row in rows)
+    assert all(row["what"] in capsys.readouterr().out for row in rows[:1])
+
+
+def test_the_guide_to_large_trainings_prints_stored_results():
+    guide = (ROOT / "docs/scaling.md").read_text()
+    for row in json.loads((ROOT / "benchmarks/results/pipeline.json").read_text())["results"]:
+        assert f"| {row['what']} | {row['images_per_second']:,.0f} |" in guide

@@ -1,0 +1,27 @@
+"""What the README shows works as printed."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS)
+def test_snippet_runs(snippet, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(snippet, "README.md", "exec"), {})
+
+
+def test_files_named_exist():
+    named = re.findall(r"(?:recipes|export|docs|benchmarks|coda_keras)/[\w/.-]+\.\w+", README)
+    assert named
+    missing = sorted({name for name in named if not (ROOT / name).exists()})
+    assert not missing
+
+
+def test_every_snippet_is_found():
+    assert len(SNIPPETS) == README.count("```python")

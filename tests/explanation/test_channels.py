@@ -1,0 +1,83 @@
+"""Contributions of channels inside: they sum to the logit, and their maps to them."""
+
+import numpy as np
+import pytest
+from conftest import set_weights
+from keras import ops
+
+from coda_keras import CoDANet, DAUConv2D
+from coda_keras.explanation.channels import strongest_channels
+
+CLASS_IDS = np.array([2, 0, 1])
+
+
+@pytest.fixture
+def net(rng):
+    layers = [
+        DAUConv2D(6, 4, 3, name="first"),
+        DAUConv2D(5, 4, 3, strides=2, name="second"),
+        DAUConv2D(4, 4, 1, name="third"),
+    ]
+    net = CoDANet(layers, temperature=3, image_size=(7, 8))
+    set_weights(net, rng)
+    return net
+
+
+@pytest.fixture
+def images(rng):
+    return rng.uniform(size=(3, 7, 8, 3)).astype("float32")
+
+
+def test_they_are_the_strongest_of_explain_layer(net, images):
+    found = strongest_channels(net, images, CLASS_IDS, count=2)
+    assert found.names == ("first", "second", "third")
+    assert found.channels.shape == found.contributions.shape == (3, 3, 2)
+    for layer in range(3):
+        whole = net.explain_layer(images, "logits", CLASS_IDS, from_layer=layer + 1)
+        sums = ops.convert_to_numpy(whole.contributions).sum((1, 2))
+        np.testing.assert_array_equal(found.channels[:, layer], np.argsort(-sums)[:, :2])
+        expected = -np.sort(-sums)[:, :2]
+        np.testing.assert_allclose(found.contributions[:, layer], expected, atol=1e-5)
+
+
+def test_maps_sum_to_the_contributions(net, images):
+    found = strongest_channels(net, images, CLASS_IDS, count=3)
+    np.testing.assert_allclose(found.maps.sum((-2, -1)), found.contributions, atol=1e-5)
+
+
+def test_maps_of_all_channels_sum_to_the_map_of_the_class(net, images):
+    found = strongest_channels(net, images, CLASS_IDS, count=4)
+    explanation = net.explain(images, CLASS_IDS).numpy()
+    np.testing.assert_allclose(found.maps[:, 2].sum(1), explanation.contribution_map, atol=1e-5)
+    # The last layer has a channel a class, and only that of the class itself counts.
+    assert (found.contributions[:, 2] != 0).sum(1).tolist() == [1, 1, 1]
+
+
+def test_all_layers_have_as_many_channels(net, images):
+    narrow = CoDANet([*net.body[:1], DAUConv2D(3, 4, 3)], temperature=1, image_size=(7, 8))
+    found = strongest_channels(narrow, images, [0, 1, 2], count=3)
+    assert found.channels.shape == (3, 2, 3)
+
+
+def test_what_does_not_fit_is_refused(net, images):
+    with pytest.raises(ValueError, match="class id in 0 to 3 for each of 3 images"):
+        strongest_channels(net, images, [0, 1])
+    with pytest.raises(ValueError, match="count=0"):
+        strongest_channels(net, images, CLASS_IDS, count=0)
+
+
+def test_in_mixed_precision_they_are_nearly_the_same(net, images):
+    mixed = CoDANet(
+        [
+            DAUConv2D(6, 4, 3, dtype="mixed_bfloat16"),
+            DAUConv2D(5, 4, 3, strides=2, dtype="mixed_bfloat16"),
+            DAUConv2D(4, 4, 1, dtype="mixed_bfloat16"),
+        ],
+        temperature=3,
+        image_size=(7, 8),
+    )
+    mixed.set_weights(net.get_weights())
+    found = strongest_channels(mixed, images, CLASS_IDS, count=4)
+    exact = strongest_channels(net, images, CLASS_IDS, count=4)
+    total = found.contributions.sum(-1), exact.contributions.sum(-1)
+    np.testing.assert_allclose(*total, rtol=0.05, atol=0.05 * np.abs(total[1]).max())

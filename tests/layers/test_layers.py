@@ -1,0 +1,146 @@
+"""The shared check on every layer that is registered under the package's name."""
+
+import importlib
+import inspect
+
+import keras
+import pytest
+from conftest import library_modules
+from layer_check import check_config, check_layer, own_arguments
+
+from coda_keras import (
+    CoDANet,
+    DAUConv2D,
+    DynamicLinear,
+    GlobalPatch2D,
+    GlobalSumPooling2D,
+    OneVsAllAccuracy,
+    OneVsAllCrossentropy,
+    TemperatureScaling,
+)
+from coda_keras.models.resnet import PaddedShortcut
+from coda_keras.training.annealing import AnnealedCrossentropy
+from coda_keras.training.confusion import ConfusionAccuracy
+from coda_keras.training.optimizers import DAUMuon
+from coda_keras.training.schedules import Trapezoid, Warmup
+
+PLAIN = {"filters": 3, "rank": 2, "kernel_size": 3}
+UNUSUAL = {
+    **PLAIN,
+    "strides": 2,
+    "rescale": "l2",
+    "implementation": "patches",
+    "use_bias": False,
+    "projection_initializer": keras.initializers.RandomNormal(stddev=0.5),
+    "kernel_initializer": "ones",
+    "bias_initializer": "zeros",
+    "projection_regularizer": keras.regularizers.L2(0.1),
+    "kernel_regularizer": "l1",
+    "bias_regularizer": keras.regularizers.L1(0.3),
+}
+
+# A line for every layer; every argument with a default has another value in one of them.
+LAYERS = [
+    (DAUConv2D, PLAIN),
+    (DAUConv2D, UNUSUAL),
+    (GlobalPatch2D, {}),
+    (GlobalSumPooling2D, {}),
+    (TemperatureScaling, {"temperature": 12.5}),
+    (PaddedShortcut, {"filters": 5, "strides": 2}),
+]
+
+# What else `.keras` files may name, with arguments other than their defaults.
+NET = {"temperature": 3.0, "logit_bias": 0.5, "image_size": (9, 8), "regularisation": 0.5}
+OTHERS = [
+    (CoDANet, {**NET, "dtype": "mixed_bfloat16", "trainable": False}),
+    (OneVsAllCrossentropy, {"reduction": "sum", "dtype": "bfloat16"}),
+    (OneVsAllAccuracy, {"dtype": "bfloat16"}),
+    (ConfusionAccuracy, {"classes": 3, "dtype": "bfloat16"}),
+    (
+        DAUMuon,
+        {
+            "learning_rate": 0.5,
+            "momentum": 0.5,
+            "beta_1": 0.5,
+            "beta_2": 0.5,
+            "epsilon": 0.5,
+            "steps": 2,
+            "rms_rate": 0.5,
+        },
+    ),
+    (Trapezoid, {"peak": 0.5, "warmup": 1, "decay": 2, "total": 4}),
+    (Warmup, {"schedule": Trapezoid(0.5, 1, 2, 4), "start": 0.25, "steps": 1}),
+    (
+        AnnealedCrossentropy,
+        {
+            "temperature": 9.0,
+            "start": 3.0,
+            "steps": 5,
+            "logit_bias": -1.0,
+            "areas": [(0, 0.25), (3, 1.0)],
+            "reduction": "sum",
+        },
+    ),
+]
+
+
+def test_everything_registered_is_checked():
+    for name in library_modules():
+        importlib.import_module(name)
+    objects = keras.saving.get_custom_objects().items()
+    registered = {each for name, each in objects if name.startswith("coda_keras>")}
+    assert registered == {each for each, _ in LAYERS + OTHERS}
+
+
+@pytest.mark.parametrize(("layer", "arguments"), LAYERS)
+def test_layer(layer, arguments, tmp_path):
+    check_layer(lambda **kwargs: layer(**arguments, **kwargs), (2, 7, 6, 4), tmp_path)
+
+
+class Wrong(DynamicLinear):
+    """Doubles by a pullback that does not, or forgets an argument."""
+
+    def __init__(self, factor=2.0, remember=True, **kwargs):
+        super().__init__(**kwargs)
+        self.factor, self.remember = factor, remember
+
+    def linearize(self, inputs):
+        inputs = self.prepare(inputs)
+        return 2 * inputs, lambda cotangent: self.factor * cotangent
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        own = {"factor": self.factor, "remember": self.remember}
+        return {**super().get_config(), **(own if self.remember else {})}
+
+
+@pytest.mark.parametrize("arguments", [{"factor": 2.1}, {"remember": False}])
+def test_the_check_finds_wrong_layers(arguments, tmp_path):
+    with keras.saving.custom_object_scope({"Wrong": Wrong}):
+        check_layer(Wrong, (2, 3, 4, 5), tmp_path)
+        with pytest.raises(AssertionError):
+            check_layer(lambda **kwargs: Wrong(**arguments, **kwargs), (2, 3, 4, 5), tmp_path)
+
+
+@pytest.mark.parametrize("layer", {layer: None for layer, _ in LAYERS})
+def test_every_argument_is_tried(layer):
+    cases = [layer(**arguments).get_config() for each, arguments in LAYERS if each is layer]
+    for name, default in own_arguments(layer).items():
+        if default is not inspect.Parameter.empty:
+            assert any(config[name] != default for config in cases), name
+
+
+@pytest.mark.parametrize(("cls", "arguments"), OTHERS)
+def test_config(cls, arguments):
+    layers = [DAUConv2D(3, 2, 1), DAUConv2D(4, 2, 3, strides=2)]
+    more = {"layers": layers} if cls is CoDANet else {}
+    check_config(lambda **kwargs: cls(**more, **kwargs), name="mine", **arguments)
+
+
+def test_defaults_survive_the_config():
+    layer = DAUConv2D(2, 3, 1)
+    assert DAUConv2D.from_config(layer.get_config()).get_config() == layer.get_config()
+    net = CoDANet([layer])
+    assert CoDANet.from_config(net.get_config()).get_config() == net.get_config()

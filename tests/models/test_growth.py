@@ -1,0 +1,65 @@
+"""Larger ranks leave what a net computes as it was, and can be trained."""
+
+import numpy as np
+import pytest
+from keras import ops
+
+from coda_keras import CoDANet, DAUConv2D
+from coda_keras.models.growth import copy_weights
+
+IMAGES = np.random.default_rng(0).random((3, 8, 8, 3)).astype("float32")
+
+
+def net(ranks, filters=5, kernel_size=3, use_bias=True, layers=2, rescale="squash"):
+    body = [
+        DAUConv2D(filters, rank, kernel_size, use_bias=use_bias, rescale=rescale)
+        for rank in ranks[: layers - 1]
+    ]
+    return CoDANet([*body, DAUConv2D(4, ranks[-1], 1)], temperature=2.0, image_size=8)
+
+
+@pytest.mark.parametrize("rescale", ["squash", "l2"])
+@pytest.mark.parametrize("ranks", [(3, 2), (5, 2), (7, 9)])
+def test_logits_and_maps_stay(ranks, rescale):
+    source, target = net((3, 2), rescale=rescale), net(ranks, rescale=rescale)
+    before = ops.convert_to_numpy(target(IMAGES))
+    copy_weights(source, target)
+    expected = ops.convert_to_numpy(source(IMAGES))
+    assert not np.allclose(before, expected, atol=1e-4)
+    np.testing.assert_allclose(ops.convert_to_numpy(target(IMAGES)), expected, rtol=1e-6, atol=1e-6)
+    maps = [
+        ops.convert_to_numpy(each.explain(IMAGES, 1).contribution_map) for each in (source, target)
+    ]
+    np.testing.assert_allclose(maps[1], maps[0], atol=1e-6)
+
+
+def test_new_columns_of_b_are_not_zero_so_that_new_columns_of_a_learn():
+    source, target = net((3, 2)), net((7, 9))
+    copy_weights(source, target)
+    for old, new in zip(source.body, target.body):
+        added = ops.convert_to_numpy(new.projection)[..., old.rank :]
+        assert np.abs(added).max(axis=(0, 1, 2)).min() > 0
+        assert not np.any(ops.convert_to_numpy(new.kernel)[..., old.rank :])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"ranks": (2, 2)},
+        {"ranks": (3, 2), "filters": 6},
+        {"ranks": (3, 2), "kernel_size": 5},
+        {"ranks": (3, 2), "use_bias": False},
+    ],
+)
+def test_nets_that_do_not_fit_are_refused_and_left_alone(other):
+    target = net(**other)
+    before = target.get_weights()
+    with pytest.raises(ValueError, match=r"do not fit .* Received weights of the shapes"):
+        copy_weights(net((3, 2)), target)
+    for old, new in zip(before, target.get_weights()):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_other_numbers_of_layers_are_refused():
+    with pytest.raises(ValueError, match="Received 2 and 1 layers"):
+        copy_weights(net((3, 2)), net((2,), layers=1))

@@ -1,0 +1,149 @@
+"""Recipes that take a trained net: explain images with it, score it, release it."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+pytestmark = pytest.mark.tensorflow
+pytest.importorskip("tensorflow")
+
+from coda_keras import CoDANet, examples
+from coda_keras.data.tf_batches import ImageData
+from coda_keras.models import pretrained as trained
+
+ROOT = Path(__file__).resolve().parents[2]
+PRESET = "s_coda_cifar10"
+
+
+def recipe(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"recipes/{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run(name, monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, arguments)])
+    module = recipe(name)
+    module.main()
+
+
+def test_explaining_an_image_needs_no_training(tmp_path):
+    """As a user runs it, from any folder."""
+    image = tmp_path / "photo.jpg"
+    with Image.open(examples.paths()[-2]) as ship:
+        ship.resize((90, 60)).save(image, quality=95)
+    command = [
+        sys.executable,
+        ROOT / "recipes/explain.py",
+        "--model",
+        PRESET,
+        "--resize",
+        "photo.jpg",
+    ]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "ship" in done.stdout
+    (picture,) = tmp_path.rglob("photo.png")
+    with Image.open(picture) as opened:
+        assert opened.width > 300
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--model", "s_coda_cifar", "a.png"], "no image file a.png"),
+        (["--model", PRESET, "--classes", "cow", "{image}"], "no class 'cow'"),
+        (["--model", "s_coda_cifar", "{image}"], PRESET),
+    ],
+)
+def test_mistakes_in_explaining_are_one_line(arguments, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    given = [text.format(image=examples.paths()[0]) for text in arguments]
+    with pytest.raises(SystemExit) as end:
+        run("explain", monkeypatch, *given)
+    assert end.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def data():
+    images = np.round(examples.load() * 255).astype("uint8")
+    names = list(trained.cards()[PRESET].class_names)
+    return ImageData(images, np.arange(10), images, np.arange(10), names, "ten images only")
+
+
+def test_a_net_is_scored(data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("coda_keras.data.tf_batches.load_tfds", lambda *_: data)
+    gallery = tmp_path / "gallery.png"
+    run("evaluate", monkeypatch, "--model", PRESET, "--grids", 0, "--gallery", gallery)
+    images = examples.load()
+    logits = CoDANet.from_preset(PRESET).predict(images, verbose=0)
+    accuracy = np.mean(logits.argmax(axis=1) == np.arange(10))
+    out = capsys.readouterr().out
+    assert f"{accuracy:.4f} on 10 images" in out and "ten images only" in out
+    assert gallery.is_file()
+
+
+def test_occlusion_stands_beside_own_contributions_on_the_same_grids(
+    quarters, nets, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("coda_keras.data.tf_batches.load_tfds", lambda *_: quarters)
+
+    def scores(*flags):
+        output = tmp_path / "scores.json"
+        flags = ["--model", nets["t4"], "--grid-size", 2, *flags, "--output", output]
+        run("evaluate", monkeypatch, *flags)
+        return json.loads(output.read_text())
+
+    first = scores("--grids", 1)
+    both = scores("--grids", 16, "--occlusion-grids", 1)
+    assert "occlusion_localisation" not in first
+    assert both["grids"] == 16 and both["occlusion_grids"] == 1
+    assert both["localisation_beside_occlusion"] == pytest.approx(first["localisation"], rel=1e-5)
+    assert both["localisation_beside_occlusion"] != pytest.approx(both["localisation"], rel=1e-3)
+    assert 0.25 < both["occlusion_localisation"] <= 1
+    said = f"{both['localisation_beside_occlusion']:.4f} on the first 1; occlusion "
+    assert said + f"{both['occlusion_localisation']:.4f}" in capsys.readouterr().out
+
+
+def test_a_run_is_released(data, tmp_path, monkeypatch):
+    monkeypatch.setattr("coda_keras.data.tf_batches.load_tfds", lambda *_: data)
+    monkeypatch.setattr(trained, "FOLDER", tmp_path / "weights")
+    keras.utils.set_random_seed(0)
+    net = CoDANet.from_preset("s_coda", rank_scale=0.02, temperature=7.0)
+    folder = tmp_path / "run"
+    folder.mkdir()
+    net.save(folder / "model.keras")
+    arguments = {"preset": "s_coda", "rank_scale": 0.02, "rescale": "squash", "temperature": 7.0}
+    metrics = {
+        "arguments": {**arguments, "epochs": 3},
+        "command": "python recipes/cifar10.py --data /a/b --epochs 3 --output=c/d",
+        "training_seconds": 1.5,
+        "hardware": {},
+        "versions": {},
+        "history": [{"val_accuracy": 0.25}],
+    }
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    run("release", monkeypatch, "--run", folder, "--name", "tiny_ten", "--grids", 0)
+    trained.cards.cache_clear()
+    try:
+        card = trained.cards()["tiny_ten"]
+        again = CoDANet.from_preset("tiny_ten")
+    finally:
+        monkeypatch.undo()
+        trained.cards.cache_clear()
+    assert (card.temperature, card.localisation, card.parameters) == (7.0, None, net.count_params())
+    assert card.details["recipe"] == "python recipes/cifar10.py --epochs 3"
+    assert card.details["storage"]["largest_logit_change"] < 0.05
+    for weight, expected in zip(again.get_weights(), net.get_weights()):
+        np.testing.assert_allclose(weight, expected, atol=1e-3)

@@ -1,0 +1,362 @@
+"""What recipes share: flags, how commands end, the folder of a run, checkpoints, the report."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.tensorflow
+tf = pytest.importorskip("tensorflow")
+training = pytest.importorskip("coda_keras.training")
+
+from coda_keras import CoDANet, DAUConv2D
+from coda_keras.attribution.own import own_method
+from coda_keras.data.tf_batches import ImageData
+from coda_keras.training import report
+from coda_keras.training import tf_distribution as distribution
+
+VALUES = {"epochs": 2, "batch_size": 4, "learning_rate": 0.1, "schedule": "steps", "halve_every": 3}
+NAMES = ["dark", "bright"]
+
+
+@pytest.fixture
+def args(tmp_path):
+    return training.parser("", **VALUES, output=tmp_path / "run").parse_args([])
+
+
+@pytest.fixture
+def data(rng):
+    labels = np.arange(8, dtype="int32") % 2
+    images = (rng.uniform(0, 100, (8, 6, 6, 3)) + 150 * labels[:, None, None, None]).astype("uint8")
+    return ImageData(images, labels, images[:5], labels[:5], NAMES)
+
+
+def coda_net():
+    return CoDANet([DAUConv2D(3, 2, 3), DAUConv2D(2, 2, 1)], temperature=1.0, image_size=6)
+
+
+def classifier():
+    return keras.Sequential(
+        [keras.Input((6, 6, 3)), keras.layers.Flatten(), keras.layers.Dense(2)], name="plain"
+    )
+
+
+def run(args, data, build=coda_net, package=None, augment=()):
+    net, history = training.train(args, training.start(args), build, data, augment)
+    training.conclude(args, net, data, history, package)
+    return net
+
+
+# Flags.
+
+
+def test_a_recipe_takes_the_flags_that_it_has_values_for():
+    parser = training.parser("", **VALUES)
+    args = parser.parse_args(["--epochs", "5", "--data", "there"])
+    assert (args.epochs, args.batch_size, args.data) == (5, 4, "there")
+    for absent in ("--temperature", "--rank-scale", "--preset", "--randaugment"):
+        with pytest.raises(SystemExit) as end:
+            parser.parse_args([absent, "1"])
+        assert end.value.code == 2
+
+
+def test_a_value_without_a_flag_is_a_mistake_of_the_recipe():
+    with pytest.raises(ValueError, match="no flag for temprature"):
+        training.parser("", temprature=10.0)
+
+
+@pytest.mark.parametrize("text", ["0", "-3", "2.5", "many"])
+def test_counts_are_positive_whole_numbers(text, capsys):
+    parser = training.Parser(prog="some.py")
+    parser.add_argument("--n", type=training.positive_int)
+    assert parser.parse_args(["--n", "3"]).n == 3
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--n", text])
+    assert capsys.readouterr().err == (
+        f"some.py: argument --n: {text} is not a positive whole number (--help lists the options)\n"
+    )
+
+
+def test_options_are_written_out(capsys):
+    parser = training.Parser(prog="some.py")
+    parser.add_argument("--epochs")
+    for line, said in ((["--epoch", "3"], "--epoch 3. Did you mean --epochs?"), (["-x"], "-x.")):
+        with pytest.raises(SystemExit) as end:
+            parser.parse_args(line)
+        assert end.value.code == 2
+        assert f"unrecognized arguments: {said} (--help" in capsys.readouterr().err
+
+
+# How commands end.
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("Not\n so."), FileNotFoundError("Not so."), ImportError("Not so.")]
+)
+def test_what_a_user_can_mend_is_one_line_and_exit_code_2(error, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["recipes/some.py"])
+
+    @training.command
+    def main():
+        raise error
+
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    assert capsys.readouterr().err == "some.py: Not so.\n"
+
+
+def test_an_interruption_says_how_to_go_on(capsys):
+    @training.command
+    def main():
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 130
+    assert "goes on where it stopped" in capsys.readouterr().err
+
+
+def test_errors_may_have_an_exit_code_of_their_own(capsys):
+    @training.command
+    def main():
+        raise training.Stopped("Go on.", 15)
+
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 143
+    assert capsys.readouterr().err == "\nGo on.\n"
+
+
+def test_other_errors_keep_their_traceback():
+    @training.command
+    def main():
+        raise KeyError("a defect")
+
+    with pytest.raises(KeyError):
+        main()
+
+
+# Devices.
+
+
+def test_one_device_needs_no_mirrors():
+    assert distribution.data_parallel(1, 7).num_replicas_in_sync == 1
+
+
+def test_batches_that_do_not_divide():
+    with pytest.raises(ValueError, match="--batch-size 7 cannot be split evenly over 2"):
+        distribution.data_parallel(2, 7)
+
+
+def test_more_replicas_than_gpus(monkeypatch):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
+    with pytest.raises(ValueError, match="--replicas 3, but this machine has 1 GPUs"):
+        distribution.data_parallel(3, 6)
+
+
+def test_precision_is_keras_policy_without_tf32():
+    try:
+        distribution.set_precision("mixed_bfloat16")
+        assert keras.config.dtype_policy().name == "mixed_bfloat16"
+        assert not tf.config.experimental.tensor_float_32_execution_enabled()
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+# The folder of a run.
+
+
+def test_a_start_that_fails_leaves_no_folder(args, data):
+    with pytest.raises(ValueError, match="5 training images for batches of 6"):
+        args.batch_size = 6
+        training.train(args, training.start(args), coda_net, data.limit(train=5), [])
+    assert not args.output.exists()
+
+
+def test_a_finished_run_is_refused(args):
+    args.output.mkdir()
+    (args.output / "metrics.json").write_text("{}")
+    with pytest.raises(FileExistsError, match="holds a finished run"):
+        training.start(args)
+
+
+@pytest.mark.parametrize(
+    "record, flags",
+    [
+        ({"seed": 1}, "--seed"),
+        ({"batch_size": 8, "precision": "mixed_bfloat16"}, "--batch-size, --precision"),
+        ({"rank_scale": 0.5}, "--rank-scale"),
+    ],
+)
+def test_an_interrupted_run_with_other_arguments_is_refused(args, record, flags):
+    before = {k: v for k, v in vars(args).items() if k not in ("data", "output")}
+    args.output.mkdir()
+    (args.output / "arguments.json").write_text(json.dumps({**before, **record}))
+    with pytest.raises(FileExistsError, match=f"with another {flags}. Repeat"):
+        training.start(args)
+    (args.output / "arguments.json").write_text(json.dumps(before))
+    assert training.start(args).num_replicas_in_sync == 1
+
+
+# Schedules.
+
+
+def test_steps_halve_the_rate_every_so_many_epochs():
+    args = argparse.Namespace(schedule="steps", learning_rate=0.8, halve_every=3, epochs=9)
+    rate = training.learning_rate(args, steps_per_epoch=10)
+    found = [float(rate(step)) for step in (0, 29, 30, 59, 60)]
+    np.testing.assert_allclose(found, [0.8, 0.8, 0.4, 0.4, 0.2], rtol=1e-6)
+
+
+def test_cosine_warms_up_and_ends_at_0():
+    args = argparse.Namespace(schedule="cosine", learning_rate=0.8, halve_every=3, epochs=10)
+    rate = training.learning_rate(args, steps_per_epoch=10)
+    # 5 of the 100 steps are linear, the rest is half a cosine.
+    expected = [0.0, 0.4 * 0.8, 0.8, 0.8 * 0.5 * (1 + np.cos(np.pi * 40 / 95)), 0.0]
+    np.testing.assert_allclose([float(rate(s)) for s in (0, 2, 5, 45, 100)], expected, atol=1e-6)
+
+
+# The report.
+
+
+def test_a_run_reports_what_its_net_says(args, data):
+    packaged = []
+
+    def package(net, folder, names):
+        packaged.append((folder, names))
+        return folder / "1"
+
+    net = run(args, data, package=package)
+    metrics = json.loads((args.output / "metrics.json").read_text())
+    images = data.test_images.astype("float32") / 255
+    explanation = net.explain(images).numpy()
+    assert metrics["test_accuracy"] == np.mean(explanation.logits.argmax(1) == data.test_labels)
+    assert metrics["completeness_error"] < 1e-5
+    assert metrics["parameters"] == net.count_params()
+    assert metrics["arguments"]["output"] == str(args.output)
+    assert len(metrics["history"]) == 2
+    assert packaged == [(args.output / "servables", NAMES)]
+    assert {path.name for path in (args.output / "examples").iterdir()} == {
+        "dark-0.png",
+        "bright-1.png",
+    }
+
+
+def test_the_completeness_error_is_the_largest_of_all_images(data, monkeypatch):
+    net = coda_net()
+    honest, pictures = (
+        report.explain_dataset,
+        data._replace(
+            test_images=np.repeat(data.test_images, 60, axis=0),
+            test_labels=np.repeat(data.test_labels, 60),
+        ),
+    )
+
+    def explained(net, batches, fields):
+        for explanation in honest(net, batches, fields=fields, progress=False):
+            # Half of what the pixels explain of the last image of the first batch.
+            if len(explanation.residual) == 250:
+                logit = explanation.logits[-1, explanation.class_ids[-1]]
+                explanation.residual[-1] = 0.5 * (logit - explanation.bias)
+            yield explanation
+
+    monkeypatch.setattr(report, "explain_dataset", explained)
+    logits, error = report.evaluate(net, pictures)
+    assert logits.shape == (300, 2)
+    assert error == pytest.approx(0.5, rel=1e-5)
+
+
+def test_a_classifier_without_explanations_gets_no_servable(args, data):
+    net = run(args, data, classifier, package=None)
+    metrics = json.loads((args.output / "metrics.json").read_text())
+    assert metrics["completeness_error"] is None
+    assert not (args.output / "servables").exists()
+    assert (args.output / "gallery.png").exists()
+    logits, error = report.evaluate(net, data)
+    images = data.test_images.astype("float32") / 255
+    np.testing.assert_allclose(logits, net(images), rtol=1e-5, atol=1e-6)
+    assert error is None
+
+
+def test_the_gallery_says_which_classes_have_no_correct_image(data):
+    net = coda_net()
+    for favoured, said in ((0, "No correctly classified image of bright."), (None, "No image is")):
+        labels = data.test_labels
+        logits = np.eye(2)[1 - labels] if favoured is None else np.eye(2)[[favoured] * len(labels)]
+        figure = report.draw_gallery(net, data, logits)
+        (text,) = [each.get_text() for each in figure.texts if each.get_text()]
+        assert " ".join(text.split()).startswith(said)
+
+
+def test_own_methods():
+    assert own_method(coda_net()) == ("contributions", "contribution (logits)")
+    assert own_method(classifier()) == ("input_x_gradient", "input x gradient (logits)")
+
+
+def test_the_library_does_not_know_recipes_or_export():
+    package = Path(training.__file__).parents[1]
+    for module in package.rglob("*.py"):
+        lines = [line.split() for line in module.read_text().splitlines()]
+        imported = {line[1].split(".")[0] for line in lines if line[:1] in (["import"], ["from"])}
+        assert not imported & {"recipes", "export"}, module
+
+
+# Devices of a run.
+
+
+def test_a_step_is_compiled_by_xla_on_one_gpu_only(monkeypatch):
+    one = tf.distribute.get_strategy()
+    assert not distribution.use_xla(one)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["GPU:0"])
+    assert distribution.use_xla(one)
+
+
+def test_what_was_trained_in_bfloat16_explains_in_float32(tmp_path, data):
+    flags = ["--precision", "mixed_bfloat16", "--keep-checkpoints"]
+    args = training.parser("", **VALUES, output=tmp_path / "run").parse_args(flags)
+    try:
+        net = run(args, data)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    saved = keras.models.load_model(args.output / "model.keras")
+    assert {layer.compute_dtype for each in (net, saved) for layer in each.body} == {"float32"}
+    checkpoint = keras.models.load_model(args.output / "checkpoints/002.keras")
+    assert {layer.compute_dtype for layer in checkpoint.body} == {"bfloat16"}
+    for weight, expected in zip(saved.get_weights(), checkpoint.get_weights()):
+        np.testing.assert_array_equal(weight, expected)
+    metrics = json.loads((args.output / "metrics.json").read_text())
+    assert metrics["completeness_error"] < 1e-3
+
+
+def test_trapezoid_warms_up_stays_and_falls_to_0():
+    args = argparse.Namespace(schedule="trapezoid", learning_rate=0.8, epochs=10)
+    rate = training.learning_rate(args, steps_per_epoch=10)
+    found = [float(rate(step)) for step in (0, 4, 69, 70, 85, 100)]
+    np.testing.assert_allclose(found, [0.16, 0.8, 0.8, 0.8, 0.4, 0.0], rtol=1e-6, atol=1e-9)
+    # The least there is: a step.
+    args.epochs = 1
+    assert float(training.learning_rate(args, steps_per_epoch=1)(0)) == pytest.approx(0.8)
+
+
+def test_a_run_begins_with_the_weights_of_a_smaller_net(tmp_path, data):
+    small = CoDANet([DAUConv2D(3, 1, 3), DAUConv2D(2, 2, 1)], temperature=1.0, image_size=6)
+    small.save(tmp_path / "small.keras")
+    flags = ["--initial", str(tmp_path / "small.keras"), "--learning-rate", "1e-9"]
+    values = {**VALUES, "initial": None, "output": tmp_path / "run"}
+    net = run(training.parser("", **values).parse_args(flags), data)
+    images = data.test_images.astype("float32") / 255
+    expected = small.predict(images, verbose=0)
+    np.testing.assert_allclose(net.predict(images, verbose=0), expected, atol=1e-5)
+
+
+def test_a_net_to_begin_with_must_exist(tmp_path):
+    values = {**VALUES, "initial": None, "output": tmp_path / "run"}
+    args = training.parser("", **values).parse_args(["--initial", str(tmp_path / "none.keras")])
+    with pytest.raises(ValueError, match="There is no model"):
+        training.start(args)
+    assert not args.output.exists()
