@@ -1,14 +1,11 @@
 """Every backend behind the same functions, against closed forms."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
 from conftest import BACKEND
 from keras import ops
+from processes import run_in_process
 
 from coda_keras import backend
 
@@ -151,11 +148,4 @@ def check_two_replicas():
 
 @pytest.mark.tensorflow
 def test_batches_are_split_over_replicas():
-    done = subprocess.run(
-        [sys.executable, "-c", "import test_backend as t; t.check_two_replicas()"],
-        cwd=Path(__file__).parents[1],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_in_process(check_two_replicas)

@@ -1,11 +1,9 @@
-import subprocess
-import sys
 from dataclasses import fields
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from processes import run_in_process
 
 import coda_keras
 from coda_keras import CoDANet, DAUConv2D, Explanation, explain_dataset
@@ -189,14 +187,7 @@ def check_two_replicas():
 
 @pytest.mark.tensorflow
 def test_two_replicas_equal_one():
-    done = subprocess.run(
-        [sys.executable, "-c", "import test_batches as t; t.check_two_replicas()"],
-        cwd=Path(__file__).parents[1],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_in_process(check_two_replicas)
 
 
 def test_is_public():

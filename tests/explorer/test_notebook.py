@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from browser import Page
 from conftest import set_weights
+from explorer.test_explorer import NAMES, numbers, view
 from PIL import Image
 from places import jupyter_lab, leave_notebook, run_notebook
-from explorer.test_explorer import NAMES, numbers, view
 
 from coda_keras import CoDANet, DAUConv2D, explorer
 

@@ -1,16 +1,12 @@
 """The regularised linear map: its value, its gradients, what it draws, how it trains."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import keras
 import numpy as np
 import oracle
 import pytest
 from conftest import BACKEND, EXACT_DTYPE, as_oracle, gradients
 from keras import ops
+from processes import run_in_process
 
 from coda_keras import CoDANet, DAUConv2D, OneVsAllCrossentropy
 from coda_keras.training.annealing import AnnealedCrossentropy
@@ -213,15 +209,7 @@ def check_two_replicas():
 
 @pytest.mark.tensorflow
 def test_replicas_train_as_one_device_does():
-    done = subprocess.run(
-        [sys.executable, "-c", "import test_regularisation as t; t.check_two_replicas()"],
-        cwd=Path(__file__).parents[1],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_in_process(check_two_replicas)
 
 
 @pytest.mark.parametrize("strength", [-0.1, float("nan"), float("inf")])

@@ -1,11 +1,10 @@
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from processes import run_in_process
 
 from coda_keras import (
     CoDANet,
@@ -448,18 +447,7 @@ def train_two_replicas(log_dir):
 
 
 def test_two_replicas(run, tmp_path):
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            f"import test_summaries as t; t.train_two_replicas({str(tmp_path)!r})",
-        ],
-        cwd=Path(__file__).parents[1],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_in_process(train_two_replicas, tmp_path)
     assert_series_complete(tmp_path, epochs=2)
     # The same training on one device, as all batches divide evenly.
     for folder, tag in (("validation", "epoch_loss"), ("explanations", "layer_alignment/first")):

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import set_weights
-from places import enter_tab, tensorboard
 from explorer.test_explorer import COUNT, numbers, view
+from places import enter_tab, tensorboard
 
 pytestmark = pytest.mark.tensorflow
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,6 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from processes import TESTS
 
 pytestmark = pytest.mark.tensorflow
 tf = pytest.importorskip("tensorflow")
@@ -148,7 +149,6 @@ def start_workers(folders, *flags):
     return [
         subprocess.Popen(
             [sys.executable, "-W", "ignore", __file__, folder, *map(str, flags)],
-            cwd=Path(__file__).parents[1],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -156,7 +156,7 @@ def start_workers(folders, *flags):
                 **os.environ,
                 "TF_CONFIG": configuration(index, ports),
                 "TF_CPP_MIN_LOG_LEVEL": "3",
-                "PYTHONPATH": str(Path(__file__).parents[2]),
+                "PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}",
             },
         )
         for index, folder in enumerate(folders)
