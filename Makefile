@@ -44,7 +44,10 @@ format: $(VENV)/.test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-$(VENV)/.demo: setup.py
+# The links of an installed clone name files: a new file needs another installation.
+FOLDERS := $(shell find coda_keras recipes export -type d -not -name __pycache__)
+
+$(VENV)/.demo: setup.py setup.cfg pyproject.toml $(FOLDERS)
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("Python 3.10 or later is needed; name one with: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[demo]'

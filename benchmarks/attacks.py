@@ -20,20 +20,16 @@ from pathlib import Path
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
 
-from export.quiet import import_tensorflow
-
-import_tensorflow()
 
 import grpc
 import numpy as np
+from coda_keras_export import messages
+from coda_keras_export.connection import PREDICT, Client
 
 from benchmarks import served
 from benchmarks.serving import SIZE, tiny_net
 from coda_keras.utils.files import write_json
-from export import messages
-from export.connection import PREDICT, Client
 
 # Larger ones answer slowly enough for a queue to form.
 LARGE = 700

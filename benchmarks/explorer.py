@@ -11,14 +11,12 @@ need maps not decoded yet are told apart. Needs Chromium and chromedriver.
 import argparse
 import os
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import numpy as np
 from browser import Page, launch

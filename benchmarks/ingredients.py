@@ -16,11 +16,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
 
-from export.quiet import import_tensorflow
-
-import_tensorflow()
 
 import keras
 import numpy as np

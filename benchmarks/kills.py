@@ -20,11 +20,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
 
-from export.quiet import import_tensorflow
-
-import_tensorflow()
 
 import numpy as np
 

@@ -27,11 +27,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
 
-from export.quiet import import_tensorflow
-
-import_tensorflow()
 
 import numpy as np
 

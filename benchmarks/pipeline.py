@@ -12,17 +12,12 @@ batch, without a pipeline.
 import argparse
 import functools
 import os
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
 
-from export.quiet import import_tensorflow
-
-import_tensorflow()
 
 import numpy as np
 import tensorflow as tf

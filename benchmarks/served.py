@@ -13,10 +13,10 @@ from pathlib import Path
 
 import grpc
 import numpy as np
+from coda_keras_export import arrays, messages
+from coda_keras_export.connection import PREDICT
 
 from coda_keras.utils import provenance
-from export import arrays, messages
-from export.connection import PREDICT
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = "load"
@@ -94,7 +94,7 @@ def conditions(args: argparse.Namespace) -> dict[str, object]:
 @contextmanager
 def servables(*nets) -> Iterator[Path]:
     """A folder with the model `MODEL` in as many versions as nets, from 1."""
-    from export.package import package
+    from coda_keras_export.package import package
 
     with tempfile.TemporaryDirectory() as folder:
         for net in nets:

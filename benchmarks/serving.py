@@ -21,22 +21,18 @@ from pathlib import Path
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
 
-from export.quiet import import_tensorflow
-
-import_tensorflow()
 
 import grpc
 import keras
 import numpy as np
 import tensorflow as tf
+from coda_keras_export.connection import Client
+from coda_keras_export.servable import Servable
 
 from benchmarks import served
 from coda_keras import CoDANet, DAUConv2D
 from coda_keras.utils.files import write_json
-from export.connection import Client
-from export.servable import Servable
 
 SIZE, POOL = 8, 64
 

@@ -9,27 +9,22 @@ runs in this process on the same images. Both use all cores, one after the other
 import argparse
 import os
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
 
-from export.quiet import import_tensorflow
-
-import_tensorflow()
 
 import keras
 import numpy as np
 import tensorflow as tf
+from coda_keras_export import arrays
 
 from benchmarks import served
 from coda_keras import PRESETS, CoDANet
 from coda_keras.utils.files import write_json
-from export import arrays
 
 WARM_UP = 3
 HEADER = "| images | session | over gRPC | ratio |\n|---|---|---|---|"

@@ -26,4 +26,4 @@ from coda_keras.models.coda_net import CoDANet as CoDANet
 from coda_keras.models.presets import PRESETS as PRESETS
 from coda_keras.training.confusion import ConfusionAccuracy as ConfusionAccuracy
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"

@@ -7,13 +7,10 @@ the embedded one. Exit code 1 if a check fails, 2 if none can be made.
 """
 
 import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from export import cli
-from export.acceptance import Acceptance
-from export.connection import Client, add_flags, credentials
+from coda_keras_export import cli
+from coda_keras_export.acceptance import Acceptance
+from coda_keras_export.connection import Client, add_flags, credentials
 
 
 def main() -> None:

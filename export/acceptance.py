@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterator
 from concurrent import futures
 
 import numpy as np
+from coda_keras_export import cli
+from coda_keras_export.connection import Client
 from PIL import Image
-
-from export import cli
-from export.connection import Client
 
 # Of the largest magnitude; servers may run other kernels for other batches.
 TOLERANCE = 1e-4

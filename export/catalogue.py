@@ -8,10 +8,9 @@ from concurrent import futures
 from typing import NamedTuple
 
 import tensorflow as tf
-
-from export import cli, folder, memory
-from export.policy import DEFAULTS
-from export.servable import Servable
+from coda_keras_export import cli, folder, memory
+from coda_keras_export.policy import DEFAULTS
+from coda_keras_export.servable import Servable
 
 LOADING, AVAILABLE, FAILED = "LOADING", "AVAILABLE", "END"
 # Between attempts at a version that fails; it doubles each time.

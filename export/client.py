@@ -7,19 +7,15 @@ Each picture shows the image, its contribution map and the weights of the class 
 docs/serving.md shows the same in twenty lines.
 """
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import numpy as np
+from coda_keras_export import cli, connection, library
+from coda_keras_export.connection import Client
+from coda_keras_export.images import open_image, output_paths
 from PIL import Image
-
-from export import cli, connection, library
-from export.connection import Client
-from export.images import open_image, output_paths
 
 MAX_INT32 = 2**31 - 1
 

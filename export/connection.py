@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-
-from export import arrays, cli, messages, security
+from coda_keras_export import arrays, cli, messages, security
 
 MAX_MESSAGE_BYTES = 2**31 - 1
 PREDICT = "/tensorflow.serving.PredictionService/Predict"

@@ -10,9 +10,8 @@ import os
 import sys
 
 import grpc
-
-from export import cli, memory, security
-from export.quiet import import_tensorflow
+from coda_keras_export import cli, memory, security
+from coda_keras_export.quiet import import_tensorflow
 
 GRACE_SECONDS = 5
 # How many of the largest requests may be there; of smaller ones more.
@@ -101,10 +100,10 @@ class Server:
 
     async def _listen(self):
         """Answers from here on; returns `(catalogue, address)`."""
-        from export.catalogue import Catalogue
-        from export.health import Health
-        from export.metrics import Metrics
-        from export.pool import Pool
+        from coda_keras_export.catalogue import Catalogue
+        from coda_keras_export.health import Health
+        from coda_keras_export.metrics import Metrics
+        from coda_keras_export.pool import Pool
 
         arguments, loop = self._arguments, asyncio.get_running_loop()
         max_message_bytes = arguments.max_message_mib * 2**20
@@ -167,10 +166,9 @@ def bind(
     Raises:
         OSError: if the address cannot be bound.
     """
+    from coda_keras_export import services
     from grpc_health.v1 import health_pb2_grpc
     from tensorflow_serving.apis import model_service_pb2_grpc
-
-    from export import services
 
     server = grpc.aio.server(
         options=[
@@ -198,5 +196,5 @@ def bind(
 def _import():
     """Imports what takes seconds, once, before threads load models."""
     import_tensorflow()
-    importlib.import_module("export.services")
+    importlib.import_module("coda_keras_export.services")
     memory.settle()

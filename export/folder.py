@@ -4,11 +4,10 @@ import re
 import uuid
 from pathlib import Path
 
+from coda_keras_export import cli, policy
+from coda_keras_export.policy import DEFAULTS, Policies
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
-
-from export import cli, policy
-from export.policy import DEFAULTS, Policies
 
 DEPLOY = Path(__file__).parent / "deploy"
 SERVER_FILES = ("batching_parameters.txt", "compose.yaml", "monitoring.config")

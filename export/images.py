@@ -4,9 +4,8 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from coda_keras_export import library
 from PIL import Image
-
-from export import library
 
 image_files = library.module("data.image_files")
 _ORIENTATION = 0x0112

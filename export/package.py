@@ -12,30 +12,23 @@ import fcntl
 import os
 import re
 import shutil
-import sys
 import time
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from export.quiet import import_tensorflow
-
-import_tensorflow()
-
 import keras
 import numpy as np
 import tensorflow as tf
+from coda_keras_export import cli, folder
+from coda_keras_export.servable import LABELS, WARM_UP
+from coda_keras_export.verification import verify
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from coda_keras import CoDANet
 from coda_keras.exporting import signatures
 from coda_keras.models import pretrained as trained
 from coda_keras.models.precision import float32_copy
-from export import cli, folder
-from export.servable import LABELS, WARM_UP
-from export.verification import verify
 
 LEFTOVER_SECONDS = 24 * 3600
 

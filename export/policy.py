@@ -4,7 +4,7 @@ import re
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from export import cli
+from coda_keras_export import cli
 
 _EXPECTED = (
     "[MODEL=]latest:N, [MODEL=]all or [MODEL=]specific:VERSION,VERSION..., whole numbers from 1"

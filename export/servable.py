@@ -9,8 +9,7 @@ import threading
 from pathlib import Path
 
 import tensorflow as tf
-
-from export import cli, tensors
+from coda_keras_export import cli, tensors
 
 WARM_UP = "assets.extra/tf_serving_warmup_requests"
 LABELS = "assets.extra/labels.txt"

@@ -9,12 +9,9 @@ a second one at once.
 
 import os
 import shutil
-import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from export import cli, folder, policy, security
+from coda_keras_export import cli, folder, policy, security
 
 # What only the embedded server has, and what it takes unless told otherwise.
 _EMBEDDED = {
@@ -41,11 +38,11 @@ def main():
             f"{binary} would serve, but only the embedded server has {flags}. Give --embedded too."
         )
     if binary:
-        from export import stock
+        from coda_keras_export import stock
 
         stock.serve(binary, arguments)
     else:
-        from export import embedded
+        from coda_keras_export import embedded
 
         for name, default in _EMBEDDED.items():
             if getattr(arguments, name) is None:

@@ -9,6 +9,11 @@ import time
 
 import grpc
 import tensorflow as tf
+from coda_keras_export import arrays, cli
+from coda_keras_export.catalogue import FAILED
+from coda_keras_export.pool import FullError
+from coda_keras_export.servable import DEFAULT_SIGNATURE
+from coda_keras_export.tensors import invalid
 from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
@@ -17,12 +22,6 @@ from tensorflow_serving.apis import (
     predict_pb2,
 )
 from tensorflow_serving.apis.status_pb2 import StatusProto
-
-from export import arrays, cli
-from export.catalogue import FAILED
-from export.pool import FullError
-from export.servable import DEFAULT_SIGNATURE
-from export.tensors import invalid
 
 # Clients drop answers with more than 8 KiB of headers, in which a byte may take three.
 _MAX_DETAILS_BYTES = 2000

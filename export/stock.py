@@ -12,8 +12,7 @@ import tempfile
 from pathlib import Path
 
 import grpc
-
-from export import cli, folder, security
+from coda_keras_export import cli, folder, security
 
 GRACE_SECONDS = 5
 _CHUNK = 2**18

@@ -4,9 +4,8 @@ import math
 
 import numpy as np
 import tensorflow as tf
-
-from export import arrays, cli
-from export.folder import MAX_PIXELS
+from coda_keras_export import arrays, cli
+from coda_keras_export.folder import MAX_PIXELS
 
 
 def max_batch_size(signature, wanted=None):

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from coda_keras_export.servable import Servable
 from scipy.special import expit
 from tensorflow.core.protobuf import saved_model_pb2
 
 from coda_keras import CoDANet
 from coda_keras.exporting import signatures
-from export.servable import Servable
 
 FORBIDDEN_OPS = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
 # Of the largest magnitude; float32 rounding on a CPU is a hundredth of it.

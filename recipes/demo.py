@@ -16,9 +16,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
 
-from export import cli
+from coda_keras_export import cli
 
 PRESET = "s_coda_quarter_cifar10"
 # Beside the recipes in a clone, elsewhere in an installation; nothing is imported for it.

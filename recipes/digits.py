@@ -8,15 +8,10 @@ after three minutes on two cores that were not idle.
 """
 
 import os
-import sys
 from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from export.quiet import import_tensorflow
-
-import_tensorflow()
 
 from coda_keras import CoDANet, training
 from coda_keras.data.images import load_digits
@@ -63,7 +58,7 @@ def main():
 
     def servable(net, folder, labels):
         # Needs TensorFlow, which other backends train without.
-        from export.package import package
+        from coda_keras_export.package import package
 
         return package(net, folder, "digits", labels=labels)
 

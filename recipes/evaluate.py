@@ -9,15 +9,10 @@ pixels beside it, recipes/interpret.py all rivals.
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from export.quiet import import_tensorflow
-
-import_tensorflow()
 
 from coda_keras import training
 from coda_keras.data.tf_batches import load_digits, load_tfds

@@ -21,11 +21,7 @@ from typing import Any, NamedTuple
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
 
-from export.quiet import import_tensorflow
-
-import_tensorflow()
 
 from coda_keras import training
 from coda_keras.models.pretrained import Card, cards

@@ -9,24 +9,19 @@ side, by their names or numbers.
 """
 
 import os
-import sys
 from pathlib import Path
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from export.quiet import import_tensorflow
-
-import_tensorflow()
 
 import numpy as np
+from coda_keras_export.images import open_image, output_paths
 
 from coda_keras import evaluation, figures
 from coda_keras.explanation.explanation import require_inherent
 from coda_keras.models.loading import load
 from coda_keras.training import Parser, command, positive_int
 from coda_keras.utils.files import check_folder
-from export.images import open_image, output_paths
 
 TOP = 3
 

@@ -16,15 +16,16 @@ away and the model says what it sees without them. docs/explorer.md shows the vi
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import keras
 import numpy as np
+from coda_keras_export.client import class_labels
+from coda_keras_export.connection import Client
+from coda_keras_export.images import open_image
 
 from coda_keras import CoDANet, explorer
 from coda_keras.explorer.server import PREDICT
@@ -32,9 +33,6 @@ from coda_keras.models import pretrained as trained
 from coda_keras.training import command, positive_int
 from coda_keras.training.views import CLASSES, net_view
 from coda_keras.utils.files import write_text
-from export.client import class_labels
-from export.connection import Client
-from export.images import open_image
 
 OUTPUT = Path("explorer.html")
 BATCH = 32

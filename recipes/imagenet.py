@@ -18,15 +18,13 @@ TensorBoard's event files. An interrupted run resumes when the same command is g
 """
 
 import os
-import sys
 from pathlib import Path
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from export.quiet import import_tensorflow
 
-import_tensorflow()
+from coda_keras_export.package import package
+from coda_keras_recipes import experiments
 
 from coda_keras import CoDANet, training
 from coda_keras.data import image_folder
@@ -34,8 +32,6 @@ from coda_keras.data import tf_records as records
 from coda_keras.data.tf_augmentation import flip_and_crop, rand_augment
 from coda_keras.data.tf_batches import prepared
 from coda_keras.models.resnet import resnet50
-from export.package import package
-from recipes import experiments
 
 NETWORK = {
     "preset": "l_coda",

@@ -18,15 +18,10 @@ A small net on two CPU cores takes about an hour with 100 grids and 200 images (
 
 import logging
 import os
-import sys
 from pathlib import Path
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from export.quiet import import_tensorflow
-
-import_tensorflow()
 
 from coda_keras import attribution, evaluation
 from coda_keras.data.tf_batches import load_digits, load_tfds

@@ -15,15 +15,10 @@ the two nets, and mnist.json with all numbers.
 
 import json
 import os
-import sys
 from pathlib import Path
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from export.quiet import import_tensorflow
-
-import_tensorflow()
 
 import keras
 import numpy as np

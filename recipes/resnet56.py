@@ -14,19 +14,15 @@ and TensorBoard's event files. An interrupted run resumes when the same command 
 """
 
 import os
-import sys
 from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from export.quiet import import_tensorflow
 
-import_tensorflow()
+from coda_keras_recipes import experiments
 
 from coda_keras import training
 from coda_keras.models.resnet import resnet56
-from recipes import experiments
 
 VALUES = {
     "epochs": 200,

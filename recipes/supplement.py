@@ -16,15 +16,10 @@ their products with the inputs the outputs; what more steps of routing do no DAU
 """
 
 import os
-import sys
 from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from export.quiet import import_tensorflow
-
-import_tensorflow()
 
 import keras
 import numpy as np

@@ -26,16 +26,13 @@ from queue import SimpleQueue
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
 
-from export.quiet import import_tensorflow
 
-import_tensorflow()
+from coda_keras_recipes import experiments, sweep_figures
 
 from coda_keras import backend, training
 from coda_keras.utils import provenance
 from coda_keras.utils.files import write_json
-from recipes import experiments, sweep_figures
 
 # What results.json takes from the metrics.json of a run.
 KEPT = ("test_accuracy", "test_images", "completeness_error", "note", "parameters")
@@ -93,7 +90,7 @@ def arguments(name, folder, flags):
     recipe, _, settings, *_ = experiments.EXPERIMENTS[name]
     if settings is None:
         raise ValueError(f"{name} is no training of one net: python recipes/{recipe}.py runs it.")
-    module = importlib.import_module(f"recipes.{recipe}")
+    module = importlib.import_module(f"coda_keras_recipes.{recipe}")
     return provenance.plain(vars(module.parse(command_line(name, folder, flags))))
 
 

@@ -9,19 +9,15 @@ these is printed.
 
 import json
 import os
-import sys
 from pathlib import Path
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from export.quiet import import_tensorflow
 
-import_tensorflow()
+from coda_keras_recipes.experiments import EXPERIMENTS
 
 from coda_keras import training
 from coda_keras.figures import Curve, save_figure, sweep_figure
-from recipes.experiments import EXPERIMENTS
 
 KINDS = {"squash": ("SQ", "#c0392b"), "l2": ("L2", "#2471a3")}
 # Place in the paper: name of the figure, what its x axis says and takes from a run.

@@ -17,21 +17,17 @@ TensorBoard's event files. An interrupted run resumes when the same command is g
 """
 
 import os
-import sys
 from pathlib import Path
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from export.quiet import import_tensorflow
 
-import_tensorflow()
+from coda_keras_export.package import package
+from coda_keras_recipes import experiments
 
 from coda_keras import CoDANet, training
 from coda_keras.data import tiny_imagenet
 from coda_keras.data.tf_augmentation import flip_and_crop, rand_augment
-from export.package import package
-from recipes import experiments
 
 VALUES = {
     "preset": "xl_coda",

@@ -29,7 +29,7 @@ def metadata(monkeypatch):
 def test_every_module_is_in_a_package(metadata):
     folders = {path.parent for path in (ROOT / "coda_keras").rglob("*.py")}
     names = {".".join(folder.relative_to(ROOT).parts) for folder in folders}
-    names |= {"coda_keras_commands.recipes", "coda_keras_commands.export"}
+    names |= {"coda_keras_recipes", "coda_keras_export"}
     assert set(metadata["packages"]) == names
 
 
@@ -116,8 +116,8 @@ def test_a_wheel_has_no_names_that_others_have(installed):
 
 def test_a_wheel_has_the_commands(installed):
     (entry_points,) = installed.glob("*.dist-info/entry_points.txt")
-    assert "coda-keras = coda_keras_commands.recipes.__main__:main" in entry_points.read_text()
-    done = started(installed, "-c", "import coda_keras_commands.recipes.__main__ as m; m.main()")
+    assert "coda-keras = coda_keras_recipes.__main__:main" in entry_points.read_text()
+    done = started(installed, "-c", "import coda_keras_recipes.__main__ as m; m.main()")
     assert done.returncode == 0 and done.stderr == ""
     for command in ("train", "package", "serve", "ask", "interpret", "explain"):
         assert re.search(rf"^  {command} +\S", done.stdout, re.MULTILINE), command

@@ -6,16 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
 import keras
 import numpy as np
 import pytest
 import tiny
+from coda_keras_export import arrays, messages
 
 from benchmarks import authors, layers, served
 from coda_keras import CoDANet, DAUConv2D
-from export import arrays, messages
 
 pytestmark = pytest.mark.tensorflow
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,24 +1,21 @@
 """What the embedded server loads and forgets: broken versions, and folders that come and go."""
 
 import shutil
-import sys
 import threading
 import weakref
 from collections import Counter
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from coda_keras_export import folder, policy
+from coda_keras_export.catalogue import AVAILABLE, FAILED, LOADING, Catalogue, State, _Version
+from coda_keras_export.package import package
+from coda_keras_export.servable import WARM_UP
 
 from coda_keras import CoDANet, DAUConv2D
-from export import folder, policy
-from export.catalogue import AVAILABLE, FAILED, LOADING, Catalogue, State, _Version
-from export.package import package
-from export.servable import WARM_UP
 
 pytestmark = pytest.mark.tensorflow
 
@@ -102,7 +99,7 @@ def test_whatever_loading_raises_is_a_reason(root, monkeypatch):
             raise RuntimeError("no such luck")
         return loading(path)
 
-    from export import catalogue as module
+    from coda_keras_export import catalogue as module
 
     loading = module.Servable
     monkeypatch.setattr(module, "Servable", raising)
@@ -168,7 +165,7 @@ def test_a_thousand_models_are_not_all_named(tmp_path):
 
 
 def test_reasons_are_cut_short(root, monkeypatch):
-    from export import catalogue as module
+    from coda_keras_export import catalogue as module
 
     def raising(path, **_):
         raise ValueError("why " * 10**5)
@@ -193,7 +190,7 @@ def served(catalogue, name="one"):
 @pytest.fixture
 def broken(monkeypatch):
     """Versions of the model `one` that fail to load; how often each was tried."""
-    from export import catalogue as module
+    from coda_keras_export import catalogue as module
 
     broken, tried, loading = set(), Counter(), module.Servable
 
@@ -289,7 +286,7 @@ def test_a_version_that_fails_is_tried_less_and_less_often(root, broken):
 
 
 def test_models_load_side_by_side_and_are_served_as_they_come(root, monkeypatch):
-    from export import catalogue as module
+    from coda_keras_export import catalogue as module
 
     gate, both, loading = threading.Event(), threading.Barrier(2), module.Servable.warm_up
 
@@ -320,7 +317,7 @@ def test_models_load_side_by_side_and_are_served_as_they_come(root, monkeypatch)
 
 
 def test_the_newest_of_every_model_come_first(root, monkeypatch):
-    from export import catalogue as module
+    from coda_keras_export import catalogue as module
 
     versions(root, 2)
     shutil.copytree(root / "one" / "2", root / "two" / "2")
@@ -336,7 +333,7 @@ def test_the_newest_of_every_model_come_first(root, monkeypatch):
 
 
 def test_what_is_deleted_while_it_loads_is_not_served(root, monkeypatch):
-    from export import catalogue as module
+    from coda_keras_export import catalogue as module
 
     begun, gate, loading = threading.Event(), threading.Event(), module.Servable.warm_up
     loaded = []

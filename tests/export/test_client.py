@@ -3,15 +3,11 @@
 import io
 import sys
 import zlib
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
 import pytest
+from coda_keras_export import cli, client
 from PIL import Image
-
-from export import cli, client
 
 HEIGHT, WIDTH = 8, 7
 ORIENTATION = 0x0112

@@ -4,19 +4,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
 import numpy as np
 import pytest
 import tensorflow as tf
+from coda_keras_export import arrays, messages
 from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
     predict_pb2,
 )
-
-from export import arrays, messages
 
 pytestmark = pytest.mark.tensorflow
 ROOT = Path(__file__).resolve().parents[2]
@@ -100,7 +97,7 @@ sys.path.insert(0, {root!r})
 import numpy as np
 from pathlib import Path
 from PIL import Image
-from export import cli, client
+from coda_keras_export import cli, client
 
 outputs = {{"contribution_map": np.ones((1, 8, 8)), "weights": np.ones((1, 8, 8, 6))}}
 client.save_map(Path("map.png"), Image.new("RGB", (8, 8)), outputs, "title")

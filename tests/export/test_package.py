@@ -14,13 +14,15 @@ import zlib
 from concurrent import futures
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
 import keras
 import numpy as np
 import oracle
 import pytest
 import tensorflow as tf
+from coda_keras_export import cli, folder, policy
+from coda_keras_export import package as packaging
+from coda_keras_export.package import package
+from coda_keras_export.servable import LABELS, Servable
 from conftest import as_oracle, set_weights
 from google.protobuf import text_format
 from PIL import Image
@@ -30,10 +32,6 @@ from tensorflow_serving.config import model_server_config_pb2
 from coda_keras import CoDANet, DAUConv2D, DynamicLinear
 from coda_keras.exporting import signatures
 from coda_keras.models.precision import float32_copy
-from export import cli, folder, policy
-from export import package as packaging
-from export.package import package
-from export.servable import LABELS, Servable
 
 pytestmark = pytest.mark.tensorflow
 

@@ -1,14 +1,8 @@
 """Which versions are wanted, against the stock server's policies."""
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
 import pytest
-
-from export import policy
-from export.policy import Policies, Policy, parse
+from coda_keras_export import policy
+from coda_keras_export.policy import Policies, Policy, parse
 
 VERSIONS = [1, 2, 3, 10, 20]
 

@@ -1,16 +1,11 @@
 """The bound on requests that run and wait."""
 
 import asyncio
-import sys
 import threading
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import pytest
-
-from export import pool as pool_module
-from export.pool import FullError, Pool
+from coda_keras_export import pool as pool_module
+from coda_keras_export.pool import FullError, Pool
 
 
 @pytest.fixture

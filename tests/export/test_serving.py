@@ -8,9 +8,6 @@ import subprocess
 import sys
 import threading
 from concurrent import futures
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import grpc
 import keras
@@ -18,6 +15,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import trustme
+from coda_keras_export import acceptance, cli, client, security, serve
+from coda_keras_export.package import package
 from PIL import Image
 from serving import AVAILABLE, END, ROOT, Server, eventually, free_port, publish, refusal, status
 from tensorflow_serving.apis import (
@@ -27,8 +26,6 @@ from tensorflow_serving.apis import (
 )
 
 from coda_keras import CoDANet, DAUConv2D
-from export import acceptance, cli, client, security, serve
-from export.package import package
 
 pytestmark = pytest.mark.tensorflow
 
@@ -567,9 +564,9 @@ import asyncio, sys
 sys.path.insert(0, {root!r})
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
-from export import embedded
-from export.catalogue import Catalogue
-from export.pool import Pool
+from coda_keras_export import embedded
+from coda_keras_export.catalogue import Catalogue
+from coda_keras_export.pool import Pool
 
 flags = dict(flag[2:].split("=") for flag in sys.argv[1:])
 assert flags.pop("port") == "0"
@@ -678,8 +675,8 @@ SLOW = (
     + """
 import os, sys, time
 sys.path.insert(0, {root!r})
-from export import cli, embedded, serve
-from export.servable import Servable
+from coda_keras_export import cli, embedded, serve
+from coda_keras_export.servable import Servable
 
 def slowly(*_):
     os.write(1, b"begun\\n")

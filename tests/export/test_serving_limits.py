@@ -7,15 +7,15 @@ its requests and the loading of models for as long as a test wants.
 import sys
 import threading
 import urllib.request
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import grpc
 import keras
 import numpy as np
 import pytest
 import trustme
+from coda_keras_export import arrays, cli, client, messages, security
+from coda_keras_export.connection import METADATA, PREDICT, Client
+from coda_keras_export.package import package
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from PIL import Image
 from serving import (
@@ -31,9 +31,6 @@ from serving import (
 )
 
 from coda_keras import CoDANet, DAUConv2D
-from export import arrays, cli, client, messages, security
-from export.connection import METADATA, PREDICT, Client
-from export.package import package
 
 pytestmark = pytest.mark.tensorflow
 
@@ -46,8 +43,8 @@ GATED = """
 import sys, threading, time
 from pathlib import Path
 sys.path.insert(0, {root!r})
-from export import cli, serve
-from export.servable import Servable
+from coda_keras_export import cli, serve
+from coda_keras_export.servable import Servable
 
 gates = Path({gates!r})
 predict, warm_up = Servable.predict, Servable.warm_up

@@ -13,12 +13,13 @@ import pytest
 pytestmark = pytest.mark.tensorflow
 pytest.importorskip("tensorflow")
 
+from coda_keras_recipes import cifar10, experiments
+from coda_keras_recipes.experiments import EXPERIMENTS
+
 from coda_keras import PRESETS, training
 from coda_keras.data.tf_batches import ImageData
 from coda_keras.evaluation import published_cifar10
 from coda_keras.models.pretrained import cards
-from recipes import cifar10, experiments
-from recipes.experiments import EXPERIMENTS
 
 ROOT = Path(__file__).resolve().parents[2]
 CIFAR10 = [name for name, row in EXPERIMENTS.items() if row.recipe == "cifar10"]
@@ -34,7 +35,7 @@ def parse(line):
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_row_is_a_command_line_of_its_recipe(name):
     row = EXPERIMENTS[name]
-    module = importlib.import_module(f"recipes.{row.recipe}")
+    module = importlib.import_module(f"coda_keras_recipes.{row.recipe}")
     assert row.places
     if row.settings is None:
         return

@@ -191,7 +191,7 @@ def test_most_and_least_important_pixels_are_those_of_the_map(
 
 
 def test_a_served_model_is_asked_by_grpc(command, recipe, nets, pictures, tmp_path, monkeypatch):
-    from export.package import package
+    from coda_keras_export.package import package
 
     net = keras.models.load_model(nets["t2"])
     package(net, tmp_path / "servables", "quarters", labels=["a", "b", "c", "d"])

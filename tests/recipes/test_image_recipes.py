@@ -14,12 +14,13 @@ from PIL import Image
 pytestmark = pytest.mark.tensorflow
 pytest.importorskip("tensorflow")
 
+from coda_keras_recipes import experiments, image_folder, imagenet
+from coda_keras_recipes import tiny_imagenet as tiny_imagenet_recipe
+
 from coda_keras import PRESETS, training
 from coda_keras.data import tiny_imagenet
 from coda_keras.data.image_folder import ImageFolder
 from coda_keras.models.resnet import resnet56
-from recipes import experiments, image_folder, imagenet
-from recipes import tiny_imagenet as tiny_imagenet_recipe
 
 NARROW = {"filters": (2, 2, 10), "ranks": (1, 1, 1), "kernel_sizes": (3, 3, 1)}
 
@@ -85,7 +86,7 @@ def test_a_folder_of_photographs_is_the_same_in_memory_and_in_files(
         packaged.append((folder, name, labels))
         return folder
 
-    monkeypatch.setattr("export.package.package", package)
+    monkeypatch.setattr("coda_keras_export.package.package", package)
     flags = ["--data", photographs, "--preset", "s_coda", "--image-size", 16]
     flags += ["--epochs", 1, "--batch-size", 3]
     load = ImageFolder.load

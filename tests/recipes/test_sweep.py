@@ -8,7 +8,7 @@ import pytest
 pytestmark = pytest.mark.tensorflow
 pytest.importorskip("tensorflow")
 
-from recipes import sweep, sweep_figures
+from coda_keras_recipes import sweep, sweep_figures
 
 FLAGS = ["--fast", "--epochs", "2"]
 # In the place of the recipe and of recipes/evaluate.py. A run fails while its folder has a file
