@@ -11,6 +11,7 @@ from tqdm import tqdm
 from coda_keras.backend import compiled
 from coda_keras.explanation.explanation import is_inherent
 from coda_keras.layers.encoding import encode
+from coda_keras.utils.arguments import positive_int
 from coda_keras.utils.checks import refuse_one_hot
 
 Tensor = Any
@@ -187,13 +188,6 @@ def class_logits(model: Callable[..., Tensor], images: Tensor, class_ids: Tensor
     logits = model(images, training=False)
     one_hot = ops.one_hot(class_ids, logits.shape[-1], dtype=logits.dtype)
     return ops.sum(logits * one_hot, axis=-1)
-
-
-def positive_int(name: str, value: Any) -> int:
-    """Returns `value` as an int; raises ValueError, naming the argument, unless it is one >= 1."""
-    if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
-        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}.")
-    return int(value)
 
 
 def _classes(model, images):

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from coda_keras.attribution.base import positive_int
 from coda_keras.attribution.input_x_gradient import InputXGradient
+from coda_keras.utils.arguments import positive_int
 
 
 class IntegratedGradients(InputXGradient):

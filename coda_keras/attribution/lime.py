@@ -7,7 +7,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from coda_keras.attribution.base import Attribution, positive_int
+from coda_keras.attribution.base import Attribution
+from coda_keras.utils.arguments import positive_int
 
 Tensor = Any
 

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from coda_keras.attribution.base import positive_int
 from coda_keras.attribution.locality import evidence, period, receptive_field, sees
 from coda_keras.attribution.masking import MaskingAttribution
+from coda_keras.utils.arguments import positive_int
 
 Tensor = Any
 

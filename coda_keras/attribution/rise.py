@@ -7,8 +7,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from coda_keras.attribution.base import positive_int
 from coda_keras.attribution.masking import MaskingAttribution
+from coda_keras.utils.arguments import positive_int
 
 Tensor = Any
 

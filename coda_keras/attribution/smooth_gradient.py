@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from coda_keras.attribution.base import positive_int
 from coda_keras.attribution.gradient import Gradient
+from coda_keras.utils.arguments import positive_int
 
 
 class SmoothGradient(Gradient):

@@ -16,6 +16,7 @@ from coda_keras.layers.dynamic_linear import (
     ReceptiveField,
     Tensor,
 )
+from coda_keras.utils.arguments import positive_int
 
 Initializer = keras.initializers.Initializer | str | dict[str, Any] | None
 Regularizer = keras.regularizers.Regularizer | str | dict[str, Any] | None
@@ -84,10 +85,10 @@ class DAUConv2D(DynamicLinear):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.filters = _positive_int("filters", filters)
-        self.rank = _positive_int("rank", rank)
-        self.kernel_size = _positive_int("kernel_size", kernel_size)
-        self.strides = _positive_int("strides", strides)
+        self.filters = positive_int("filters", filters)
+        self.rank = positive_int("rank", rank)
+        self.kernel_size = positive_int("kernel_size", kernel_size)
+        self.strides = positive_int("strides", strides)
         if self.kernel_size % 2 == 0:
             raise ValueError(
                 f"`kernel_size` must be odd, so that the same number of zeros goes on each side. "
@@ -246,12 +247,6 @@ class DAUConv2D(DynamicLinear):
         return respond(
             inputs, self.projection, self.kernel, self.bias, self.strides, self._norm_dtype
         )
-
-
-def _positive_int(name, value):
-    if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
-        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}.")
-    return int(value)
 
 
 def _uniform(fan_in):

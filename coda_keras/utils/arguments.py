@@ -1,7 +1,8 @@
-"""Arguments given by name, checked before a class is made with them."""
+"""Arguments of functions and classes, checked: their names, and positive integers."""
 
 import inspect
 from collections.abc import Iterable
+from typing import Any
 
 _VARIABLE = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
 
@@ -18,15 +19,15 @@ def names(made: type) -> list[str]:
     >>> names(Derived)
     ['colour', 'size']
     """
-    found = []
-    for each in made.__mro__:
-        if "__init__" not in vars(each):
+    taken: list[str] = []
+    for base in made.__mro__:
+        if "__init__" not in vars(base):
             continue
-        parameters = list(inspect.signature(each.__init__).parameters.values())[1:]
-        found += [p.name for p in parameters if p.kind not in _VARIABLE and p.name not in found]
+        parameters = list(inspect.signature(base.__init__).parameters.values())[1:]
+        taken += [p.name for p in parameters if p.kind not in _VARIABLE and p.name not in taken]
         if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
             break
-    return found
+    return taken
 
 
 def check(name: str, made: type, given: Iterable[str]) -> None:
@@ -38,8 +39,15 @@ def check(name: str, made: type, given: Iterable[str]) -> None:
         given: names of arguments.
     """
     known = names(made)
-    unknown = [each for each in given if each not in known]
+    unknown = [argument for argument in given if argument not in known]
     if unknown:
         raise ValueError(
             f"{name!r} has no argument {', '.join(unknown)}. Expected some of {', '.join(known)}."
         )
+
+
+def positive_int(name: str, value: Any) -> int:
+    """Returns `value` as an int; raises ValueError, naming the argument, unless it is one >= 1."""
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
+        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}.")
+    return int(value)

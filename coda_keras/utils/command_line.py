@@ -1,12 +1,24 @@
-"""How the commands of recipes end: well, or with one line."""
+"""What all commands share: a parser, types of numbers, and how they end: well, or with one line.
+
+Nothing here needs Keras, so that `--help` and mistakes answer at once.
+"""
 
 import argparse
-import difflib
 import functools
+import inspect
+import math
+import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
+
+from coda_keras.utils.text import listed as listed
+from coda_keras.utils.text import nearest as nearest
+from coda_keras.utils.text import sentence as sentence
+from coda_keras.utils.text import short as short
+
+_MAX_SECONDS = 7 * 24 * 3600
 
 
 class Parser(argparse.ArgumentParser):
@@ -24,47 +36,100 @@ class Parser(argparse.ArgumentParser):
         args: Sequence[str] | None = None,
         namespace: argparse.Namespace | None = None,
     ) -> argparse.Namespace:
-        found, unknown = self.parse_known_args(args, namespace)
+        parsed, unknown = self.parse_known_args(args, namespace)
         if unknown:
             known = [name for action in self._actions for name in action.option_strings]
             self.error(
                 f"unrecognized arguments: {' '.join(unknown)}."
                 f"{nearest(unknown[0].partition('=')[0], known)}"
             )
-        return found
+        return parsed
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message} (--help lists the options)\n")
+        self.exit(2, f"{self.prog}: error: {message} (--help lists the options)\n")
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A sentence that suggests the most similar of the `known` names, after a space; "" for none.
-
-    >>> nearest("--epohs", ["--epochs", "--seed"])
-    ' Did you mean --epochs?'
-    """
-    found = difflib.get_close_matches(name, list(known), n=1)
-    return f" Did you mean {found[0]}?" if found else ""
-
-
-def command(main: Callable[[], None]) -> Callable[[], None]:
+def command(main: Callable[..., None]) -> Callable[..., None]:
     """Turns what a user can mend into one line on stderr and exit code 2.
 
     These are values that do not fit or become NaN, files, and packages that are not installed.
     Ctrl-C ends with 130, and a line that says how to go on: that of the `KeyboardInterrupt`, if it
     has one. Errors may have an `exit_code` of their own.
+
+    Args:
+        main: a function of a command; see `coda_keras.commands.table`.
+
+    Returns:
+        A function of the same arguments.
     """
 
     @functools.wraps(main)
-    def run():
+    def run(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
         try:
-            main()
+            main(*([arguments, prog] if inspect.signature(main).parameters else []))
         except (ValueError, OSError, ImportError, FloatingPointError) as error:
-            print(f"{Path(sys.argv[0]).name}: {' '.join(str(error).split())}", file=sys.stderr)
+            message = " ".join(str(error).split()) or type(error).__name__
+            print(f"{prog or Path(sys.argv[0]).name}: error: {message}", file=sys.stderr)
             sys.exit(getattr(error, "exit_code", 2))
         except KeyboardInterrupt as end:
-            said = str(end) or "Interrupted; the same command goes on where it stopped."
-            print(f"\n{said}", file=sys.stderr)
+            told = str(end) or (
+                "Interrupted; the same command goes on where it stopped, or begins anew."
+            )
+            print(f"\n{told}", file=sys.stderr)
             sys.exit(getattr(end, "exit_code", 130))
 
     return run
+
+
+def positive_int(text: str) -> int:
+    """Reads a positive whole number; for the `type` of an argument."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive whole number")
+    return int(text)
+
+
+def positive_number(text: str) -> float:
+    """Reads a finite number above 0; for the `type` of an argument."""
+    value = _number(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return value
+
+
+def non_negative_number(text: str) -> float:
+    """Reads a finite number from 0 up; for the `type` of an argument."""
+    value = _number(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 up")
+    return value
+
+
+def integer(low: int, high: int) -> Callable[[str], int]:
+    """Returns a type for `add_argument`: whole numbers from `low` to `high`."""
+
+    def parse(text: str) -> int:
+        # `int` would take 007, 1_000 and other scripts' digits.
+        if not re.fullmatch(r"0|-?[1-9][0-9]{0,30}", text) or not low <= int(text) <= high:
+            raise argparse.ArgumentTypeError(
+                f"expected a whole number from {low} to {high}, received {short(text)!r}"
+            )
+        return int(text)
+
+    return parse
+
+
+def seconds(text: str) -> float:
+    """A type for `add_argument`: more than 0 s, at most a week."""
+    value = _number(text)
+    if not 0 < value <= _MAX_SECONDS:
+        raise argparse.ArgumentTypeError(
+            f"expected seconds, more than 0 and at most {_MAX_SECONDS}, received {short(text)!r}"
+        )
+    return value
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

@@ -1,8 +1,7 @@
-"""What recipes share: flags, how commands end, the folder of a run, checkpoints, the report."""
+"""What recipes share: flags, the folder of a run, checkpoints, the report."""
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 import keras
@@ -67,78 +66,6 @@ def test_a_recipe_takes_the_flags_that_it_has_values_for():
 def test_a_value_without_a_flag_is_a_mistake_of_the_recipe():
     with pytest.raises(ValueError, match="no flag for temprature"):
         training.parser("", temprature=10.0)
-
-
-@pytest.mark.parametrize("text", ["0", "-3", "2.5", "many"])
-def test_counts_are_positive_whole_numbers(text, capsys):
-    parser = training.Parser(prog="some.py")
-    parser.add_argument("--n", type=training.positive_int)
-    assert parser.parse_args(["--n", "3"]).n == 3
-    with pytest.raises(SystemExit):
-        parser.parse_args(["--n", text])
-    assert capsys.readouterr().err == (
-        f"some.py: argument --n: {text} is not a positive whole number (--help lists the options)\n"
-    )
-
-
-def test_options_are_written_out(capsys):
-    parser = training.Parser(prog="some.py")
-    parser.add_argument("--epochs")
-    for line, said in ((["--epoch", "3"], "--epoch 3. Did you mean --epochs?"), (["-x"], "-x.")):
-        with pytest.raises(SystemExit) as end:
-            parser.parse_args(line)
-        assert end.value.code == 2
-        assert f"unrecognized arguments: {said} (--help" in capsys.readouterr().err
-
-
-# How commands end.
-
-
-@pytest.mark.parametrize(
-    "error", [ValueError("Not\n so."), FileNotFoundError("Not so."), ImportError("Not so.")]
-)
-def test_what_a_user_can_mend_is_one_line_and_exit_code_2(error, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["recipes/some.py"])
-
-    @training.command
-    def main():
-        raise error
-
-    with pytest.raises(SystemExit) as end:
-        main()
-    assert end.value.code == 2
-    assert capsys.readouterr().err == "some.py: Not so.\n"
-
-
-def test_an_interruption_says_how_to_go_on(capsys):
-    @training.command
-    def main():
-        raise KeyboardInterrupt
-
-    with pytest.raises(SystemExit) as end:
-        main()
-    assert end.value.code == 130
-    assert "goes on where it stopped" in capsys.readouterr().err
-
-
-def test_errors_may_have_an_exit_code_of_their_own(capsys):
-    @training.command
-    def main():
-        raise training.Stopped("Go on.", 15)
-
-    with pytest.raises(SystemExit) as end:
-        main()
-    assert end.value.code == 143
-    assert capsys.readouterr().err == "\nGo on.\n"
-
-
-def test_other_errors_keep_their_traceback():
-    @training.command
-    def main():
-        raise KeyError("a defect")
-
-    with pytest.raises(KeyError):
-        main()
 
 
 # Devices.
