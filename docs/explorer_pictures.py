@@ -214,8 +214,8 @@ def in_notebook(camera, args):
         load = f"keras.models.load_model({str(Path(args.model).resolve())!r})"
     data = f"load_tfds('cifar10', {args.data and str(Path(args.data).resolve())!r})"
     hidden = (
-        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
-        "import keras\nfrom coda_keras import CoDANet\nfrom coda_keras.data.tf_batches import load_tfds\n"
+        "import keras\nfrom coda_keras import CoDANet\n"
+        "from coda_keras.data.tf_batches import load_tfds\n"
         f"net, data = {load}, {data}\n"
         "images, class_names = data.test_images[:12] / 255, data.class_names"
     )

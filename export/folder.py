@@ -141,8 +141,8 @@ def batching_params(height, width, classes):
 def write(path, text):
     """Writes a file in one step.
 
-    Not `coda_keras.utils.files`: importing the library starts TensorFlow, which neither the stock server
-    nor a mistake in a command's arguments has to wait for.
+    Not `coda_keras.utils.files`: importing the library starts TensorFlow, which neither the stock
+    server nor a mistake in a command's arguments has to wait for.
     """
     temporary = path.with_name(f".tmp-{uuid.uuid4().hex}-{path.name}")
     try:

@@ -58,8 +58,8 @@ class ImageFolder(NamedTuple):
             progress: bool, whether to show a progress bar.
 
         Raises:
-            coda_keras.data.image_files.BrokenImage: if files cannot be read; a `ValueError` that names
-                them. Files that are decoded later are checked by their headers alone.
+            coda_keras.data.image_files.BrokenImage: if files cannot be read; a `ValueError` that
+                names them. Files that are decoded later are checked by their headers alone.
         """
         train_size = size if train_size is None else train_size
         crop = None if train_size == size else size

@@ -1,7 +1,7 @@
 """Batches for training by NumPy alone, for backends beside which there is no TensorFlow.
 
-As in `coda_keras.data.tf_batches` order and augmentation are functions of `(seed, epoch, image)`, though
-not the same ones.
+As in `coda_keras.data.tf_batches` order and augmentation are functions of `(seed, epoch, image)`,
+though not the same ones.
 """
 
 from collections import deque

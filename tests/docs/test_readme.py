@@ -1,6 +1,7 @@
 """What the README shows works as printed."""
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 @pytest.mark.parametrize("snippet", SNIPPETS)
 def test_snippet_runs(snippet, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    exec(compile(snippet, "README.md", "exec"), {})
+    script = tmp_path / "snippet.py"
+    script.write_text(snippet)
+    runpy.run_path(str(script))
 
 
 def test_files_named_exist():

@@ -15,12 +15,10 @@ from places import jupyter_lab, leave_notebook, run_notebook
 from coda_keras import CoDANet, DAUConv2D, explorer
 
 pytestmark = pytest.mark.tensorflow
-ROOT = Path(__file__).resolve().parents[2]
+TESTS = Path(__file__).resolve().parents[1]
 SIZE = (12, 16)
 
 CODE = """
-import sys
-sys.path[:0] = [{tests!r}, {root!r}]
 from explorer.test_notebook import NAMES, make
 net, images = make()
 explanation = net.explain(images, "all")
@@ -36,15 +34,15 @@ def make():
     return net, (numbers(0)[0] / 255).astype("float32")
 
 
-def test_both_outputs_show_the_numbers_and_the_model_answers(driver, tmp_path):
+def test_both_outputs_show_the_numbers_and_the_model_answers(driver, tmp_path, monkeypatch):
     pytest.importorskip("jupyterlab")
     pytest.importorskip("anywidget")
-    code = CODE.format(tests=str(ROOT / "tests"), root=str(ROOT))
+    monkeypatch.setenv("PYTHONPATH", str(TESTS))
     page = Page(driver)
     net, images = make()
     found = net.explain(images, "all").numpy()
     # JupyterLab has its own complaints in the console, so it is not read here.
-    with jupyter_lab(tmp_path, [code, STATIC, LIVE]) as url:
+    with jupyter_lab(tmp_path, [CODE, STATIC, LIVE]) as url:
         static, live = run_notebook(page, url, viewers=2)
         driver.switch_to.frame(static)
         page.ready().js("codaExplorer.set({class: 2, selection: {rect: [1, 2, 5, 9]}})")

@@ -2,12 +2,14 @@
 
 import os
 import re
+import runpy
 import shutil
 import signal
 import subprocess
 import sys
 import threading
 from concurrent import futures
+from pathlib import Path
 
 import grpc
 import keras
@@ -440,7 +442,8 @@ def test_the_guides_twenty_lines(server, files, nets, monkeypatch, capsys):
         assert code.count(placeholder) == 1
         code = code.replace(placeholder, actual)
     monkeypatch.chdir(files)
-    exec(compile(code, "docs/serving.md", "exec"), {})
+    Path("guide.py").write_text(code)
+    runpy.run_path("guide.py")
     logit, explained = re.findall(r"-?\d+\.\d+", capsys.readouterr().out)
     image = np.asarray(Image.open("a.png"), "float32")[None] / 255
     expected = np.asarray(nets["tiny", 2](image))[0, 2]
@@ -561,7 +564,6 @@ def test_server_errors(models, server, tmp_path):
 
 STAND_IN = """#!{python}
 import asyncio, sys
-sys.path.insert(0, {root!r})
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 from coda_keras_export import embedded
@@ -589,7 +591,7 @@ asyncio.run(serve())
 
 def test_the_stock_server_is_used_where_it_is_installed(models, images, nets, tmp_path):
     binary = tmp_path / "tensorflow_model_server"
-    binary.write_text(STAND_IN.format(python=sys.executable, root=str(ROOT)))
+    binary.write_text(STAND_IN.format(python=sys.executable))
     binary.chmod(0o755)
     authority = trustme.CA()
     issued = authority.issue_cert("127.0.0.1")
@@ -674,7 +676,6 @@ SLOW = (
     HEAR_SIGHUP
     + """
 import os, sys, time
-sys.path.insert(0, {root!r})
 from coda_keras_export import cli, embedded, serve
 from coda_keras_export.servable import Servable
 
@@ -691,7 +692,7 @@ cli.run(serve.main)
 def slow_server(models, folder, change):
     """A server in which something takes ten minutes, and in which nothing is installed."""
     script = folder / "slow.py"
-    script.write_text(SLOW.format(root=str(ROOT), change=change))
+    script.write_text(SLOW.format(change=change))
     return Server(models, script=script, env={"PATH": "/nowhere"})
 
 
@@ -743,12 +744,12 @@ def test_a_second_signal_ends_the_stock_server_too(models, tmp_path):
     binary = tmp_path / "tensorflow_model_server"
     deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\nimport asyncio, sys"
     deaf = STAND_IN.replace("import asyncio, sys", deaf)
-    binary.write_text(deaf.format(python=sys.executable, root=str(ROOT)))
+    binary.write_text(deaf.format(python=sys.executable))
     binary.chmod(0o755)
     script = tmp_path / "patient.py"
     script.write_text(
-        f"{HEAR_SIGHUP}import sys\nsys.path.insert(0, {str(ROOT)!r})\n"
-        "from export import cli, serve, stock\nstock.GRACE_SECONDS = 600\ncli.run(serve.main)\n"
+        f"{HEAR_SIGHUP}from coda_keras_export import cli, serve, stock\n"
+        "stock.GRACE_SECONDS = 600\ncli.run(serve.main)\n"
     )
     server = Server(models, script=script, env={"PATH": f"{tmp_path}:{os.environ['PATH']}"})
     server.process.send_signal(signal.SIGHUP)

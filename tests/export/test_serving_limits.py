@@ -21,7 +21,6 @@ from PIL import Image
 from serving import (
     AVAILABLE,
     LOADING,
-    ROOT,
     Server,
     eventually,
     free_port,
@@ -42,7 +41,6 @@ PREDICTED = messages.PredictResponse.FromString
 GATED = """
 import sys, threading, time
 from pathlib import Path
-sys.path.insert(0, {root!r})
 from coda_keras_export import cli, serve
 from coda_keras_export.servable import Servable
 
@@ -111,7 +109,7 @@ def starting(models, gates, tls, metrics_port, tmp_path_factory):
     """A server that still loads the model `slow`."""
     (gates / "load-slow").touch()
     script = tmp_path_factory.mktemp("script") / "gated.py"
-    script.write_text(GATED.format(root=str(ROOT), gates=str(gates)))
+    script.write_text(GATED.format(gates=str(gates)))
     server = Server(
         models,
         *("--poll", "0.2", "--threads", "2", "--max-concurrent-requests", "4"),

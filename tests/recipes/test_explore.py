@@ -1,7 +1,7 @@
 """recipes/explore.py as a user runs it: models as files, several of them, and served ones."""
 
 import base64
-import importlib.util
+import importlib
 import json
 import re
 import sys
@@ -19,15 +19,11 @@ from serving import Server
 from coda_keras.explorer import local_server
 
 pytestmark = pytest.mark.tensorflow
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
 def recipe():
-    spec = importlib.util.spec_from_file_location("explore", ROOT / "recipes/explore.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module("coda_keras_recipes.explore")
 
 
 @pytest.fixture

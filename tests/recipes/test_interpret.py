@@ -1,6 +1,6 @@
 """The command that computes the paper's metrics and figures, as a user meets it."""
 
-import importlib.util
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -25,10 +25,7 @@ TINY += ["--sanity-images", "2", "--points", "4", "--batch-size", "8"]
 @pytest.fixture(scope="module")
 def recipe():
     """The command's module."""
-    spec = importlib.util.spec_from_file_location("interpret", ROOT / "recipes/interpret.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module("coda_keras_recipes.interpret")
 
 
 @pytest.fixture

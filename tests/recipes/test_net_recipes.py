@@ -1,6 +1,6 @@
 """Recipes that take a trained net: explain images with it, score it, release it."""
 
-import importlib.util
+import importlib
 import json
 import subprocess
 import sys
@@ -23,10 +23,7 @@ PRESET = "s_coda_cifar10"
 
 
 def recipe(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / f"recipes/{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module(f"coda_keras_recipes.{name}")
 
 
 def run(name, monkeypatch, *arguments):

@@ -1,10 +1,9 @@
 """Recipes of what DAUs align with: the figures of noisy digits, and the supplement's tables."""
 
 import argparse
-import importlib.util
+import importlib
 import json
 import sys
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -16,21 +15,17 @@ pytestmark = pytest.mark.tensorflow
 pytest.importorskip("tensorflow")
 pytest.importorskip("sklearn")
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 def recipe(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / f"recipes/{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module(f"coda_keras_recipes.{name}")
 
 
 def run(module, monkeypatch, *arguments, **values):
     """Runs a recipe with other values than those at its top."""
     for key, value in values.items():
         monkeypatch.setattr(module, key, value)
-    monkeypatch.setattr(sys, "argv", [f"{module.__name__}.py", *map(str, arguments)])
+    program = module.__name__.rpartition(".")[2] + ".py"
+    monkeypatch.setattr(sys, "argv", [program, *map(str, arguments)])
     module.main()
 
 
