@@ -5,49 +5,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from coda_keras.layers.dynamic_linear import PACKAGE, Tensor
-from coda_keras.utils.checks import known_value, require
-
-
-def one_hot_labels(labels: Tensor, logits: Tensor) -> Tensor:
-    """Returns `labels`, integers `(B,)` / `(B, 1)` or one-hot `(B, classes)`, as one-hot.
-
-    Where compiled code meets a label out of range its row is NaN; graphs of TensorFlow raise
-    `InvalidArgumentError` unless compiled by XLA.
-
-    Raises:
-        ValueError: for any other shape, or labels that are known to be out of range.
-    """
-    labels = ops.convert_to_tensor(labels)
-    classes = logits.shape[-1]
-    rank = len(labels.shape)
-    if rank == 2 and labels.shape[-1] == classes:
-        return ops.cast(labels, logits.dtype)
-    if rank == 1 or (rank == 2 and labels.shape[-1] == 1):
-        integers = ops.reshape(ops.cast(labels, "int32"), (-1,))
-        valid = _in_range(integers, classes)
-        if valid is not None:
-            # Which torch refuses by an error of its own.
-            integers = ops.clip(integers, 0, classes - 1)
-        one_hot = ops.one_hot(integers, classes, dtype=logits.dtype)
-        return one_hot if valid is None else ops.where(valid[:, None], one_hot, float("nan"))
-    raise ValueError(
-        f"Expected integer labels (batch,) or one-hot labels (batch, {classes}). "
-        f"Received shape {tuple(labels.shape)}."
-    )
-
-
-def _in_range(labels, classes):
-    """Booleans; None where all labels are known to be in range."""
-    expected = f"Labels must lie in 0 to {classes - 1}, as there are {classes} logits."
-    known = known_value(labels)
-    if known is not None:
-        if known.size and not (known.min() >= 0 and known.max() < classes):
-            raise ValueError(f"{expected} Received values from {known.min()} to {known.max()}.")
-        return None
-    valid = ops.logical_and(labels >= 0, labels < classes)
-    require(ops.all(valid), f"{expected} Received:", labels)
-    return valid
+from coda_keras.backend.types import Tensor
+from coda_keras.utils.labels import one_hot_labels
+from coda_keras.utils.registration import PACKAGE
 
 
 @keras.saving.register_keras_serializable(PACKAGE)

@@ -9,12 +9,11 @@ from keras import ops
 from tqdm import tqdm
 
 from coda_keras.backend import compiled
+from coda_keras.backend.types import Tensor
 from coda_keras.explanation.explanation import is_inherent
 from coda_keras.layers.encoding import encode
 from coda_keras.utils.arguments import positive_int
-from coda_keras.utils.checks import refuse_one_hot
-
-Tensor = Any
+from coda_keras.utils.labels import checked_class_ids
 
 
 class Attribution:
@@ -136,19 +135,7 @@ class Attribution:
         return ops.convert_to_numpy(encode(images)) if is_inherent(model) else images
 
     def _class_ids(self, class_ids, batch):
-        if class_ids.dtype.kind not in "iu":
-            raise ValueError(f"`class_ids` must be integers. Received dtype {class_ids.dtype}.")
-        if class_ids.ndim > 2 or (class_ids.ndim > 0 and len(class_ids) != batch):
-            raise ValueError(
-                "`class_ids` must have shape (batch,) or (batch, n), the batch that of the images. "
-                f"Received shape {class_ids.shape} for {batch} images."
-            )
-        if class_ids.size and not (class_ids.min() >= 0 and class_ids.max() < self._classes):
-            raise ValueError(
-                f"`class_ids` must lie in 0 to {self._classes - 1}. "
-                f"Received values from {class_ids.min()} to {class_ids.max()}."
-            )
-        refuse_one_hot(class_ids, self._classes)
+        checked_class_ids(class_ids, batch, self._classes)
         rows = class_ids if class_ids.ndim == 2 else class_ids[..., None]
         return np.broadcast_to(rows, (batch, rows.shape[-1])).astype("int32")
 

@@ -5,9 +5,8 @@ from typing import Any
 import numpy as np
 
 from coda_keras.attribution.base import Attribution
+from coda_keras.backend.types import Tensor
 from coda_keras.explanation.explanation import is_inherent
-
-Tensor = Any
 
 
 class Contributions(Attribution):

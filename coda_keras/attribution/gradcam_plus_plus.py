@@ -1,12 +1,9 @@
 """GradCAM++ (Chattopadhay, Sarkar, Howlader, Balasubramanian, 2018)."""
 
-from typing import Any
-
 from keras import ops
 
 from coda_keras.attribution.gradcam import GradCAM
-
-Tensor = Any
+from coda_keras.backend.types import Tensor
 
 
 class GradCAMPlusPlus(GradCAM):

@@ -6,8 +6,7 @@ from keras import ops
 
 from coda_keras.attribution.base import PairwiseAttribution, class_logits
 from coda_keras.backend import gradient
-
-Tensor = Any
+from coda_keras.backend.types import Tensor
 
 
 class InputXGradient(PairwiseAttribution):

@@ -8,9 +8,8 @@ import numpy as np
 from keras import ops
 
 from coda_keras.attribution.base import Attribution
+from coda_keras.backend.types import Tensor
 from coda_keras.utils.arguments import positive_int
-
-Tensor = Any
 
 
 class LIME(Attribution):

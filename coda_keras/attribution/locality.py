@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from coda_keras.backend.types import Tensor
 from coda_keras.layers.dynamic_linear import ReceptiveField
-
-Tensor = Any
 
 
 def receptive_field(model: Any) -> ReceptiveField | None:

@@ -6,9 +6,8 @@ import numpy as np
 from keras import ops
 
 from coda_keras.attribution.base import Attribution
+from coda_keras.backend.types import Tensor
 from coda_keras.explanation.explanation import is_inherent
-
-Tensor = Any
 
 FILLS = {"black": (0.0, 0.0, 0.0, 1.0, 1.0, 1.0), "no_evidence": (0.0,) * 6}
 

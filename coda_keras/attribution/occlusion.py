@@ -7,9 +7,8 @@ from keras import ops
 
 from coda_keras.attribution.locality import evidence, period, receptive_field, sees
 from coda_keras.attribution.masking import MaskingAttribution
+from coda_keras.backend.types import Tensor
 from coda_keras.utils.arguments import positive_int
-
-Tensor = Any
 
 
 class Occlusion(MaskingAttribution):

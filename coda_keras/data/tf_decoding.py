@@ -4,11 +4,7 @@ A picture of 23,000 x 23,000 pixels fits into 62 KB, and decoding takes 1.6 GB. 
 header names the right format and size are therefore decoded at all.
 """
 
-from typing import Any
-
 import tensorflow as tf
-
-Tensor = Any
 
 # The PNG signature, and the chunk that has to follow: 13 bytes, width and height first.
 _PNG = b"\x89PNG\r\n\x1a\n" + b"\0\0\0\x0dIHDR"
@@ -16,7 +12,7 @@ _JPEG = b"\xff\xd8\xff"
 _HEADER_BYTES = len(_PNG) + 8
 
 
-def decode_images(image_bytes: Tensor, height: int, width: int) -> Tensor:
+def decode_images(image_bytes: tf.Tensor, height: int, width: int) -> tf.Tensor:
     """Decodes a batch of image files.
 
     Grey images become RGB; transparency and EXIF orientation are ignored.
@@ -55,7 +51,7 @@ def decode_images(image_bytes: Tensor, height: int, width: int) -> Tensor:
     return tf.map_fn(decode, image_bytes, fn_output_signature=spec)
 
 
-def require(condition: Tensor, sentence: str, *values: Tensor) -> Any:
+def require(condition: tf.Tensor, sentence: str, *values: tf.Tensor) -> tf.Operation:
     """An operation that ends the request unless `condition`, with `sentence`, its `{}` filled."""
     return tf.debugging.Assert(condition, [tf.strings.format(sentence, values)])
 

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from scipy.special import expit, logit, logsumexp
 
+from coda_keras.utils.labels import integer_labels
+
 ACTIVATIONS = ("sigmoid", "softmax")
 
 
@@ -71,9 +73,7 @@ def most_confident(
     [[2, 0], [1]]
     """
     confidence = log_odds(getattr(logits, "logits", logits), activation)
-    labels = np.asarray(labels)
-    if labels.ndim == 2:
-        labels = labels[:, 0] if labels.shape[1] == 1 else labels.argmax(axis=1)
+    labels = integer_labels(labels)
     if confidence.ndim != 2 or labels.shape != confidence.shape[:1]:
         raise ValueError(
             "Expected logits (N, classes) and a label for each. "

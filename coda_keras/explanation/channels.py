@@ -10,9 +10,8 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
 
+from coda_keras.backend.types import Tensor
 from coda_keras.layers.encoding import encode
-
-Tensor = Any
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from coda_keras import backend
 from coda_keras.explanation.explanation import Explanation, explain, require_inherent
 from coda_keras.utils.checks import check_range
+from coda_keras.utils.labels import checked_labels
 
 FIELDS = tuple(field.name for field in dataclass_fields(Explanation))
 
@@ -85,7 +86,7 @@ def explain_dataset(
                     net.build(images.shape)
                 own = getattr(net, "distribute_strategy", None)
                 run = backend.compiled(step, net, own if strategy is None else strategy)
-            given = [_checked(labels, net.classes, len(images))] if by_labels else []
+            given = [checked_labels(labels, net.classes, len(images))] if by_labels else []
             yield Explanation(**{**absent, **run(images, *given)})
 
     return explanations()
@@ -117,19 +118,3 @@ def _images_and_labels(batch, needs_labels):
     if needs_labels and labels is None:
         raise ValueError("`class_ids='labels'` needs batches of the form (images, labels).")
     return images, labels
-
-
-def _checked(labels, classes, count):
-    labels = ops.convert_to_numpy(labels)
-    if labels.ndim == 2:
-        labels = labels[:, 0] if labels.shape[1] == 1 else labels.argmax(axis=1)
-    if (
-        labels.shape != (count,)
-        or labels.dtype.kind not in "iu"
-        or not np.all((labels >= 0) & (labels < classes))
-    ):
-        raise ValueError(
-            f"Expected {count} integer labels in 0 to {classes - 1}, or as many one-hot rows. "
-            f"Received shape {labels.shape}, dtype {labels.dtype}: {labels}."
-        )
-    return labels.astype("int32")

@@ -11,11 +11,9 @@ from typing import Any, TypeVar
 import numpy as np
 from keras import ops
 
+from coda_keras.backend.types import Tensor
 from coda_keras.explanation.class_ids import ClassIds, standardize
 from coda_keras.layers.encoding import encode
-
-# A tensor of the running backend, or what converts to one.
-Tensor = Any
 
 # Logits closer to the bias than this are taken for that far, in `completeness_error`.
 COMPLETENESS_FLOOR = 0.01

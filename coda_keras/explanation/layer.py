@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from coda_keras.explanation.explanation import Tensor, Tensors, encoded_batch
+from coda_keras.backend.types import Tensor
+from coda_keras.explanation.explanation import Tensors, encoded_batch
 from coda_keras.layers.dynamic_linear import linearize
 
 

@@ -7,16 +7,12 @@ from typing import Any
 import keras
 from keras import ops
 
+from coda_keras.backend.types import Tensor
 from coda_keras.layers import factored, patches
 from coda_keras.layers import rescale as rescaling
-from coda_keras.layers.dynamic_linear import (
-    PACKAGE,
-    DynamicLinear,
-    Pullback,
-    ReceptiveField,
-    Tensor,
-)
+from coda_keras.layers.dynamic_linear import DynamicLinear, Pullback, ReceptiveField
 from coda_keras.utils.arguments import positive_int
+from coda_keras.utils.registration import PACKAGE
 
 Initializer = keras.initializers.Initializer | str | dict[str, Any] | None
 Regularizer = keras.regularizers.Regularizer | str | dict[str, Any] | None

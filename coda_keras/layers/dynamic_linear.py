@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-PACKAGE = "coda_keras"
+from coda_keras.backend.types import Tensor
+from coda_keras.utils.registration import PACKAGE
 
-Tensor = Any
 Pullback = Callable[[Tensor], Tensor]
 
 

@@ -1,13 +1,10 @@
 """The colour encoding of the paper: every channel next to its complement."""
 
-from typing import Any
-
 import keras
 from keras import ops
 
+from coda_keras.backend.types import Tensor
 from coda_keras.utils.checks import check_range
-
-Tensor = Any
 
 
 def encode(images: Tensor) -> Tensor:

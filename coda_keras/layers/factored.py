@@ -12,12 +12,12 @@ along the memory, also where a backend does not fuse them (docs/training.md has 
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from keras import ops
 
-Tensor = Any
+from coda_keras.backend.types import Tensor
 
 # Up to this many entries of z' the norm is computed from the products z'_i z'_k: there are few of
 # them. Measured on a CPU, see docs/training.md.

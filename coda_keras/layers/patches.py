@@ -7,7 +7,8 @@ materialised for every position.
 from keras import ops
 
 from coda_keras import backend
-from coda_keras.layers.factored import Response, Tensor, fold, zero_pad
+from coda_keras.backend.types import Tensor
+from coda_keras.layers.factored import Response, fold, zero_pad
 
 
 def extract_patches(inputs: Tensor, kernel_size: int, strides: int) -> Tensor:

@@ -6,11 +6,10 @@ needs the rescaled vectors themselves.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 from keras import ops
 
-Tensor = Any
+from coda_keras.backend.types import Tensor
 
 # Squared norms up to this value count as zero: `sqrt` and `rsqrt` have an infinite slope
 # at 0, and alpha times the (equally vanishing) dot product would not be finite.

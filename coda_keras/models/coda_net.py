@@ -7,23 +7,23 @@ from typing import Any
 import keras
 from keras import ops
 
-from coda_keras.explanation import explanation
-from coda_keras.explanation import layer as inner
+from coda_keras.backend.types import Tensor
 from coda_keras.explanation.class_ids import ClassIds
+from coda_keras.explanation.explanation import Explanation, explain
+from coda_keras.explanation.layer import LayerExplanation, explain_layer
 from coda_keras.layers.dau import DAUConv2D
 from coda_keras.layers.dynamic_linear import (
-    PACKAGE,
     GlobalSumPooling2D,
     Pullback,
     ReceptiveField,
     TemperatureScaling,
-    Tensor,
     linearize,
     receptive_field,
 )
 from coda_keras.layers.encoding import encode
 from coda_keras.models import presets
 from coda_keras.models.map_penalty import MapPenalty
+from coda_keras.utils.registration import PACKAGE
 
 LOGIT_BIAS = math.log(0.1 / 0.9)
 
@@ -257,9 +257,9 @@ class CoDANet(keras.Model):
             outputs = layer(outputs)
         return outputs
 
-    def explain(self, images: Tensor, class_ids: ClassIds = None) -> explanation.Explanation:
+    def explain(self, images: Tensor, class_ids: ClassIds = None) -> Explanation:
         """Explains logits by contribution maps. See `coda_keras.explain`."""
-        return explanation.explain(self, images, class_ids)
+        return explain(self, images, class_ids)
 
     def explain_layer(
         self,
@@ -268,9 +268,9 @@ class CoDANet(keras.Model):
         channel: int | Sequence[int],
         position: tuple[int, int] | None = None,
         from_layer: int = 0,
-    ) -> inner.LayerExplanation:
+    ) -> LayerExplanation:
         """Explains an activation inside, or a logit. See `coda_keras.explain_layer`."""
-        return inner.explain_layer(self, images, layer, channel, position, from_layer)
+        return explain_layer(self, images, layer, channel, position, from_layer)
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -6,8 +6,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from coda_keras.layers.dynamic_linear import PACKAGE, Tensor
+from coda_keras.backend.types import Tensor
 from coda_keras.losses import OneVsAllCrossentropy
+from coda_keras.utils.registration import PACKAGE
 
 # From which fraction of the epochs on the images have which fraction of their size.
 GROWTH = ((0.0, 0.5), (0.4, 0.75), (0.6, 1.0))

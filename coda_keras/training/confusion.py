@@ -5,8 +5,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from coda_keras.layers.dynamic_linear import PACKAGE, Tensor
-from coda_keras.losses import one_hot_labels
+from coda_keras.backend.types import Tensor
+from coda_keras.utils.labels import one_hot_labels
+from coda_keras.utils.registration import PACKAGE
 
 
 @keras.saving.register_keras_serializable(PACKAGE)

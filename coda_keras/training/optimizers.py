@@ -6,7 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from coda_keras.layers.dynamic_linear import PACKAGE, Tensor
+from coda_keras.backend.types import Tensor
+from coda_keras.utils.registration import PACKAGE
 
 # Coefficients of the quintic Newton-Schulz iteration (Jordan et al., 2024).
 QUINTIC = (3.4445, -4.7750, 2.0315)

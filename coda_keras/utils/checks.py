@@ -1,15 +1,12 @@
 """Checks of values, made wherever these are known."""
 
-from typing import Any
-
 import keras
 import numpy as np
 from keras import ops
 
 from coda_keras import backend
+from coda_keras.backend.types import Tensor
 from coda_keras.backend.value_checks import checking
-
-Tensor = Any
 
 # Interpolation and rounding leave values such as 1 + 1e-7.
 SLACK = 1e-3
@@ -45,21 +42,3 @@ def check_range(images: Tensor) -> None:
     raise ValueError(
         f"Expected image values in [0, 1]. Received {values.min():g} to {values.max():g}; {advice}."
     )
-
-
-def refuse_one_hot(class_ids: np.ndarray, classes: int) -> None:
-    """Raises ValueError if class ids look like one-hot rows `(B, classes)`.
-
-    Of two classes `[0, 1]` are ids as well.
-    """
-    if (
-        class_ids.ndim == 2
-        and class_ids.shape[1] == classes > 2
-        and len(class_ids)
-        and np.all((class_ids == 0) | (class_ids == 1))
-        and np.all(class_ids.sum(axis=1) == 1)
-    ):
-        raise ValueError(
-            f"`class_ids` of shape {class_ids.shape} are one-hot rows. Expected integers; give "
-            "`class_ids.argmax(axis=1)`."
-        )
