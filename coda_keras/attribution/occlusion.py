@@ -78,11 +78,12 @@ class Occlusion(MaskingAttribution):
             row, column = np.divmod(numbers, columns.groups)
             masks = 1 - rows.hidden[row][:, :, None] * columns.hidden[column][:, None, :]
             masks[numbers == -1] = 1
-            found = self.run_on_device(image, masks)[..., class_ids].astype("float64")
+            evidence_left = self.run_on_device(image, masks)[..., class_ids].astype("float64")
             bar.update(len(numbers))
             if intact is None:
-                intact, found, row, column = found[0], found[1:], row[1:], column[1:]
-            for change, r, c in zip(intact - found, row, column):
+                intact, evidence_left = evidence_left[0], evidence_left[1:]
+                row, column = row[1:], column[1:]
+            for change, r, c in zip(intact - evidence_left, row, column):
                 seen = rows.seen[r :: rows.groups], columns.seen[c :: columns.groups]
                 drops[r :: rows.groups, c :: columns.groups] = np.einsum(
                     "rh,hwn,cw->rcn", seen[0], change, seen[1], optimize=True

@@ -24,6 +24,7 @@ class Completeness(ScoreMetric):
 
     name = "completeness"
     heading = "completeness"
+    good = "low"
     meaning = (
         "Completeness: difference between the sum of the map and the logit less its bias, over the "
         "latter; 0 is complete."

@@ -18,6 +18,7 @@ class Complexity(ScoreMetric):
 
     name = "complexity"
     heading = "entropy"
+    good = "low"
     meaning = (
         "Entropy: that of the absolute map over its sum, in nats; low is concise, not necessarily "
         "right."

@@ -7,6 +7,7 @@ import numpy as np
 from scipy.special import expit, logit, logsumexp
 
 from coda_keras.utils.labels import integer_labels
+from coda_keras.utils.text import listed
 
 ACTIVATIONS = ("sigmoid", "softmax")
 
@@ -33,9 +34,17 @@ def log_odds(logits: Any, activation: str = "sigmoid") -> np.ndarray:
     logits = np.asarray(logits, "float64")
     if activation == "sigmoid":
         return logits
-    classes = logits.shape[-1]
-    rivals = np.where(np.eye(classes, dtype=bool), -np.inf, logits[..., None, :])
-    return logits - logsumexp(rivals, axis=-1)
+    # For the sum over a class's rivals that class is taken out of the sum over all: for the largest
+    # logit before they are summed, and for the others after, when the largest is still in it.
+    position = logits.argmax(axis=-1)[..., None]
+    largest = np.take_along_axis(logits, position, axis=-1)
+    without_largest = logits.copy()
+    np.put_along_axis(without_largest, position, -np.inf, axis=-1)
+    rivals_of_largest = logsumexp(without_largest, axis=-1, keepdims=True)
+    shares = np.exp(logits - largest)
+    others = np.maximum(shares.sum(axis=-1, keepdims=True) - shares, 1)
+    rivals = np.where(logits == largest, rivals_of_largest, largest + np.log(others))
+    return logits - rivals
 
 
 def probabilities(logits: Any, activation: str = "sigmoid") -> np.ndarray:
@@ -68,8 +77,8 @@ def most_confident(
 
     Example:
 
-    >>> found = most_confident(np.array([[1.0, 0.0], [0.0, 2.0], [3.0, 0.0]]), [0, 1, 0])
-    >>> [indices.tolist() for indices in found]
+    >>> by_class = most_confident(np.array([[1.0, 0.0], [0.0, 2.0], [3.0, 0.0]]), [0, 1, 0])
+    >>> [indices.tolist() for indices in by_class]
     [[2, 0], [1]]
     """
     confidence = log_odds(getattr(logits, "logits", logits), activation)
@@ -109,5 +118,5 @@ def note_of_missing(labels: Any, class_names: Sequence[str], most: int = 8) -> s
     missing = [name for label, name in enumerate(class_names) if label not in shown]
     if not missing:
         return ""
-    more = f" and {len(missing) - most} more classes" if len(missing) > most else ""
-    return f"No correctly classified image of {', '.join(missing[:most])}{more}."
+    more = " classes" if len(missing) > most else ""
+    return f"No correctly classified image of {listed(missing, most, longest=None)}{more}."

@@ -17,6 +17,7 @@ class Deletion(ProbabilityCurve):
 
     name = "deletion"
     heading = "deletion"
+    good = "low"
     meaning = (
         "Deletion: area under the probability of the class while all pixels go, most important "
         "first; low is good."

@@ -18,7 +18,7 @@ from coda_keras.evaluation.grids import Grids
 from coda_keras.evaluation.metric import Attribute, Metric, Rows, Subject
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Localisation:
     """Localisation scores.
 
@@ -98,13 +98,15 @@ def localisation(
             images = np.stack([part.compose(grid) for grid in range(len(part))])
             maps = signed_maps(attribute, model, images, part.class_ids)
             scores.extend(positive_fraction(of_grid, grids.n) for of_grid in maps)
-            for size, found in averaged.items():
-                found.extend(positive_fraction(window_mean(each, size), grids.n) for each in maps)
+            for size, fractions in averaged.items():
+                fractions.extend(
+                    positive_fraction(window_mean(of_grid, size), grids.n) for of_grid in maps
+                )
             bar.update(len(part))
     shape = (len(grids), grids.n**2)
     return Localisation(
         np.reshape(scores, shape),
-        {size: np.reshape(found, shape) for size, found in averaged.items()},
+        {size: np.reshape(fractions, shape) for size, fractions in averaged.items()},
     )
 
 
@@ -199,7 +201,7 @@ class GridLocalisation(Metric):
 
     def rows(self, subject: Subject, method: str, start: int, stop: int) -> Rows:
         part = self._grids(subject, stop)[start:]
-        found = localisation(
+        result = localisation(
             subject.grid_model,
             part,
             subject.method(method, images_a_call=self.grid_size**2),
@@ -207,12 +209,15 @@ class GridLocalisation(Metric):
             grids_per_call=self.batch_size,
             progress=False,
         )
-        averaged = {str(size): scores for size, scores in found.averaged.items()}
-        return {"scores": found.scores, **averaged}
+        averaged = {str(size): scores for size, scores in result.averaged.items()}
+        return {"scores": result.scores, **averaged}
 
     def summary(self, rows: Rows) -> Summary:
         averaged = {name: scores for name, scores in rows.items() if name != "scores"}
         return Localisation(rows["scores"], averaged).summary()
+
+    def score(self, summary: Summary) -> float:
+        return summary["mean"]
 
     def in_short(self, summary: Summary) -> str:
         return f"{summary['mean']:.3f} ({summary['images']} grids, chance {summary['chance']:.3f})"
@@ -230,8 +235,8 @@ class GridLocalisation(Metric):
         return {"published localisation": f"{summary['mean']:.3f}"}
 
     def published_summary(self, results: dict[str, Any]) -> Summary | None:
-        found = results["localisation"]
-        return found if found["grid"] == f"{self.grid_size}x{self.grid_size}" else None
+        published = results["localisation"]
+        return published if published["grid"] == f"{self.grid_size}x{self.grid_size}" else None
 
     def _grids(self, subject: Subject, count: int) -> Grids:
         return subject.grids(count, self.grid_size, self.seed, self.activation)

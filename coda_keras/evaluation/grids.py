@@ -7,7 +7,7 @@ import numpy as np
 from coda_keras.evaluation.confidence import most_confident
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Grids:
     """Images of n×n images, composed when they are asked for.
 
@@ -91,8 +91,8 @@ def make_grids(
         indices.append([queues[class_id][used[class_id]] for class_id in chosen])
         class_ids.append(chosen)
         used[chosen] += 1
-    found = (np.reshape(np.asarray(ids, "int64"), (-1, n * n)) for ids in (indices, class_ids))
-    return Grids(images, *found, n)
+    cells = (np.reshape(np.asarray(ids, "int64"), (-1, n * n)) for ids in (indices, class_ids))
+    return Grids(images, *cells, n)
 
 
 def _too_few(asked: int, n: int, possible: int, available: np.ndarray) -> str:

@@ -38,6 +38,7 @@ class Infidelity(ScoreMetric):
 
     name = "infidelity"
     heading = "infidelity"
+    good = "low"
     meaning = (
         "Infidelity: mean squared difference between the sum of the map in a window and the drop "
         "of the logit when the window is removed, in squared logits; low is good."

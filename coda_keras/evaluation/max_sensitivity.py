@@ -33,6 +33,7 @@ class MaxSensitivity(ScoreMetric):
 
     name = "max_sensitivity"
     heading = "max-sens."
+    good = "low"
     meaning = (
         "Max-sens.: largest relative change of the map among random changes of the image by up to "
         "0.02; low is good."

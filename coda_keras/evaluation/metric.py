@@ -18,7 +18,7 @@ Attribute = Callable[..., np.ndarray]
 
 
 class Subject(Protocol):
-    """What a metric may ask of a model under study, such as `interpretation.Subject`.
+    """What a metric may ask of a model under study, such as `coda_keras.study.Subject`.
 
     Attributes:
         model: callable from images to logits; may explain itself.
@@ -55,6 +55,7 @@ class Metric:
         charts: dict from a key to its `Chart`.
         figures: dict from the name of a figure of its own to keys of the charts in it.
         legend: dict from column heading to a sentence about it.
+        good: which values of `score` are: "high", "low" or "zero", those near 0.
         items_per_slice: int, items that a study keeps in a file.
         most_items, few_items: int, how many items a study measures unless it is told otherwise,
             by any method and by one that needs many evaluations a map; None leaves it to the study.
@@ -64,6 +65,7 @@ class Metric:
     charts: ClassVar[Mapping[str, Chart]] = {}
     figures: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     legend: ClassVar[Mapping[str, str]] = {}
+    good: ClassVar[str] = "high"
     unit: ClassVar[str] = "img"
     items_per_slice: ClassVar[int] = 25
     most_items: ClassVar[int | None] = None
@@ -114,6 +116,15 @@ class Metric:
     def summary(self, rows: Rows) -> Summary:
         """Returns the numbers of all rows as a dict for JSON."""
         raise NotImplementedError(f"{type(self).__name__} must implement `summary`.")
+
+    def score(self, summary: Summary) -> float:
+        """Returns the one number by which methods are compared."""
+        raise NotImplementedError(f"{type(self).__name__} must implement `score`.")
+
+    def merit(self, summary: Summary) -> float:
+        """Returns a number that is larger the better the score is."""
+        score = self.score(summary)
+        return {"high": score, "low": -score, "zero": -abs(score)}[self.good]
 
     def in_short(self, summary: Summary) -> str:
         """Returns the result in a line."""
@@ -222,6 +233,9 @@ class ScoreMetric(ImageMetric):
 
     def summary(self, rows: Rows) -> Summary:
         return {"images": len(rows["scores"]), **distribution(rows["scores"])}
+
+    def score(self, summary: Summary) -> float:
+        return summary["mean"]
 
     def in_short(self, summary: Summary) -> str:
         return f"{summary['mean']:{self.number_format}} ({summary['images']} images)"

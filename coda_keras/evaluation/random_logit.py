@@ -28,6 +28,7 @@ class RandomLogit(ScoreMetric):
 
     name = "random_logit"
     heading = "random logit"
+    good = "low"
     meaning = (
         "Random logit: rank correlation of the map with that of another class; near 0 or below is "
         "good."

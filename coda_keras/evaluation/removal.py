@@ -20,7 +20,7 @@ from coda_keras.evaluation.perturbation import model_inputs, removal_ranks, repl
 ORDERS = ("least", "most")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PixelRemoval:
     """Target-class probabilities while pixels are removed.
 
@@ -151,9 +151,9 @@ def _curve(order: str) -> Callable[[Summary], Curve | None]:
     def read(summary: Summary) -> Curve | None:
         if order not in summary:
             return None
-        found = summary[order]
-        percent = 100 * np.linspace(*found["fraction_removed"], found["points"])
-        return Curve(tuple(percent), tuple(found["mean_target_probability"]))
+        curve = summary[order]
+        percent = 100 * np.linspace(*curve["fraction_removed"], curve["points"])
+        return Curve(tuple(percent), tuple(curve["mean_target_probability"]))
 
     return read
 
@@ -190,7 +190,7 @@ class PixelRemovalCurves(ImageMetric):
         self, model: Any, images: np.ndarray, class_ids: np.ndarray, attribute: Attribute
     ) -> Rows:
         points = min(self.points, int(self.fraction * images[0, ..., 0].size))
-        found = pixel_removal(
+        removal = pixel_removal(
             model,
             images,
             class_ids,
@@ -203,20 +203,23 @@ class PixelRemovalCurves(ImageMetric):
             seed=self.seed,
             progress=False,
         )
-        rows = np.broadcast_to(found.fractions, (len(images), points + 1))
-        return {"fractions": rows, **found.probabilities}
+        rows = np.broadcast_to(removal.fractions, (len(images), points + 1))
+        return {"fractions": rows, **removal.probabilities}
 
     def summary(self, rows: Rows) -> Summary:
         curves = {order: rows[order] for order in ORDERS}
         return PixelRemoval(rows["fractions"][0], curves).summary()
 
+    def score(self, summary: Summary) -> float:
+        return summary["least"]["area"]
+
     def in_short(self, summary: Summary) -> str:
-        areas = ", ".join(f"{order} first {each['area']:.3f}" for order, each in summary.items())
+        areas = ", ".join(f"{order} first {curve['area']:.3f}" for order, curve in summary.items())
         return f"{areas} ({summary['least']['images']} images)"
 
     def cells(self, summary: Summary) -> dict[str, str]:
         cells = {
-            f"removal, {order} first": f"{each['area']:.3f}" for order, each in summary.items()
+            f"removal, {order} first": f"{curve['area']:.3f}" for order, curve in summary.items()
         }
         return {**cells, "images": f"{summary['least']['images']:,}"}
 

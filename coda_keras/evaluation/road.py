@@ -76,7 +76,7 @@ class ROAD(ScoreMetric):
     ) -> None:
         super().__init__(**kwargs)
         self.percentages = list(percentages)
-        if not self.percentages or not all(0 < each < 100 for each in self.percentages):
+        if not self.percentages or not all(0 < part < 100 for part in self.percentages):
             raise ValueError(
                 "Expected at least one percentage, each between 0 and 100. "
                 f"Received: percentages={percentages}."
@@ -93,8 +93,8 @@ class ROAD(ScoreMetric):
             frames = self._frames(image, map_, weights, ties)
             inputs = (model_inputs(model, frame[None])[0] for frame in frames)
             logits = predict_each(model, inputs, self.batch_size)
-            found = probabilities(logits, self.activation)[:, class_id]
-            curves.append(found.reshape(len(ORDERS), -1))
+            curve = probabilities(logits, self.activation)[:, class_id]
+            curves.append(curve.reshape(len(ORDERS), -1))
         most, least = np.swapaxes(curves, 0, 1)
         return {
             "scores": (least.mean(axis=1) - most.mean(axis=1)) / 2,

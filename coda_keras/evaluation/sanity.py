@@ -19,7 +19,7 @@ from coda_keras.evaluation.metric import Attribute, ImageMetric, Rows
 from coda_keras.evaluation.similarity import compare_with_first, rank_correlation, ssim
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SanityCheck:
     """Maps of a model whose layers are re-initialised one after the other, S steps.
 
@@ -117,13 +117,13 @@ def cascading_randomisation(
 
 def weighted_layers(model: Any) -> list[Any]:
     """Returns the innermost layers of a Keras model that have weights, from input to output."""
-    found = []
+    layers = []
     for layer in model.layers:
         if getattr(layer, "layers", None):
-            found.extend(weighted_layers(layer))
+            layers.extend(weighted_layers(layer))
         elif layer.weights:
-            found.append(layer)
-    return found
+            layers.append(layer)
+    return layers
 
 
 def initial_weights(layer: Any) -> list[np.ndarray]:
@@ -176,6 +176,7 @@ class CascadingRandomisation(ImageMetric):
     """
 
     name = "sanity"
+    good = "zero"
     changes_model = True
     most_items = 16
     # The maps of every step are needed: a slice is all that the dear methods get.
@@ -211,7 +212,7 @@ class CascadingRandomisation(ImageMetric):
         self, model: Any, images: np.ndarray, class_ids: np.ndarray, attribute: Attribute
     ) -> Rows:
         steps = min(self.steps, len(weighted_layers(model)))
-        found = cascading_randomisation(
+        check = cascading_randomisation(
             model,
             images,
             class_ids,
@@ -221,14 +222,14 @@ class CascadingRandomisation(ImageMetric):
             progress=False,
             batch_size=self.batch_size,
         )
-        names = np.array([",".join(step) for step in found.steps])
+        names = np.array([",".join(step) for step in check.steps])
         return {
-            "maps": found.maps.swapaxes(0, 1).astype("float32"),
+            "maps": check.maps.swapaxes(0, 1).astype("float32"),
             "steps": np.broadcast_to(names, (len(images), steps)),
             **{
                 f"{measure}_{form}": values.T
                 for measure in ("rank_correlation", "ssim")
-                for form, values in getattr(found, measure).items()
+                for form, values in getattr(check, measure).items()
             },
         }
 
@@ -245,10 +246,12 @@ class CascadingRandomisation(ImageMetric):
             },
         }
 
+    def score(self, summary: Summary) -> float:
+        return summary["rank_correlation"]["signed"][-1]
+
     def in_short(self, summary: Summary) -> str:
-        last = summary["rank_correlation"]["signed"][-1]
-        images = summary["images"]
+        last, images = self.score(summary), summary["images"]
         return f"rank correlation {last:.2f}, all layers re-initialised ({images} images)"
 
     def cells(self, summary: Summary) -> dict[str, str]:
-        return {"sanity": f"{summary['rank_correlation']['signed'][-1]:.2f}"}
+        return {"sanity": f"{self.score(summary):.2f}"}

@@ -14,7 +14,7 @@ from coda_keras.backend.types import Tensor
 from coda_keras.layers.encoding import encode
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ChannelContributions:
     """The strongest channels of every layer for one class of each image.
 

@@ -71,7 +71,7 @@ class Tensors:
         return type(self)(**arrays)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Explanation(Tensors):
     """Logits and what every pixel contributed to them; notebooks show the first maps.
 

@@ -12,7 +12,7 @@ from coda_keras.explanation.explanation import Tensors, encoded_batch
 from coda_keras.layers.dynamic_linear import linearize
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LayerExplanation(Tensors):
     """An intermediate activation and what the inputs of an earlier layer contributed to it.
 

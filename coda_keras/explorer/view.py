@@ -14,7 +14,7 @@ from coda_keras.figures.colours import finite
 ACTIVATIONS = ("sigmoid", "softmax")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class View:
     """Images and the maps of some of their classes, as one entry of the explorer.
 

@@ -17,7 +17,7 @@ OWN_COLOURS = "jet"
 SCALES = ("map", "row", "all")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Column:
     """A column of a table.
 

@@ -23,6 +23,7 @@ class Cost(Metric):
     """
 
     name = "cost"
+    good = "low"
     items_per_slice = 1
     legend: ClassVar = {
         "forward passes": "Forward passes: time of a map over that of one prediction for an image "
@@ -52,6 +53,9 @@ class Cost(Metric):
             "seconds_per_forward_pass": forward,
             "forward_passes": seconds / forward,
         }
+
+    def score(self, summary: Summary) -> float:
+        return summary["forward_passes"]
 
     def in_short(self, summary: Summary) -> str:
         return f"{summary['forward_passes']:,.1f} forward passes a map"

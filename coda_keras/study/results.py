@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from coda_keras import attribution, evaluation
 from coda_keras.evaluation import published_cifar10
 from coda_keras.study.cost import Cost
@@ -56,13 +58,12 @@ def markdown(results: dict[str, Any]) -> str:
     lines = [f"`{results['command']}`", ""] if "command" in results else []
     for model in results["models"]:
         lines += [f"## {model['name']}", "", _about(model, results["data"]), ""]
-        table = [_cells(name, numbers, model) for name, numbers in model["methods"].items()]
-        order = _headings(table)
-        # The best first, by the first number.
-        table.sort(key=lambda cells: [cells.get(h, "") for h in order[1:2]], reverse=True)
+        table = {name: _cells(name, numbers, model) for name, numbers in model["methods"].items()}
+        order = _headings(table.values())
+        rows = [table[name] for name in _best_first(model["methods"])]
         lines.append("| " + " | ".join(order) + " |")
         lines.append("|" + "---|" * len(order))
-        lines += ["| " + " | ".join(cells.get(h, "") for h in order) + " |" for cells in table]
+        lines += ["| " + " | ".join(cells.get(h, "") for h in order) + " |" for cells in rows]
         lines += ["", *_legend(order), ""]
     devices = results["hardware"]
     machine = ", ".join(devices["gpus"]) or f"{devices['processor']}, {devices['cores']} cores"
@@ -99,6 +100,19 @@ def _about(model, data):
     )
 
 
+def _best_first(methods):
+    """Names of methods, the best by the first metric first, and last those without it."""
+    measured = [key for key in METRICS if any(key in numbers for numbers in methods.values())]
+    if not measured:
+        return list(methods)
+    metric = METRICS[measured[0]]()
+    merits = {
+        name: metric.merit(numbers[metric.name]) if metric.name in numbers else -np.inf
+        for name, numbers in methods.items()
+    }
+    return sorted(merits, key=merits.get, reverse=True)
+
+
 def _cells(name, numbers, model):
     """The cells of a method by heading: its own in the order of the metrics, then published."""
     measured = {key: metric() for key, metric in METRICS.items() if key in numbers}
@@ -109,8 +123,8 @@ def _cells(name, numbers, model):
     if model["published"] and label:
         results = published_cifar10()["models"][PUBLISHED_NET][label]
         for metric in measured.values():
-            found = metric.published_summary(results)
-            cells |= metric.published_cells(found) if found else {}
+            summary = metric.published_summary(results)
+            cells |= metric.published_cells(summary) if summary else {}
     return cells
 
 

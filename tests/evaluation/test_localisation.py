@@ -1,5 +1,8 @@
+import tracemalloc
+
 import numpy as np
 import pytest
+from scipy.special import logsumexp
 
 from coda_keras.evaluation import (
     Localisation,
@@ -52,6 +55,30 @@ def test_log_odds_of_both_activations():
     assert log_odds([[60.0, 0.0], [50.0, 0.0]], "softmax")[:, 0].tolist() == [60, 50]
     with pytest.raises(ValueError, match="relu"):
         log_odds(logits, "relu")
+
+
+def test_log_odds_of_a_softmax_are_those_of_its_probabilities(rng):
+    for scale in (1.0, 30.0):
+        logits = scale * rng.normal(size=(40, 6))
+        # Two classes share the first place.
+        logits[:5, 2] = logits[:5, 4] = 2 * scale
+        rivals = np.where(np.eye(6, dtype=bool), -np.inf, logits[:, None, :])
+        expected = logits - logsumexp(rivals, axis=-1)
+        found = log_odds(logits, "softmax")
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+        np.testing.assert_array_equal(found.argmax(1), logits.argmax(1))
+    assert log_odds([[3.0], [-2.0]], "softmax").tolist() == [[np.inf], [np.inf]]
+
+
+def test_log_odds_take_the_memory_of_the_logits():
+    logits = np.zeros((200, 500))
+    tracemalloc.start()
+    try:
+        log_odds(logits, "softmax")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 20 * logits.nbytes
 
 
 @pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
