@@ -24,7 +24,7 @@ import numpy as np
 from coda_keras import CoDANet, DAUConv2D, training
 from coda_keras.data.images import steps_per_epoch
 from coda_keras.data.tf_batches import load_tfds
-from coda_keras.models.loading import load
+from coda_keras.models.loading import load_model
 from coda_keras.training import save_model
 from coda_keras.utils import provenance
 from coda_keras.utils.files import write_json
@@ -70,7 +70,7 @@ def main():
         with tempfile.TemporaryDirectory() as folder:
             row = {"candidate": name, **train(name, Path(folder), args)}
             row["hardware"] = provenance.hardware()
-            net = load(Path(folder) / str(len(CANDIDATES[name])) / "model.keras")
+            net = load_model(Path(folder) / str(len(CANDIDATES[name])) / "model.keras")
             scores = training.score(net, data, args.grids, fewer=True)
             if scores.get("grids") != args.grids:
                 # Classes with too few confident images make no such grids.

@@ -17,7 +17,7 @@ import numpy as np
 
 from coda_keras import CoDANet, attribution, training
 from coda_keras.data.tf_batches import load_tfds
-from coda_keras.models.loading import load
+from coda_keras.models.loading import load_model
 from coda_keras.utils import provenance
 from coda_keras.utils.files import write_json
 
@@ -27,7 +27,7 @@ def main():
     args = parse()
     data = load_tfds("cifar10", args.data).limit(test=args.limit_test)
     images = data.test_images.astype("float32") / 255
-    exact = load(args.model)
+    exact = load_model(args.model)
     config = exact.get_config()
     for part in [config, *(layer["config"] for layer in config["layers"])]:
         part["dtype"] = "mixed_bfloat16"

@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from coda_keras import training
 from coda_keras.data.tf_batches import load_tfds
 from coda_keras.figures import save_figure
-from coda_keras.models.loading import load
+from coda_keras.models.loading import load_model
 from coda_keras.models.precision import float32_copy
 from coda_keras.utils import provenance
 from coda_keras.utils.files import write_json
@@ -51,7 +51,7 @@ def main():
             epoch = int(path.stem)
             if epoch % args.every or (label, epoch) in done:
                 continue
-            net = float32_copy(load(path))
+            net = float32_copy(load_model(path))
             row = {"run": label, "epoch": epoch, "seconds": float(seconds[epoch - 1])}
             row |= measured(net, data, args.grids)
             if args.average:
@@ -75,7 +75,7 @@ def measured(net, data, grids):
 
 
 def mean_weights(paths):
-    nets = [float32_copy(load(path)).get_weights() for path in paths]
+    nets = [float32_copy(load_model(path)).get_weights() for path in paths]
     return [np.mean(weights, axis=0) for weights in zip(*nets)]
 
 

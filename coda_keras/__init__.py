@@ -1,29 +1,53 @@
-"""Convolutional Dynamic Alignment Networks for Keras 3."""
+"""Convolutional Dynamic Alignment Networks for Keras 3.
 
-from coda_keras import start
+Nothing is imported before it is used: the public names stand in `__init__.pyi`, which type checkers
+read too. Keras finds in files the classes that are registered, which happens as soon as both are
+there, Keras and a public name of this package.
+"""
 
-if start.asked():
-    start.run()
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import Any
 
-from coda_keras.backend.value_checks import unchecked as unchecked
-from coda_keras.data import examples as examples
-from coda_keras.explanation.dataset import explain_dataset as explain_dataset
-from coda_keras.explanation.explanation import Explanation as Explanation
-from coda_keras.explanation.explanation import explain as explain
-from coda_keras.explanation.layer import LayerExplanation as LayerExplanation
-from coda_keras.explanation.layer import explain_layer as explain_layer
-from coda_keras.layers.dau import DAUConv2D as DAUConv2D
-from coda_keras.layers.dynamic_linear import DynamicLinear as DynamicLinear
-from coda_keras.layers.dynamic_linear import GlobalPatch2D as GlobalPatch2D
-from coda_keras.layers.dynamic_linear import GlobalSumPooling2D as GlobalSumPooling2D
-from coda_keras.layers.dynamic_linear import ReceptiveField as ReceptiveField
-from coda_keras.layers.dynamic_linear import TemperatureScaling as TemperatureScaling
-from coda_keras.layers.dynamic_linear import linearize as linearize
-from coda_keras.layers.encoding import encode as encode
-from coda_keras.losses import OneVsAllAccuracy as OneVsAllAccuracy
-from coda_keras.losses import OneVsAllCrossentropy as OneVsAllCrossentropy
-from coda_keras.models.coda_net import CoDANet as CoDANet
-from coda_keras.models.presets import PRESETS as PRESETS
-from coda_keras.training.confusion import ConfusionAccuracy as ConfusionAccuracy
+import lazy_loader
+
+from coda_keras.utils import moved_modules
 
 __version__ = "0.3.0"
+
+# All classes that Keras may meet in a file.
+_REGISTERED = (
+    "layers.dau",
+    "layers.dynamic_linear",
+    "losses",
+    "models.coda_net",
+    "models.resnet",
+    "training.annealing",
+    "training.confusion",
+    "training.optimizers",
+    "training.schedules",
+)
+
+_resolve, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        reason = moved_modules.message(f"{__name__}.{name}")
+        raise AttributeError(reason or f"module {__name__!r} has no attribute {name!r}")
+    value = _resolve(name)
+    # Of the rooms some need no Keras.
+    if "keras" in sys.modules or not isinstance(value, ModuleType):
+        _register()
+    return value
+
+
+def _register() -> None:
+    for module in _REGISTERED:
+        import_module(f"{__name__}.{module}")
+
+
+moved_modules.install()
+if "keras" in sys.modules:
+    _register()

@@ -1,6 +1,6 @@
-"""`python -m coda_keras`; see `coda_keras.start`."""
+"""`python -m coda_keras`, which is another name of the command `coda-keras`."""
 
-from coda_keras import start
+from coda_keras.commands.main import main
 
 if __name__ == "__main__":
-    start.run()
+    main()

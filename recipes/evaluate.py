@@ -17,7 +17,7 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 from coda_keras import training
 from coda_keras.data.tf_batches import load_digits, load_tfds
 from coda_keras.figures import save_figure
-from coda_keras.models.loading import load
+from coda_keras.models.loading import load_model
 from coda_keras.models.precision import float32_copy
 from coda_keras.utils.files import write_json
 
@@ -25,7 +25,7 @@ from coda_keras.utils.files import write_json
 @training.command
 def main():
     args = parse()
-    net = float32_copy(load(args.model))
+    net = float32_copy(load_model(args.model))
     data = load_digits() if args.dataset == "digits" else load_tfds(args.dataset, args.data)
     data = data.limit(test=args.limit_test)
     scores = training.score(

@@ -19,7 +19,7 @@ from coda_keras_export.images import open_image, output_paths
 
 from coda_keras import evaluation, figures
 from coda_keras.explanation.explanation import require_inherent
-from coda_keras.models.loading import load
+from coda_keras.models.loading import load_model
 from coda_keras.training import Parser, command, positive_int
 from coda_keras.utils.files import check_folder
 
@@ -34,7 +34,7 @@ def main():
             raise ValueError(f"There is no image file {file}.")
     check_folder(args.out)
     paths = output_paths(args.out, args.images, args.overwrite)
-    net = load(args.model)
+    net = load_model(args.model)
     require_inherent(net)
     size = net.image_size if args.size is None else (args.size, args.size)
     if size is None:

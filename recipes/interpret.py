@@ -26,7 +26,7 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 from coda_keras import attribution, evaluation
 from coda_keras.data.tf_batches import load_digits, load_tfds
 from coda_keras.models import pretrained as trained
-from coda_keras.models.loading import check_exists, load
+from coda_keras.models.loading import check_exists, load_model
 from coda_keras.study import DRAWN, VIDEO, Settings, Study, draw
 from coda_keras.study.video import read_frames
 from coda_keras.tensorboard.board import Board
@@ -66,7 +66,7 @@ def main():
 
     published = evaluation.published_cifar10() if args.dataset == "cifar10" else None
     # A preset is named by itself, a file by its folder.
-    models = [load(model) if str(model) in trained.cards() else model for model in args.model]
+    models = [load_model(model) if str(model) in trained.cards() else model for model in args.model]
     study = Study(
         models, data, settings, args.output, args.baseline, args.dataset, published=published
     )

@@ -22,7 +22,7 @@ import numpy as np
 from coda_keras import PRESETS, training
 from coda_keras.data.tf_batches import load_tfds
 from coda_keras.models import pretrained as trained
-from coda_keras.models.loading import load
+from coda_keras.models.loading import load_model
 from coda_keras.models.precision import float32_copy
 from coda_keras.utils import provenance
 from coda_keras.utils.files import replacing, write_json
@@ -43,7 +43,7 @@ def main():
     args = parse()
     metrics = json.loads((args.run / "metrics.json").read_text())
     used = metrics["arguments"]
-    net = float32_copy(load(args.run / "model.keras"))
+    net = float32_copy(load_model(args.run / "model.keras"))
     data = load_tfds(args.dataset, args.data)
     images = data.test_images.astype("float32") / 255
     before = net.predict(images, batch_size=250, verbose=0)

@@ -1,37 +1,50 @@
 """Models from files."""
 
+import os
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from coda_keras.models import pretrained as trained
 from coda_keras.models.coda_net import CoDANet
+from coda_keras.models.pretrained import cards
 
 
-def check_exists(path: str | Path) -> None:
+def check_exists(source: str | os.PathLike) -> None:
     """Raises ValueError if there is neither such a file nor such a trained preset."""
-    if not Path(path).is_file() and str(path) not in trained.cards():
+    if not Path(source).is_file() and str(source) not in cards():
         raise ValueError(
-            f"There is no model {path}. Expected a .keras file as the recipes save it, or a preset "
-            f"with trained weights: {', '.join(trained.cards())}."
+            f"There is no model {source}. Expected a .keras file as the recipes save it, or a "
+            f"preset with trained weights: {', '.join(cards())}."
         )
 
 
-def load(path: str | Path) -> keras.Model:
+def load_model(source: str | os.PathLike) -> keras.Model:
     """Loads a model from a file, or a preset with trained weights by its name.
+
+    Args:
+        source: path of a `.keras` file, or a name such as `"s_coda_cifar10"`. A file of that name
+            gives way to the preset.
+
+    Returns:
+        The model, not compiled: `fit` and `evaluate` need `compile` first.
 
     Raises:
         ValueError: if the file is missing or no model, with a sentence.
+
+    Example:
+
+    >>> load_model("s_coda_cifar10").classes
+    10
     """
-    check_exists(path)
-    if str(path) in trained.cards():
-        return CoDANet.from_preset(str(path))
+    check_exists(source)
+    if str(source) in cards():
+        return CoDANet.from_preset(str(source))
     try:
-        return keras.models.load_model(path, compile=False)
+        return keras.models.load_model(source, compile=False)
     except Exception as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(f"{path} cannot be loaded as a Keras model: {reason[0]}") from error
+        raise ValueError(f"{source} cannot be loaded as a Keras model: {reason[0]}") from error
 
 
 def check_fits(model: keras.Model, name: str, images: np.ndarray, classes: int) -> None:
@@ -47,15 +60,15 @@ def check_fits(model: keras.Model, name: str, images: np.ndarray, classes: int) 
     """
     shape = getattr(model, "input_shape", None)
     sizes = getattr(model, "image_size", None) or (shape[1:3] if shape else (None, None))
-    if any(size not in (None, found) for size, found in zip(sizes, images.shape[1:3])):
+    if any(size not in (None, given) for size, given in zip(sizes, images.shape[1:3])):
         raise ValueError(
             f"{name} takes images of {sizes[0]}x{sizes[1]} pixels, the data has "
             f"{images.shape[1]}x{images.shape[2]}. Choose the data that it was trained on."
         )
-    found = getattr(model, "classes", None) or getattr(model, "output_shape", (None,))[-1]
-    if found not in (None, classes):
+    outputs = getattr(model, "classes", None) or getattr(model, "output_shape", (None,))[-1]
+    if outputs not in (None, classes):
         raise ValueError(
-            f"{name} has {found} classes, the data has {classes}. Choose the data that it was "
+            f"{name} has {outputs} classes, the data has {classes}. Choose the data that it was "
             "trained on."
         )
 

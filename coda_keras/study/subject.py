@@ -21,7 +21,7 @@ from coda_keras.evaluation import (
 )
 from coda_keras.evaluation.metric import Attribute
 from coda_keras.explanation.explanation import is_inherent
-from coda_keras.models.loading import check_fits, load, weight_bytes
+from coda_keras.models.loading import check_fits, load_model, weight_bytes
 from coda_keras.models.resnet import with_image_size
 from coda_keras.study.cache import code_digest, collect, digest
 from coda_keras.study.settings import Settings
@@ -70,7 +70,7 @@ class Subject:
         self.images = data.test_images.astype("float32") / 255.0
         self.labels = data.test_labels
         self.path = None if isinstance(model, keras.Model) else Path(model)
-        self.model = load(self.path) if self.path else model
+        self.model = load_model(self.path) if self.path else model
         check_fits(self.model, str(self.path or name), self.images, len(self.class_names))
         self.inherent = is_inherent(self.model)
         self.activation = "sigmoid" if self.inherent else settings.baseline_activation

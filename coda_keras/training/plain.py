@@ -13,7 +13,7 @@ from coda_keras import backend
 from coda_keras.data.images import ImageData, steps_per_epoch
 from coda_keras.data.numpy_batches import Augment, TestBatches, train_batches
 from coda_keras.models.growth import copy_weights
-from coda_keras.models.loading import check_exists, load
+from coda_keras.models.loading import check_exists, load_model
 from coda_keras.training import folder, objective
 from coda_keras.training.annealing import AnnealedCrossentropy
 from coda_keras.training.checkpoints import restore, save_model
@@ -86,7 +86,7 @@ def train(
     progress = restore(args.output, net)
     begun = progress.epoch or progress.step
     if not begun and getattr(args, "initial", None):
-        copy_weights(load(args.initial), net)
+        copy_weights(load_model(args.initial), net)
     accuracy = ConfusionAccuracy(len(data.class_names))
     net.compile(
         optimizer=net.optimizer,

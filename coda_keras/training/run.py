@@ -20,7 +20,7 @@ from coda_keras.data.tf_batches import (
 )
 from coda_keras.models.coda_net import CoDANet
 from coda_keras.models.growth import copy_weights
-from coda_keras.models.loading import check_exists, load
+from coda_keras.models.loading import check_exists, load_model
 from coda_keras.tensorboard.callbacks import tensorboard_callbacks
 from coda_keras.training import folder, objective
 from coda_keras.training import tf_distribution as distribution
@@ -113,7 +113,7 @@ def train(
             progress = share(workers, net, progress)
         begun = progress.epoch or progress.step
         if not begun and getattr(args, "initial", None):
-            copy_weights(load(args.initial), net)
+            copy_weights(load_model(args.initial), net)
         accuracy = ConfusionAccuracy(len(data.class_names))
         net.compile(
             optimizer=net.optimizer,

@@ -98,7 +98,9 @@ def test_plain_values_are_what_json_holds():
 
 
 def test_no_tensorflow_is_needed():
-    code = "import sys; sys.modules['tensorflow'] = None; from coda_keras import provenance as p"
+    code = (
+        "import sys; sys.modules['tensorflow'] = None; from coda_keras.utils import provenance as p"
+    )
     code += "; print(p.versions(), p.hardware())"
     environment = {**os.environ, "KERAS_BACKEND": "jax" if BACKEND == "tensorflow" else BACKEND}
     done = subprocess.run(

@@ -1,0 +1,36 @@
+from . import attribution as attribution
+from . import data as data
+from . import evaluation as evaluation
+from . import explanation as explanation
+from . import explorer as explorer
+from . import exporting as exporting
+from . import figures as figures
+from . import layers as layers
+from . import losses as losses
+from . import models as models
+from . import study as study
+from . import tensorboard as tensorboard
+from . import training as training
+from .backend.value_checks import unchecked as unchecked
+from .data import examples as examples
+from .explanation.dataset import explain_dataset as explain_dataset
+from .explanation.explanation import Explanation as Explanation
+from .explanation.explanation import explain as explain
+from .explanation.layer import LayerExplanation as LayerExplanation
+from .explanation.layer import explain_layer as explain_layer
+from .layers.dau import DAUConv2D as DAUConv2D
+from .layers.dynamic_linear import DynamicLinear as DynamicLinear
+from .layers.dynamic_linear import GlobalPatch2D as GlobalPatch2D
+from .layers.dynamic_linear import GlobalSumPooling2D as GlobalSumPooling2D
+from .layers.dynamic_linear import ReceptiveField as ReceptiveField
+from .layers.dynamic_linear import TemperatureScaling as TemperatureScaling
+from .layers.dynamic_linear import linearize as linearize
+from .layers.encoding import encode as encode
+from .losses import OneVsAllAccuracy as OneVsAllAccuracy
+from .losses import OneVsAllCrossentropy as OneVsAllCrossentropy
+from .models.coda_net import CoDANet as CoDANet
+from .models.loading import load_model as load_model
+from .models.presets import PRESETS as PRESETS
+from .training.confusion import ConfusionAccuracy as ConfusionAccuracy
+
+__version__: str
