@@ -59,20 +59,9 @@ KNOWN: dict[str, set[str]] = {
         "coda_keras.explorer.view -> coda_keras.explanation.channels",
         "coda_keras.explorer.view -> coda_keras.explanation.explanation",
         "coda_keras.exporting.signatures -> coda_keras.models.coda_net",
-        "coda_keras.losses -> coda_keras.layers.dynamic_linear",
         "coda_keras.study.cache -> coda_keras",
         "coda_keras.tensorboard.training_board -> coda_keras.training.confusion",
         "coda_keras.training.run -> coda_keras.tensorboard.callbacks",
-    },
-    "rooms": {
-        "commands",
-        "start",
-    },
-    "names": {
-        "coda_keras/commands/table.py",
-    },
-    "root": {
-        "start",
     },
     "homonyms": {
         "explain",
@@ -81,15 +70,8 @@ KNOWN: dict[str, set[str]] = {
         "benchmarks/authors.py",
         "benchmarks/contender.py",
     },
-    "code made of text": {
-        "recipes/__main__.py",
-    },
-    "another process in this one's place": {
-        "coda_keras/start.py",
-    },
     "a planted module": {
         "export/library.py",
-        "recipes/__main__.py",
     },
     "returns": {
         "coda_keras/attribution/lime.py",
