@@ -1,11 +1,10 @@
 """The authors' own PyTorch code as a contender of `layers.py`: the same net with the same weights.
 
-Needs PyTorch and a clone of https://github.com/moboehle/CoDA-Nets.
+Needs PyTorch and, in PYTHONPATH, a clone of https://github.com/moboehle/CoDA-Nets.
 """
 
-import sys
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,11 +26,9 @@ def layer_weights(layer: DAUConv2D) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     )
 
 
-def copy(net: CoDANet, clone: Path):
-    """`net` as a module of the authors' code in `clone`."""
+def copy(net: CoDANet) -> Any:
+    """`net` as a module of the authors' code."""
     import torch
-
-    sys.path.insert(0, str(clone))
     from models.simple_coda import make_coda_net
     from modules.norms import Squashing
 
@@ -55,7 +52,7 @@ def copy(net: CoDANet, clone: Path):
     return module
 
 
-def operation(module, name: str) -> Callable:
+def operation(module: Any, name: str) -> Callable:
     """A function of `(images, labels)` that does what `contender.operation` does."""
     import torch
 

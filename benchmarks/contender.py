@@ -1,13 +1,13 @@
 """One side of a comparison, in a process of its own: builds a net, then runs when it is told to.
 
-    python benchmarks/contender.py CHECKOUT 'JSON OF ARGUMENTS'
+    PYTHONPATH=CHECKOUT python benchmarks/contender.py 'JSON OF ARGUMENTS'
 
 Reads lines from standard input and answers each with a line of JSON: `run` runs the operation once
 and answers with milliseconds an image, `memory` with the MiB by which this process' peak rose since
 the net was built, `output` with the numbers that the operation gave. The checkout is this one or
 another of this repository, whose code then runs; the arguments are those of `build` below, the
-`operation` and its `mode`; or instead of a mode, as `authors`, a clone of the authors' code, which
-then runs.
+`operation` and its `mode`. Without a mode the authors' code runs, of which a clone then stands in
+PYTHONPATH too.
 """
 
 import json
@@ -17,9 +17,7 @@ import sys
 import time
 from pathlib import Path
 
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["KERAS_BACKEND"] = "tensorflow"
-sys.path.insert(0, sys.argv[1])
 
 import keras
 import numpy as np
@@ -72,22 +70,22 @@ def peak_mib():
 
 
 def main():
-    arguments = json.loads(sys.argv[2])
+    arguments = json.loads(sys.argv[1])
     net = build(**arguments)
     batch_size = arguments["batch_size"]
     random = np.random.default_rng(0)
     images = random.uniform(size=(batch_size, *net.image_size, 3)).astype("float32")
     labels = random.integers(0, net.classes, size=batch_size)
     inputs = tf.constant(images), tf.constant(labels)
-    if "authors" in arguments:
-        import authors
-
-        module = authors.copy(net, arguments["authors"])
-        before = peak_mib()
-        function = authors.operation(module, arguments["operation"])
-    else:
+    if "mode" in arguments:
         before = peak_mib()
         function = operation(net, arguments["operation"], arguments["mode"])
+    else:
+        import authors
+
+        module = authors.copy(net)
+        before = peak_mib()
+        function = authors.operation(module, arguments["operation"])
     output = None
     for line in sys.stdin:
         command = line.strip()

@@ -1,6 +1,6 @@
 """Times the explorer's answers to gestures, in a real browser.
 
-    python benchmarks/explorer.py --output benchmarks/results/explorer.json
+    PYTHONPATH=tests python benchmarks/explorer.py --output benchmarks/results/explorer.json
 
 Two pages of random numbers: 64 images of 32x32 pixels with 10 classes, all in the memory of the
 browser, and one image of 240x240 pixels with 100 classes, whose maps are decoded when they are
@@ -15,7 +15,6 @@ import tempfile
 import time
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 ROOT = Path(__file__).resolve().parents[1]
 
 import numpy as np
@@ -130,8 +129,8 @@ def measure(driver, folder, page, repetitions):
         if "image" in gesture and shape[0] == 1:
             continue
         time.sleep(SETTLE)
-        found = driver.execute_async_script(MEASURE, action, BEFORE.get(gesture, ""), repetitions)
-        handled, seen = zip(*found)
+        times = driver.execute_async_script(MEASURE, action, BEFORE.get(gesture, ""), repetitions)
+        handled, seen = zip(*times)
         rows.append(
             {
                 "gesture": gesture,

@@ -83,12 +83,14 @@ def _positive(text):
 
 
 class Contender:
-    """A process of `contender.py`."""
+    """A process of `contender.py`, of the code in a checkout, and for the authors' in a clone."""
 
-    def __init__(self, checkout: Path, **arguments: object) -> None:
-        command = [sys.executable, ROOT / "benchmarks/contender.py", checkout.resolve()]
+    def __init__(self, checkout: Path, clone: Path | None = None, **arguments: object) -> None:
+        command = [sys.executable, ROOT / "benchmarks/contender.py", json.dumps(arguments)]
+        paths = [str(path.resolve()) for path in (checkout, clone) if path is not None]
         self._process = subprocess.Popen(
-            [*command, json.dumps(arguments)],
+            command,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -135,8 +137,7 @@ def contenders(args: argparse.Namespace, operation: str) -> dict[str, Contender]
     }
     if args.authors:
         weights = {"implementation": "factored", "precision": "float32"}
-        clone = str(args.authors.resolve())
-        running["authors, float32"] = Contender(ROOT, authors=clone, **weights, **common)
+        running["authors, float32"] = Contender(ROOT, args.authors, **weights, **common)
     return running
 
 

@@ -35,7 +35,7 @@ def main():
     mixed.set_weights(exact.get_weights())
 
     logits = [net.predict(images, batch_size=250, verbose=0) for net in (exact, mixed)]
-    predicted = [each.argmax(axis=1) for each in logits]
+    predicted = [values.argmax(axis=1) for values in logits]
     explained = images[: args.maps], predicted[0][: args.maps]
     maps = [attribution.maps(net, *explained) for net in (exact, mixed)]
     norms = np.linalg.norm(maps[0].reshape(args.maps, -1), axis=1)

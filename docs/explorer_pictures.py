@@ -29,8 +29,8 @@ from places import enter_tab, jupyter_lab, leave_notebook, run_notebook, tensorb
 
 from coda_keras import CoDANet, explorer
 from coda_keras.data.tf_batches import load_tfds
+from coda_keras.explanation.display import net_view
 from coda_keras.models import pretrained as trained
-from coda_keras.training.views import net_view
 from coda_keras.utils.files import replacing
 
 IMAGES = ROOT / "docs/images"

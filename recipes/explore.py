@@ -28,14 +28,15 @@ from coda_keras_export.connection import Client
 from coda_keras_export.images import open_image
 
 from coda_keras import CoDANet, explorer
+from coda_keras.explanation.display import net_view
 from coda_keras.explorer.server import PREDICT
 from coda_keras.models import pretrained as trained
 from coda_keras.training import command, positive_int
-from coda_keras.training.views import CLASSES, net_view
 from coda_keras.utils.files import write_text
 
 OUTPUT = Path("explorer.html")
 BATCH = 32
+CLASSES = 20
 # Where the recipes leave the names of classes, beside model.keras.
 LABELS = "servables/*/*/assets.extra/labels.txt"
 OLD_SERVABLE = (

@@ -132,6 +132,11 @@ def test_old_modules_name_the_new_ones(old):
         importlib.import_module(f"coda_keras.{old}")
 
 
+def test_a_name_that_left_a_module_is_told_too():
+    with pytest.raises(ImportError, match="explanation_view since 0"):
+        from coda_keras.explorer import from_explanation  # noqa: F401
+
+
 def by_import():
     import coda_keras.image_files  # noqa: F401
 

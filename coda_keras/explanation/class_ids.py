@@ -35,9 +35,9 @@ def standardize(class_ids: ClassIds, logits: Tensor) -> tuple[Tensor, Tensor | N
                 f"Unknown `class_ids`: {class_ids!r}. Expected integers, 'all' or None."
             )
         return ops.broadcast_to(ops.arange(classes, dtype="int32")[None], (batch, classes)), None
-    class_ids, valid = checked_class_ids(class_ids, logits.shape[0], classes)
-    class_ids = ops.convert_to_tensor(class_ids, "int32")
-    if len(class_ids.shape) == 0:
-        class_ids = ops.broadcast_to(class_ids, (batch,))
+    checked, valid = checked_class_ids(class_ids, logits.shape[0], classes)
+    ids = ops.convert_to_tensor(checked, "int32")
+    if len(ids.shape) == 0:
+        ids = ops.broadcast_to(ids, (batch,))
         valid = None if valid is None else ops.broadcast_to(valid, (batch,))
-    return class_ids, valid
+    return ids, valid

@@ -23,7 +23,7 @@ def explain_dataset(
     fields: Iterable[str] = FIELDS,
     strategy: Any | None = None,
     progress: bool = True,
-) -> Iterator[Explanation]:
+) -> Iterator[Explanation[np.ndarray]]:
     """Explains the batches of a data set in turn, in the memory of one batch.
 
     The step is compiled where the backend can: `tf.function` on TensorFlow, `jax.jit` on JAX.

@@ -1,12 +1,18 @@
-"""How explanations show themselves: in a line of text, and as pictures in notebooks."""
+"""How explanations show themselves: a line of text, pictures in notebooks, the explorer."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from keras import ops
+from numpy.typing import ArrayLike
 
-from coda_keras import backend
+from coda_keras import backend, explorer, figures
+from coda_keras.explanation.channels import strongest_channels
+from coda_keras.explanation.explanation import Explanation
 
 MOST_IMAGES, MOST_CLASSES, MOST_IDS = 4, 5, 8
+EXPLORED_CLASSES = 20
 
 
 def text(explanation: Any) -> str:
@@ -19,16 +25,16 @@ def text(explanation: Any) -> str:
     fields = {key: value for key, value in vars(explanation).items() if value is not None}
     if not all(backend.is_known(value) for value in fields.values()):
         return f"{name}({', '.join(f'{key}: {tuple(fields[key].shape)}' for key in fields)})"
-    found = explanation.numpy()
-    parts = [_of_what(found)]
-    if getattr(found, "class_ids", None) is not None:
-        ids = np.array2string(found.class_ids, threshold=MOST_IDS, edgeitems=2, separator=", ")
+    arrays = explanation.numpy()
+    parts = [_of_what(arrays)]
+    if getattr(arrays, "class_ids", None) is not None:
+        ids = np.array2string(arrays.class_ids, threshold=MOST_IDS, edgeitems=2, separator=", ")
         parts.append(f"class_ids={' '.join(ids.split())}")
-    if getattr(found, "activation", None) is not None:
-        shown = np.array2string(found.activation, threshold=MOST_IDS, edgeitems=2, precision=4)
+    if getattr(arrays, "activation", None) is not None:
+        shown = np.array2string(arrays.activation, threshold=MOST_IDS, edgeitems=2, precision=4)
         parts.append(f"activation={shown}")
-    if {"logits", "class_ids", "bias", "residual"} <= fields.keys() and found.residual.size:
-        parts.append(f"completeness error at most {found.completeness_error.max():.1e}")
+    if {"logits", "class_ids", "bias", "residual"} <= fields.keys() and arrays.residual.size:
+        parts.append(f"completeness error at most {arrays.completeness_error.max():.1e}")
     return f"{name}({'; '.join(part for part in parts if part)})"
 
 
@@ -41,13 +47,10 @@ def png(explanation: Any) -> bytes | None:
     fields = [value for value in vars(explanation).values() if value is not None]
     if not all(backend.is_known(value) for value in fields):
         return None
-    found = explanation.numpy()
-    if found.contributions is None or found.weights is None or found.weights.shape[-1] != 6:
+    arrays = explanation.numpy()
+    if arrays.contributions is None or arrays.weights is None or arrays.weights.shape[-1] != 6:
         return None
-    # Only where a picture is asked for: matplotlib takes its time.
-    from coda_keras import figures
-
-    contributions, weights = found.contributions[:MOST_IMAGES], found.weights[:MOST_IMAGES]
+    contributions, weights = arrays.contributions[:MOST_IMAGES], arrays.weights[:MOST_IMAGES]
     if contributions.ndim == 4:
         contributions, weights = contributions[:, None], weights[:, None]
     if not contributions.size:
@@ -55,11 +58,10 @@ def png(explanation: Any) -> bytes | None:
     columns = []
     for which in range(min(contributions.shape[1], MOST_CLASSES)):
         maps = contributions[:, which].sum(axis=-1)
-        columns.append(figures.Column("contributions", maps, _captions(found, which, len(maps))))
+        columns.append(figures.Column("contributions", maps, _captions(arrays, which, len(maps))))
     columns.append(figures.Column("weights", figures.weights_rgb(weights[:, 0]), pictures=True))
     images = images_of(contributions[:, 0], weights[:, 0])
-    figure = figures.map_table(images, columns, scale="all")
-    return figure._repr_png_()
+    return figures.figure_png(figures.map_table(images, columns, scale="all"))
 
 
 def images_of(contributions: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -80,20 +82,124 @@ def images_of(contributions: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.clip(np.where(by_own, values, 1 - values), 0, 1)
 
 
-def _of_what(found):
-    maps = found.contribution_map
+def show(
+    explanation: Explanation,
+    images: ArrayLike,
+    class_names: Sequence[str] | None = None,
+    net: Any = None,
+    title: str = "Explanations",
+    height: int = explorer.HEIGHT,
+    **more: Any,
+) -> Any:
+    """Returns the explorer of an explanation. See `Explanation.show`.
+
+    With a net, the strongest channels inside it are shown too.
+    """
+    pictures = np.asarray(ops.convert_to_numpy(images))
+    if net is not None:
+        predicted = ops.convert_to_numpy(explanation.logits).argmax(axis=1)
+        floats = explorer.as_floats(pictures)
+        more = {"layers": [strongest_channels(net, floats, predicted)], **more}
+    view = explanation_view(explanation, pictures, class_names, **more)
+    predict = None if net is None else explorer.without_pixels(net)
+    return explorer.show(view, predict, title, height)
+
+
+def explanation_view(
+    explanation: Explanation,
+    images: ArrayLike,
+    class_names: Sequence[str] | None = None,
+    **more: Any,
+) -> explorer.View:
+    """Makes a `View` for the explorer of an explanation.
+
+    Args:
+        explanation: an `Explanation` of one class or several an image.
+        images: the images explained, `(B, H, W, 3)` or `(B, H, W, 6)`.
+        class_names: names of the classes, by class id; None for their numbers.
+        **more: `labels`, `names`, `layers`, `title`, `step` of `View`.
+
+    Raises:
+        ValueError: if logits, class ids, maps or bias were not computed, or arrays do not fit.
+    """
+    arrays = explanation.numpy()
+    missing = [
+        name
+        for name in ("logits", "class_ids", "contribution_map", "bias")
+        if getattr(arrays, name) is None
+    ]
+    if missing:
+        raise ValueError(
+            f"The explanation lacks {', '.join(missing)}, which the explorer needs; add them to "
+            "`fields` of `explain_dataset`."
+        )
+    class_ids, maps, weights = arrays.class_ids, arrays.contribution_map, arrays.weights
+    if class_ids.ndim == 1:
+        class_ids, maps = class_ids[:, None], maps[:, None]
+        weights = None if weights is None else weights[:, None]
+    return explorer.View(
+        images=np.asarray(images),
+        logits=arrays.logits,
+        class_ids=class_ids,
+        maps=maps,
+        class_names=class_names,
+        bias=float(arrays.bias),
+        weights=weights,
+        **more,
+    )
+
+
+def net_view(
+    net: Any, images: np.ndarray, classes: int = EXPLORED_CLASSES, **more: Any
+) -> explorer.View:
+    """Explains images for the explorer, one at a time.
+
+    Args:
+        net: a `CoDANet`.
+        images: `(B, H, W, 3)`, uint8 or floats in [0, 1].
+        classes: int, classes of an image that get maps, the likeliest first.
+        **more: `class_names`, `labels`, `names`, `title`, `step` of `View`.
+
+    Returns:
+        A `View` with weights, and with the layers for the predicted class.
+    """
+    floats = explorer.as_floats(np.asarray(images))
+    explanations = []
+    for image in floats:
+        logits = ops.convert_to_numpy(net(image[None]))
+        ranked = np.argsort(-logits, axis=1, kind="stable")[:, :classes]
+        explanations.append(net.explain(image[None], ranked).numpy())
+    names = ("logits", "class_ids", "contribution_map", "weights")
+    logits, class_ids, maps, weights = (
+        np.concatenate([getattr(explanation, name) for explanation in explanations])
+        for name in names
+    )
+    return explorer.View(
+        images=np.asarray(images),
+        logits=logits,
+        class_ids=class_ids,
+        maps=maps,
+        weights=weights,
+        bias=float(explanations[0].bias),
+        layers=[strongest_channels(net, floats, class_ids[:, 0])],
+        **more,
+    )
+
+
+def _of_what(arrays):
+    maps = arrays.contribution_map
     if maps is None:
         return ""
     images = f"{len(maps)} image{'s' * (len(maps) != 1)} of {maps.shape[-2]}x{maps.shape[-1]}"
     return images if maps.ndim == 3 else f"{images}, {maps.shape[1]} classes each"
 
 
-def _captions(found, which, count):
-    if getattr(found, "class_ids", None) is None:
-        if found.activation is None:
+def _captions(arrays, which, count):
+    if getattr(arrays, "class_ids", None) is None:
+        if arrays.activation is None:
             return None
-        return [f"activation {value:.3g}" for value in found.activation[:count]]
-    ids = found.class_ids.reshape(len(found.class_ids), -1)[:count, which]
-    if found.logits is None:
-        return [f"class {each}" for each in ids]
-    return [f"class {each}: {row[each]:.2f}" for each, row in zip(ids, found.logits)]
+        return [f"activation {value:.3g}" for value in arrays.activation[:count]]
+    ids = arrays.class_ids.reshape(len(arrays.class_ids), -1)[:count, which]
+    if arrays.logits is None:
+        return [f"class {class_id}" for class_id in ids]
+    return [f"class {class_id}: {row[class_id]:.2f}" for class_id, row in zip(ids, arrays.logits)]

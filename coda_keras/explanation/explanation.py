@@ -4,9 +4,8 @@ Only the protocol is used here, no layer in particular.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from importlib import import_module
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from keras import ops
@@ -14,6 +13,9 @@ from keras import ops
 from coda_keras.backend.types import Tensor
 from coda_keras.explanation.class_ids import ClassIds, standardize
 from coda_keras.layers.encoding import encode
+
+# NumPy arrays, or tensors of the running backend.
+Array = TypeVar("Array")
 
 # Logits closer to the bias than this are taken for that far, in `completeness_error`.
 COMPLETENESS_FLOOR = 0.01
@@ -27,15 +29,6 @@ def completeness_error(residual: np.ndarray, linear: np.ndarray) -> np.ndarray:
         linear: array of the same shape, logits less bias, in logits.
     """
     return np.abs(residual) / np.maximum(np.abs(linear), COMPLETENESS_FLOOR)
-
-
-def _pictures():
-    # By its name, as the explorer below: what studies computed depends on all that a module
-    # imports, and not on how explanations look.
-    return import_module("coda_keras.explanation.display")
-
-
-Fields = TypeVar("Fields", bound="Tensors")
 
 
 def is_inherent(model: Any) -> bool:
@@ -53,26 +46,29 @@ def require_inherent(model: Any) -> None:
 
 
 class Tensors:
-    """What explanations share: NumPy arrays, a line of text, a picture in notebooks."""
+    """What explanations share: a line of text, a picture in notebooks."""
 
     def __repr__(self) -> str:
-        return _pictures().text(self)
+        from coda_keras.explanation import display
+
+        return display.text(self)
 
     def _repr_png_(self) -> bytes | None:
-        return _pictures().png(self)
+        from coda_keras.explanation import display
 
-    def numpy(self: Fields) -> Fields:
-        """Returns the same with NumPy arrays instead of backend tensors; None stays None."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        arrays = {
+        return display.png(self)
+
+    def _arrays(self) -> dict[str, Any]:
+        """The fields as NumPy arrays; None stays None."""
+        return {
             name: None if value is None else ops.convert_to_numpy(value)
-            for name, value in values.items()
+            for name, value in vars(self).items()
         }
-        return type(self)(**arrays)
 
 
+# Arrays cannot be compared by `==`, so that explanations are equal if they are the same.
 @dataclass(frozen=True, eq=False, repr=False)
-class Explanation(Tensors):
+class Explanation(Tensors, Generic[Array]):
     """Logits and what every pixel contributed to them; notebooks show the first maps.
 
     Shapes are for `class_ids` of shape `(B,)`; with several classes an image all but `logits`
@@ -88,13 +84,17 @@ class Explanation(Tensors):
         residual: `(B,)`, logit minus bias minus the sum of contributions: rounding only.
     """
 
-    logits: Tensor
-    class_ids: Tensor
-    weights: Tensor
-    contributions: Tensor
-    contribution_map: Tensor
-    bias: Tensor
-    residual: Tensor
+    logits: Array
+    class_ids: Array
+    weights: Array
+    contributions: Array
+    contribution_map: Array
+    bias: Array
+    residual: Array
+
+    def numpy(self) -> "Explanation[np.ndarray]":
+        """Returns the same with NumPy arrays instead of backend tensors; None stays None."""
+        return Explanation(**self._arrays())
 
     @property
     def completeness_error(self) -> np.ndarray:
@@ -102,7 +102,7 @@ class Explanation(Tensors):
 
         Needs `logits`, `class_ids`, `bias` and `residual`.
         """
-        logits, class_ids = (ops.convert_to_numpy(each) for each in (self.logits, self.class_ids))
+        logits, class_ids = map(ops.convert_to_numpy, (self.logits, self.class_ids))
         ids = class_ids.reshape(len(logits), -1)
         explained = np.take_along_axis(logits, ids, axis=1).reshape(class_ids.shape)
         bias = ops.convert_to_numpy(self.bias)
@@ -127,11 +127,12 @@ class Explanation(Tensors):
         Raises:
             ValueError: if the images or names do not fit, or an option is unknown.
         """
-        explorer = import_module("coda_keras.explorer")
-        return explorer.show_explanation(self, images, class_names, net, **options)
+        from coda_keras.explanation import display
+
+        return display.show(self, images, class_names, net, **options)
 
 
-def explain(net: Any, images: Tensor, class_ids: ClassIds = None) -> Explanation:
+def explain(net: Any, images: Tensor, class_ids: ClassIds = None) -> Explanation[Tensor]:
     """Explains logits of a `CoDANet`.
 
     Args:

@@ -2,18 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic
 
 import numpy as np
 from keras import ops
 
 from coda_keras.backend.types import Tensor
-from coda_keras.explanation.explanation import Tensors, encoded_batch
+from coda_keras.explanation.explanation import Array, Tensors, encoded_batch
 from coda_keras.layers.dynamic_linear import linearize
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class LayerExplanation(Tensors):
+class LayerExplanation(Tensors, Generic[Array]):
     """An intermediate activation and what the inputs of an earlier layer contributed to it.
 
     Attributes:
@@ -23,10 +23,14 @@ class LayerExplanation(Tensors):
         contribution_map: `(B, H, W)`, contributions summed over the channels.
     """
 
-    activation: Tensor
-    weights: Tensor
-    contributions: Tensor
-    contribution_map: Tensor
+    activation: Array
+    weights: Array
+    contributions: Array
+    contribution_map: Array
+
+    def numpy(self) -> "LayerExplanation[np.ndarray]":
+        """Returns the same with NumPy arrays instead of backend tensors."""
+        return LayerExplanation(**self._arrays())
 
 
 def explain_layer(
@@ -36,7 +40,7 @@ def explain_layer(
     channel: int | Sequence[int],
     position: tuple[int, int] | None = None,
     from_layer: int = 0,
-) -> LayerExplanation:
+) -> LayerExplanation[Tensor]:
     """Explains an activation of a layer, or a logit, by the inputs of an earlier layer.
 
     Args:
@@ -59,7 +63,7 @@ def explain_layer(
     """
     encoded = encoded_batch(net, images)
     depth = len(net.body)
-    last = depth + 1 if layer == "logits" else layer
+    last: Any = depth + 1 if layer == "logits" else layer
     integers = hasattr(last, "__index__") and hasattr(from_layer, "__index__")
     if not integers or not 0 <= from_layer < last <= depth + (layer == "logits"):
         raise ValueError(
@@ -88,7 +92,7 @@ def _numbers(net, given):
     numbers = [
         f"{layer.name!r} is layer {number}"
         for number, layer in enumerate(net.body, start=1)
-        if any(each is layer or each == layer.name for each in given)
+        if any(item is layer or item == layer.name for item in given)
     ]
     return f" Layers are given by number: {', '.join(numbers)}." if numbers else ""
 

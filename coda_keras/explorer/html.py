@@ -106,7 +106,7 @@ def page(
         "script": script("embedded"),
     }
     template = (FOLDER / "page.html").read_text(encoding="utf-8")
-    return re.sub(r"\[\[(\w+)\]\]", lambda found: parts[found[1]], template)
+    return re.sub(r"\[\[(\w+)\]\]", lambda match: parts[match[1]], template)
 
 
 def in_script(value: Any) -> str:
@@ -128,10 +128,9 @@ def write_html(
     Example:
 
     >>> import tempfile
-    >>> from coda_keras.explorer import from_explanation
-    >>> net = CoDANet([DAUConv2D(3, 4, 3)], temperature=10)
-    >>> images = np.random.default_rng(0).uniform(size=(2, 6, 6, 3)).astype("float32")
-    >>> view = from_explanation(net.explain(images, "all"), images, ["cat", "dog", "ship"])
+    >>> maps = np.random.default_rng(0).normal(size=(2, 3, 6, 6))
+    >>> ids = np.tile(np.arange(3), (2, 1))
+    >>> view = View(np.zeros((2, 6, 6, 3)), maps.sum((2, 3)), ids, maps, ["cat", "dog", "ship"])
     >>> write_html(f"{tempfile.mkdtemp()}/explorer.html", view)
     """
     write_text(path, page(views, title, **options))

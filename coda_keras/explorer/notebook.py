@@ -1,7 +1,6 @@
 """The explorer in a notebook: HTML without a server, and a widget where a model is to be asked."""
 
 import html
-import io
 from collections.abc import Sequence
 from functools import cached_property
 from importlib.util import find_spec
@@ -9,15 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from keras import ops
-from numpy.typing import ArrayLike
 
 from coda_keras import figures
-from coda_keras.explanation.channels import strongest_channels
-from coda_keras.explanation.explanation import Explanation
 from coda_keras.explorer.html import page
-from coda_keras.explorer.removal import Predict, Removal, as_floats, without_pixels
-from coda_keras.explorer.view import View, from_explanation
+from coda_keras.explorer.removal import Predict, Removal
+from coda_keras.explorer.view import View
 
 HEIGHT = 880
 # What front ends without HTML show of a view.
@@ -55,27 +50,6 @@ def show(
     if predict is None or find_spec("anywidget") is None:
         return Shown(views, title, height, weights)
     return widget(page(views, title, weights, predict="parent"), Removal(views, predict), height)
-
-
-def show_explanation(
-    explanation: Explanation,
-    images: ArrayLike,
-    class_names: Sequence[str] | None = None,
-    net: Any = None,
-    title: str = "Explanations",
-    height: int = HEIGHT,
-    **more: Any,
-) -> Any:
-    """Returns the viewer of an explanation. See `Explanation.show`.
-
-    With a net, the strongest channels inside it are shown too.
-    """
-    images = ops.convert_to_numpy(images)
-    if net is not None:
-        predicted = ops.convert_to_numpy(explanation.logits).argmax(axis=1)
-        more = {"layers": [strongest_channels(net, as_floats(images), predicted)], **more}
-    view = from_explanation(explanation, images, class_names, **more)
-    return show(view, None if net is None else without_pixels(net), title, height)
 
 
 class Shown:
@@ -120,9 +94,7 @@ def picture(view: View) -> bytes:
     figure = figures.gallery(
         view.images[rows, ..., :3], view.maps[rows, best], titles, columns=2, weights=weights
     )
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+    return figures.figure_png(figure)
 
 
 def widget(document: str, answer: Removal, height: int) -> Any:

@@ -3,13 +3,11 @@
 import base64
 import binascii
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
-from keras import ops
 
 from coda_keras.explorer.view import View
-from coda_keras.layers.encoding import encode
 
 # From images `(B, H, W, 3 or 6)`, floats in [0, 1], and booleans `(B, H, W)`, true where a pixel
 # is gone, to logits `(B, classes)`.
@@ -26,9 +24,12 @@ def without_pixels(model: Callable[[Any], Any]) -> Predict:
     """
 
     def predict(images, removed):
-        encoded = encode(ops.convert_to_tensor(images, "float32"))
-        kept = ops.convert_to_tensor(~removed, "float32")
-        return ops.convert_to_numpy(model(encoded * kept[..., None]))
+        images = np.asarray(images, "float32")
+        if images.shape[-1] == 3:
+            images = np.concatenate([images, 1 - images], axis=-1)
+        logits = model(images * (~removed)[..., None].astype("float32"))
+        # Torch converts no tensor to an array that may get a gradient.
+        return np.asarray(logits.detach().cpu() if hasattr(logits, "detach") else logits)
 
     return predict
 
@@ -60,24 +61,44 @@ class Removal:
         try:
             view, index, removed = self._checked(request)
             image = as_floats(self.images[view][index])
-            both = np.stack([np.zeros_like(removed), removed])
-            logits = np.asarray(self.predicts[view](np.stack([image, image]), both), "float64")
-            if not np.isfinite(logits).all():
-                raise ValueError("The model's answer is not finite.")
+            return both_logits(self.predicts[view], image, removed)
         except Exception as error:
             # A page cannot show a traceback, and must not wait for ever.
             return {"error": " ".join(str(error).split()) or type(error).__name__}
-        return {"before": logits[0].tolist(), "after": logits[1].tolist()}
 
     def _checked(self, request):
         if not isinstance(request, Mapping):
             raise ValueError("Expected a request with view, image and removed.")
-        view, index = (request.get(name) for name in ("view", "image"))
-        for value, count in ((view, len(self.images)), (index, None)):
-            count = len(self.images[view]) if count is None else count
-            if type(value) is not int or not 0 <= value < count:
-                raise ValueError(f"There is no view {view!r} with image {index!r}.")
+        view, index = request.get("view"), request.get("image")
+        if not _is_index(view, self.images) or not _is_index(index, self.images[view]):
+            raise ValueError(f"There is no view {view!r} with image {index!r}.")
         return view, index, removed_mask(request.get("removed"), self.images[view].shape[1:3])
+
+
+def _is_index(value: Any, sequence: Any) -> TypeGuard[int]:
+    # JSON's true is an int as well.
+    return type(value) is int and 0 <= value < len(sequence)
+
+
+def both_logits(predict: Predict, image: np.ndarray, removed: np.ndarray) -> dict[str, Any]:
+    """Asks for the logits of an image, all of it and without some pixels.
+
+    Args:
+        predict: a `Predict`.
+        image: `(H, W, 3 or 6)`, floats in [0, 1].
+        removed: booleans `(H, W)`.
+
+    Returns:
+        `{"before": logits, "after": logits}`, lists of numbers.
+
+    Raises:
+        ValueError: if a logit is not finite.
+    """
+    both = np.stack([np.zeros_like(removed), removed])
+    logits = np.asarray(predict(np.stack([image, image]), both), "float64")
+    if not np.isfinite(logits).all():
+        raise ValueError("The model's answer is not finite.")
+    return {"before": logits[0].tolist(), "after": logits[1].tolist()}
 
 
 def removed_mask(text: Any, size: tuple[int, int]) -> np.ndarray:
@@ -97,4 +118,4 @@ def removed_mask(text: Any, size: tuple[int, int]) -> np.ndarray:
 
 def as_floats(image: np.ndarray) -> np.ndarray:
     """Returns an image as float32 in [0, 1]."""
-    return np.float32(image / 255) if image.dtype == np.uint8 else np.float32(image)
+    return (image / 255 if image.dtype == np.uint8 else image).astype("float32")

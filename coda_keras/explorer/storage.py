@@ -59,7 +59,7 @@ def fitted(view: View, max_bytes: int, weights: str = "int16") -> View:
     """
     count, classes = view.class_ids.shape
     pixels = int(np.prod(view.images.shape[1:3]))
-    channels = sum(each.channels[0].size for each in view.layers)
+    channels = sum(layers.channels[0].size for layers in view.layers)
     weights = "none" if view.weights is None else weights
     images, kept, layers = room(max_bytes, count, classes, pixels, channels, weights)
     if (images, kept, layers) == (count, classes, True):
@@ -103,7 +103,7 @@ def encoded_view(view: View, weights: str = "int16") -> tuple[dict[str, Any], li
             "layers": {},
         }
         for column, class_id in enumerate(view.class_ids[index]):
-            arrays = {"map": np.float32(view.maps[index, column])}
+            arrays: dict[str, Any] = {"map": np.float32(view.maps[index, column])}
             if view.weights is not None and weights != "none":
                 arrays["weights"] = Quantised(view.weights[index, column], weights)
                 error = max(error, arrays["weights"].error)
@@ -120,9 +120,9 @@ def encoded_view(view: View, weights: str = "int16") -> tuple[dict[str, Any], li
         images.append(entry)
     classes = view.logits.shape[1]
     names = range(classes) if view.class_names is None else view.class_names
-    found = np.percentile(np.abs(view.maps), PERCENTILES)
+    percentiles = np.percentile(np.abs(view.maps), PERCENTILES)
     # As `figures.shared_scale` has it where a percentile is 0.
-    scales = [float(value or found[-1] or 1.0) for value in found]
+    scales = [float(value or percentiles[-1] or 1.0) for value in percentiles]
     manifest = {
         "format": FORMAT,
         "title": view.title,

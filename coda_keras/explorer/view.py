@@ -2,18 +2,39 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from coda_keras.explanation.channels import ChannelContributions
-from coda_keras.explanation.explanation import Explanation
 from coda_keras.figures.colours import finite
 
 ACTIVATIONS = ("sigmoid", "softmax")
 
 
+class Channels(Protocol):
+    """The strongest channels of L layers for a class of each image, as `ChannelContributions`.
+
+    Attributes:
+        names: L strings, the layers.
+        class_ids: `(B,)`, the class.
+        channels: `(B, L, k)` integers, the strongest first.
+        contributions: `(B, L, k)`, what each channel adds to the logit.
+        maps: `(B, L, k, H, W)`, the same by pixel.
+    """
+
+    @property
+    def names(self) -> Sequence[str]: ...
+    @property
+    def class_ids(self) -> np.ndarray: ...
+    @property
+    def channels(self) -> np.ndarray: ...
+    @property
+    def contributions(self) -> np.ndarray: ...
+    @property
+    def maps(self) -> np.ndarray: ...
+
+
+# Arrays cannot be compared by `==`, so that views are equal if they are the same.
 @dataclass(frozen=True, eq=False)
 class View:
     """Images and the maps of some of their classes, as one entry of the explorer.
@@ -29,7 +50,7 @@ class View:
         weights: `(B, n, H, W, 6)`, rows of W_{0->L}, or None.
         labels: `(B,)`, the true classes, or None.
         names: B strings, or None.
-        layers: `ChannelContributions`, one for each class of an image that has them.
+        layers: `Channels`, one for each class of an image that has them.
         title: str.
         step: int, such as an epoch, or None. Views of one title are steps of a series.
         activation: `"sigmoid"` or `"softmax"`, how logits become probabilities.
@@ -48,7 +69,7 @@ class View:
     weights: np.ndarray | None = None
     labels: np.ndarray | None = None
     names: Sequence[str] | None = None
-    layers: Sequence[ChannelContributions] = ()
+    layers: Sequence[Channels] = ()
     title: str = "contributions"
     step: int | None = None
     activation: str = "sigmoid"
@@ -80,8 +101,8 @@ class View:
             given, wanted = getattr(self, name), classes if name == "class_names" else count
             if given is not None and len(given) != wanted:
                 raise ValueError(f"Expected {wanted} `{name}`. Received {len(given)}.")
-        ids = [self.class_ids, *([] if self.labels is None else [self.labels])]
-        if not all(np.all((each >= 0) & (each < classes)) for each in ids):
+        numbers = [self.class_ids, *([] if self.labels is None else [self.labels])]
+        if not all(np.all((ids >= 0) & (ids < classes)) for ids in numbers):
             raise ValueError(f"Expected class ids and labels in 0 to {classes - 1}.")
         if self.activation not in ACTIVATIONS:
             raise ValueError(
@@ -92,50 +113,6 @@ class View:
         if self.weights is not None:
             finite(self.weights, "Weights")
         checked_picture(self.images)
-
-
-def from_explanation(
-    explanation: Explanation,
-    images: ArrayLike,
-    class_names: Sequence[str] | None = None,
-    **more: Any,
-) -> View:
-    """Makes a `View` of an explanation.
-
-    Args:
-        explanation: an `Explanation` of one class or several an image.
-        images: the images explained, `(B, H, W, 3)` or `(B, H, W, 6)`.
-        class_names: names of the classes, by class id; None for their numbers.
-        **more: `labels`, `names`, `layers`, `title`, `step` of `View`.
-
-    Raises:
-        ValueError: if logits, class ids, maps or bias were not computed, or arrays do not fit.
-    """
-    found = explanation.numpy()
-    missing = [
-        name
-        for name in ("logits", "class_ids", "contribution_map", "bias")
-        if getattr(found, name) is None
-    ]
-    if missing:
-        raise ValueError(
-            f"The explanation lacks {', '.join(missing)}, which the explorer needs; add them to "
-            "`fields` of `explain_dataset`."
-        )
-    class_ids, maps, weights = found.class_ids, found.contribution_map, found.weights
-    if class_ids.ndim == 1:
-        class_ids, maps = class_ids[:, None], maps[:, None]
-        weights = None if weights is None else weights[:, None]
-    return View(
-        images=np.asarray(images),
-        logits=found.logits,
-        class_ids=class_ids,
-        maps=maps,
-        class_names=class_names,
-        bias=float(found.bias),
-        weights=weights,
-        **more,
-    )
 
 
 def checked_picture(images: np.ndarray) -> np.ndarray:

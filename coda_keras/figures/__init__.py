@@ -25,6 +25,7 @@ from coda_keras.figures.metrics import Panel as Panel
 from coda_keras.figures.metrics import Row as Row
 from coda_keras.figures.metrics import metrics_figure as metrics_figure
 from coda_keras.figures.multi_images import multi_image as multi_image
+from coda_keras.figures.rendering import figure_png as figure_png
 from coda_keras.figures.rendering import figure_rgb as figure_rgb
 from coda_keras.figures.rendering import save_figure as save_figure
 from coda_keras.figures.sweeps import Curve as Curve

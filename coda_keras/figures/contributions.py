@@ -22,14 +22,14 @@ _GAP = 0.06
 
 def plot_contributions(
     image: ArrayLike,
-    contribution_map: ArrayLike | Sequence[ArrayLike],
+    contribution_map: np.ndarray | Sequence[ArrayLike],
     titles: str | Sequence[str] | None = None,
     image_title: str = "",
     scale: float | None = None,
     percentile: float = PERCENTILE,
     colour_bar: bool = True,
     panel: float = 2.4,
-    weights: ArrayLike | Sequence[ArrayLike] | None = None,
+    weights: np.ndarray | Sequence[ArrayLike] | None = None,
 ) -> Figure:
     """Draws an image beside its contribution map or maps, all on one scale.
 
@@ -75,15 +75,15 @@ def plot_contributions(
 
 
 def gallery(
-    images: ArrayLike | Sequence[ArrayLike],
-    contribution_maps: ArrayLike | Sequence[ArrayLike],
+    images: np.ndarray | Sequence[ArrayLike],
+    contribution_maps: np.ndarray | Sequence[ArrayLike],
     titles: Sequence[str] | None = None,
     columns: int = 4,
     shared: bool = True,
     percentile: float = PERCENTILE,
     panel: float = 1.2,
     quantity: str = CONTRIBUTION,
-    weights: ArrayLike | Sequence[ArrayLike] | None = None,
+    weights: np.ndarray | Sequence[ArrayLike] | None = None,
     note: str = "",
 ) -> Figure:
     """Draws images, each beside its contribution map, in a grid (Fig. 5 and A.1 of the paper).
@@ -140,10 +140,10 @@ def gallery(
         axis.set_axis_off()
     for axis, image, values, of_image, title in zip(axes.ravel(), images, maps, rows, titles):
         own = shared_scale(values, percentile) if scale is None else scale
-        pictures = [_one_rgb(image), *(contribution_rgb(each, own) for each in values)]
+        pictures = [_one_rgb(image), *(contribution_rgb(map_, own) for map_ in values)]
         if of_image:
             own = weights_scale(of_image, percentile) if opaque is None else opaque
-            pictures += [weights_rgb(each, own) for each in of_image]
+            pictures += [weights_rgb(row, own) for row in of_image]
         _draw_row(axis, pictures)
         axis.set_title(wrapped(title, width), fontsize=FONT)
     if shared:

@@ -32,7 +32,7 @@ class Column:
     """
 
     title: str
-    maps: ArrayLike | Sequence[ArrayLike]
+    maps: np.ndarray | Sequence[ArrayLike]
     captions: Sequence[str] | None = None
     signed: bool | Sequence[bool] = True
     pictures: bool = False
@@ -44,7 +44,7 @@ class Column:
 
 
 def map_table(
-    images: ArrayLike | Sequence[ArrayLike],
+    images: np.ndarray | Sequence[ArrayLike],
     columns: Sequence[Column],
     row_titles: Sequence[str] | None = None,
     scale: str | float = "map",
@@ -87,7 +87,7 @@ def map_table(
     )
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
     axes = figure.subplots(count, 1 + len(columns), squeeze=False)
-    overall = shared_scale([each for of_row in signed for each in of_row]) if any(signed) else 1.0
+    overall = shared_scale([map_ for maps in signed for map_ in maps]) if any(signed) else 1.0
     for row in range(count):
         show(axes[row, 0], image_rgb(images[row]))
         if row_titles is not None:

@@ -14,7 +14,7 @@ from coda_keras.figures.style import FONT, SMALL, light_frame, slant
 _WIDTH = 0.34
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Entry:
     """One method, or one model, in a panel.
 
@@ -36,7 +36,7 @@ class Entry:
     count: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Panel:
     """One panel, with boxes or with curves.
 
@@ -60,7 +60,7 @@ class Panel:
     logarithmic: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Row:
     """A row of panels about the same methods or models.
 
@@ -96,7 +96,7 @@ def metrics_figure(
     Raises:
         ValueError: if there is nothing to draw.
     """
-    panels = [each for row in rows for each in row.panels]
+    panels = [panel for row in rows for panel in row.panels]
     if not all(row.panels for row in rows) or not panels or not all(p.entries for p in panels):
         raise ValueError("Expected at least one row of panels with entries. Received none.")
     columns = max(len(row.panels) for row in rows)
@@ -106,12 +106,15 @@ def metrics_figure(
     for part, row in zip(parts, rows):
         part.suptitle(row.title, fontsize=FONT + 1)
         all_axes = part.subplots(1, len(row.panels), squeeze=False)[0]
-        for axes, each in zip(all_axes, row.panels):
-            _draw(axes, each)
-        curves = [(axes, each) for axes, each in zip(all_axes, row.panels) if _has_curves(each)]
-        if curves:
+        with_curves = []
+        for axes, content in zip(all_axes, row.panels):
+            _draw(axes, content)
+            if _has_curves(content):
+                with_curves.append((axes, content))
+        if with_curves:
             # One list of the entries for all the curves of a row.
-            _list_entries(curves[-1][0], [each for _, each in curves], ours, published)
+            contents = [content for _, content in with_curves]
+            _list_entries(with_curves[-1][0], contents, ours, published)
     return figure
 
 

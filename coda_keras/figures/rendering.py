@@ -16,7 +16,7 @@ class Picture(Figure):
     """A matplotlib figure that notebooks show where it ends a cell, with no magic line before."""
 
     def _repr_png_(self) -> bytes:
-        return _png(self, 100)
+        return figure_png(self)
 
 
 _WHOLE = {"bbox_inches": "tight", "pad_inches": 0.05}
@@ -24,11 +24,12 @@ _WHOLE = {"bbox_inches": "tight", "pad_inches": 0.05}
 
 def figure_rgb(figure: Figure, dpi: float = 100) -> np.ndarray:
     """Renders a figure: uint8 `(height, width, 3)`, nothing clipped."""
-    with Image.open(io.BytesIO(_png(figure, dpi))) as picture:
+    with Image.open(io.BytesIO(figure_png(figure, dpi))) as picture:
         return np.asarray(picture.convert("RGB"))
 
 
-def _png(figure, dpi):
+def figure_png(figure: Figure, dpi: float = 100) -> bytes:
+    """Renders a figure as a PNG file, nothing clipped."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, **_WHOLE)
     return buffer.getvalue()

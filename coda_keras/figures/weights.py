@@ -60,7 +60,7 @@ def weights_rgb(
 
 def weights_scale(weights: Sequence[ArrayLike], percentile: float = PERCENTILE) -> float:
     """Returns one opaque norm for several pictures: the percentile of all their norms."""
-    norms = [np.linalg.norm(_checked(each), axis=-1) for each in weights]
+    norms = [np.linalg.norm(_checked(row), axis=-1) for row in weights]
     return shared_scale(norms, percentile)
 
 

@@ -257,7 +257,7 @@ class CoDANet(keras.Model):
             outputs = layer(outputs)
         return outputs
 
-    def explain(self, images: Tensor, class_ids: ClassIds = None) -> Explanation:
+    def explain(self, images: Tensor, class_ids: ClassIds = None) -> Explanation[Tensor]:
         """Explains logits by contribution maps. See `coda_keras.explain`."""
         return explain(self, images, class_ids)
 
@@ -268,7 +268,7 @@ class CoDANet(keras.Model):
         channel: int | Sequence[int],
         position: tuple[int, int] | None = None,
         from_layer: int = 0,
-    ) -> LayerExplanation:
+    ) -> LayerExplanation[Tensor]:
         """Explains an activation inside, or a logit. See `coda_keras.explain_layer`."""
         return explain_layer(self, images, layer, channel, position, from_layer)
 

@@ -43,15 +43,18 @@ def _grown(source, target):
             projection = np.concatenate([old[0], new[0][..., ranks[0] :]], axis=-1)
             kernel = np.pad(old[1], [(0, 0)] * 4 + [(0, more)])
             return [projection, kernel, *old[2:]]
-    elif len(kinds) == 1 and [each.shape for each in old] == [each.shape for each in new]:
+    elif len(kinds) == 1 and _shapes(old) == _shapes(new):
         return old
     raise ValueError(
         f"The weights of {source.name!r} do not fit {target.name!r}. Expected layers alike but for "
-        f"a larger rank. Received weights of the shapes {[each.shape for each in old]} for "
-        f"{[each.shape for each in new]}."
+        f"a larger rank. Received weights of the shapes {_shapes(old)} for {_shapes(new)}."
     )
+
+
+def _shapes(weights):
+    return [array.shape for array in weights]
 
 
 def _sizes(weights):
     """Shapes of B and A_j without their ranks."""
-    return [each.shape[:-1] for each in weights[:2]]
+    return [shape[:-1] for shape in _shapes(weights[:2])]

@@ -31,7 +31,7 @@ def draw(
         names: some of `DRAWN`.
         video: path of an animated GIF or folder of frames to explain; None for a pan over a
             multi-image.
-        board: `coda_keras.tensorboard.board.Board` that shows the same, or None.
+        board: `coda_keras.tensorboard.summaries.Board` that shows the same, or None.
         report: called with a line for every figure.
 
     Returns:

@@ -3,7 +3,8 @@
 from typing import Any
 
 from coda_keras import attribution
-from coda_keras.explorer import View, from_explanation
+from coda_keras.explanation.display import explanation_view
+from coda_keras.explorer import View
 from coda_keras.study.missing import Missing
 from coda_keras.study.subject import Subject
 
@@ -44,7 +45,7 @@ def _view(subject: Subject, method: str, several: bool) -> View:
         "title": subject.label(method) + (f", {subject.name}" if several else ""),
     }
     if method == CONTRIBUTIONS and subject.inherent:
-        return from_explanation(subject.model.explain(images, labels), images, **more)
+        return explanation_view(subject.model.explain(images, labels), images, **more)
     return View(
         images=images,
         logits=subject.logits[chosen],

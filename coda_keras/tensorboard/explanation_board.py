@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,11 +11,17 @@ from numpy.typing import ArrayLike
 from scipy.special import expit
 
 from coda_keras import figures
+from coda_keras.explanation.channels import strongest_channels
+from coda_keras.explanation.display import explanation_view
 from coda_keras.explanation.explanation import Explanation
+from coda_keras.explorer.storage import room
 from coda_keras.figures import Column
 from coda_keras.layers.encoding import encode
-from coda_keras.tensorboard.explanations import ExplanationTensors
-from coda_keras.tensorboard.writers import EpochBoard
+from coda_keras.tensorboard.summaries import MAX_BYTES, WEIGHTS, EpochBoard, write_view
+
+TAG = "contributions"
+# Of every layer, for the tab.
+CHANNELS = 3
 
 # Full colour is a contribution of so many logits over the number of pixels: what the strongest
 # pixels of a confident image have, and the same in every epoch.
@@ -42,7 +49,7 @@ class ExplanationBoard(EpochBoard):
     Writes `contribution_maps` (every image beside the maps of its class and of the strongest other
     class, and the weights of its class as `figures.weights_rgba` colours them; a card for every
     few images), the contributions to all their logits as numbers for the tab Explanations
-    (`coda_keras.tensorboard.explanations`), `completeness_residual` (the largest
+    (`ExplanationTensors`), `completeness_residual` (the largest
     `Explanation.completeness_error` of the classes with maps), and for every layer the cosines
     between w(x) and the patch: `layer_cosines/<layer>` as histogram over images, positions and
     units, the mean of their magnitudes as
@@ -129,7 +136,7 @@ class ExplanationBoard(EpochBoard):
         """A card for every `rows` images; all have as many, so that cards have one size."""
         logits = explanation.logits.astype("float64")
         chances = np.take_along_axis(expit(logits), explanation.class_ids, axis=1)
-        names = [[self.class_names[each] for each in row] for row in explanation.class_ids]
+        names = [[self.class_names[label] for label in row] for row in explanation.class_ids]
         for card, start in enumerate(range(0, len(self.images), self.rows), start=1):
             part = slice(start, start + self.rows)
             columns = [
@@ -154,6 +161,70 @@ class ExplanationBoard(EpochBoard):
             if chosen.any():
                 tag = f"last_layer_alignment/{name}"
                 _scalar(tag, by_class[chosen].mean(), tag)
+
+
+class ExplanationTensors:
+    """Writes how a net explains a fixed set of images, for the tab "Explanations".
+
+    Args:
+        net: a `CoDANet`.
+        images: `(N, H, W, 3)` in [0, 1].
+        labels: `(N,)` integers.
+        class_names: names of the classes.
+        max_bytes: int, bound on a step, as for `write_view`.
+    """
+
+    def __init__(
+        self,
+        net: Any,
+        images: np.ndarray,
+        labels: np.ndarray,
+        class_names: Sequence[str],
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
+        images = np.float32(images)
+        pixels = int(np.prod(images.shape[1:3]))
+        channels = CHANNELS * len(net.body)
+        self.room = room(max_bytes, len(images), len(class_names), pixels, channels, WEIGHTS)
+        self.net, self.class_names, self.max_bytes = net, class_names, max_bytes
+        self.images, self.labels = images[: self.room.images], labels[: self.room.images]
+        self._explain = tf.function(lambda i, c: vars(net.explain(i, c)), autograph=False)
+
+    def write(self, logits: np.ndarray, step: int) -> None:
+        """Explains and writes a step with the default writer.
+
+        Args:
+            logits: `(N, classes)`, those of the images.
+            step: int.
+        """
+        logits = logits[: self.room.images]
+        ids = ranked_classes(logits, self.labels)[:, : self.room.classes]
+        fields = self._explain(self.images, tf.constant(ids, tf.int32))
+        layers = []
+        if self.room.layers:
+            layers = [strongest_channels(self.net, self.images, logits.argmax(axis=1), CHANNELS)]
+        view = explanation_view(
+            Explanation(**fields),
+            self.images,
+            self.class_names,
+            labels=self.labels,
+            layers=layers,
+            title=TAG,
+        )
+        write_view(TAG, view, step, self.max_bytes)
+
+
+def ranked_classes(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Returns the classes of every image `(N, classes)`: the true one, then by falling logit.
+
+    Example:
+
+    >>> ranked_classes(np.array([[0.5, 2.0, 1.0]]), np.array([0])).tolist()
+    [[0, 1, 2]]
+    """
+    raised = np.array(logits, "float64")
+    np.put_along_axis(raised, np.asarray(labels)[:, None], np.inf, axis=1)
+    return np.argsort(-raised, axis=1, kind="stable")
 
 
 def _scalar(tag, value, described):

@@ -18,7 +18,6 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from tensorboard import errors, plugin_util
 from tensorboard.backend import http_util
 from tensorboard.data import provider
@@ -27,7 +26,7 @@ from werkzeug import Response, wrappers
 
 from coda_keras.explorer.html import script, style
 from coda_keras.explorer.packing import unpack
-from coda_keras.explorer.removal import as_floats, removed_mask, without_pixels
+from coda_keras.explorer.removal import as_floats, both_logits, removed_mask, without_pixels
 
 NAME = "explanations"
 STEPS = 1000
@@ -92,12 +91,12 @@ class ExplanationsPlugin(base_plugin.TBPlugin):
         """Series of all runs with their steps, and the runs that only have pictures."""
         experiment = plugin_util.experiment_id(request.environ)
         context = plugin_util.context(request.environ)
-        found = self._provider.read_blob_sequences(
+        stored = self._provider.read_blob_sequences(
             context, experiment_id=experiment, plugin_name=NAME, downsample=STEPS
         )
         entries = [
             {"run": run, "tag": tag, "steps": sorted({datum.step for datum in series})}
-            for run, tags in sorted(found.items())
+            for run, tags in sorted(stored.items())
             for tag, series in sorted(tags.items())
         ]
         pictures = self._provider.list_blob_sequences(
@@ -106,7 +105,7 @@ class ExplanationsPlugin(base_plugin.TBPlugin):
         old = sorted(
             run
             for run, tags in pictures.items()
-            if run not in found and any(tag.startswith(PICTURES) for tag in tags)
+            if run not in stored and any(tag.startswith(PICTURES) for tag in tags)
         )
         return _json(request, {"entries": entries, "old": old, "model": bool(self._model_path)})
 
@@ -122,14 +121,14 @@ class ExplanationsPlugin(base_plugin.TBPlugin):
         """Bytes string number `index` of the step that `place` names."""
         run, tag = place.get("run", ""), place.get("tag", "")
         step = _whole(place.get("step"), "step")
-        found = self._provider.read_blob_sequences(
+        stored = self._provider.read_blob_sequences(
             plugin_util.context(request.environ),
             experiment_id=plugin_util.experiment_id(request.environ),
             plugin_name=NAME,
             downsample=STEPS,
             run_tag_filter=provider.RunTagFilter(runs=[run], tags=[tag]),
         )
-        series = found.get(run, {}).get(tag, [])
+        series = stored.get(run, {}).get(tag, [])
         datum = next((datum for datum in reversed(series) if datum.step == step), None)
         if datum is None or index >= len(datum.values):
             raise errors.NotFoundError("There is no such explanation (any more); reload the tab.")
@@ -149,18 +148,17 @@ class ExplanationsPlugin(base_plugin.TBPlugin):
         blob = self._read(request, asked, 1 + _whole(entry["picture"], "picture"))
         image = as_floats(unpack(blob)["picture"])
         removed = removed_mask(asked.get("removed"), image.shape[:2])
-        both = np.stack([np.zeros_like(removed), removed])
-        logits = np.asarray(self._model()(np.stack([image, image]), both), "float64")
-        return _json(request, {"before": logits[0].tolist(), "after": logits[1].tolist()})
+        return _json(request, both_logits(self._model(), image, removed))
 
     def _model(self):
         if not self._model_path:
             raise errors.NotFoundError("Start TensorBoard with --explanations_model=PATH.")
         with self._lock:
             if self._predict is None:
-                import keras
+                # Keras is imported where a model is asked, not by the tab.
+                from coda_keras.models.loading import load
 
-                self._predict = without_pixels(keras.models.load_model(self._model_path))
+                self._predict = without_pixels(load(self._model_path))
         return self._predict
 
 

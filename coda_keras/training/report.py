@@ -21,10 +21,10 @@ from coda_keras.evaluation import (
     probabilities,
 )
 from coda_keras.explanation.dataset import explain_dataset
+from coda_keras.explanation.display import net_view
 from coda_keras.figures import gallery, save_figure
 from coda_keras.models.coda_net import CoDANet
 from coda_keras.training.pipeline import is_chief, telling_broken_images, test_batches
-from coda_keras.training.views import net_view
 from coda_keras.utils import provenance
 from coda_keras.utils.files import write_json
 

@@ -45,22 +45,24 @@ MODULES = {
     "trained": "models.pretrained",
     "training.commands": "utils.command_line",
     "tf.augmentation": "data.tf_augmentation",
-    "tf.board": "tensorboard.board",
+    "tf.board": "tensorboard.summaries",
     "tf.data": "data.tf_batches",
     "tf.decoding": "data.tf_decoding",
     "tf.deeplift": "attribution.tf_deeplift",
     "tf.distribution": "training.tf_distribution",
     "tf.explanation_board": "tensorboard.explanation_board",
-    "tf.explanations": "tensorboard.explanations",
+    "tf.explanations": "tensorboard.summaries",
     "tf.records": "data.tf_records",
     "tf.signatures": "exporting.signatures",
     "tf.steps": "training.tf_steps",
     "tf.summaries": "tensorboard.callbacks",
     "tf.tiny_imagenet": "data.tiny_imagenet",
-    "tf.training_board": "tensorboard.training_board",
+    "tf.training_board": "tensorboard.callbacks",
     "tf.workers": "training.tf_workers",
-    "tf.writers": "tensorboard.writers",
+    "tf.writers": "tensorboard.summaries",
 }
+# Names that left a module which stayed.
+NAMES = {"explorer.from_explanation": "explanation.display.explanation_view"}
 # Modules whose names packages have now, and what they held.
 CONTENTS = {"data": "data.images", "explanation": "explanation.explanation"}
 
@@ -74,8 +76,9 @@ def message(name: str) -> str:
     package, _, below = name.partition(".")
     if package != PACKAGE:
         return ""
-    if below in MODULES:
-        return f"{name} is {PACKAGE}.{MODULES[below]} since 0.3.0."
+    new = MODULES.get(below) or NAMES.get(below)
+    if new:
+        return f"{name} is {PACKAGE}.{new} since 0.3.0."
     parent = below.rpartition(".")[0]
     if parent in CONTENTS:
         home = f"{PACKAGE}.{CONTENTS[parent]}"

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from coda_keras import CoDANet, DAUConv2D, backend, figures
-from coda_keras.explanation import display as pictures
+from coda_keras.explanation import display
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +62,9 @@ def test_tensors_without_values_have_shapes(net, images):
 
 def test_images_are_those_that_were_explained(net, images):
     found = net.explain(images, "all").numpy()
-    recovered = pictures.images_of(found.contributions, found.weights)
+    recovered = display.images_of(found.contributions, found.weights)
     np.testing.assert_allclose(recovered, images[:, None].repeat(3, axis=1), atol=1e-4)
-    assert pictures.images_of(np.zeros(6), np.zeros(6)).tolist() == [0.5] * 3
+    assert display.images_of(np.zeros(6), np.zeros(6)).tolist() == [0.5] * 3
 
 
 @pytest.mark.parametrize("class_ids", [None, [[0, 1], [2, 1], [0, 0], [1, 2], [2, 2]]])
@@ -113,3 +113,10 @@ def test_ipython_finds_the_pictures(net, images):
     found = net.explain(images)
     for each in (found, figures.gallery(images, found.numpy().contribution_map)):
         assert formatter.format(each)[0]["image/png"].startswith(b"\x89PNG")
+
+
+def test_explanations_are_equal_if_they_are_the_same(net, images):
+    for explain in (net.explain, lambda x: net.explain_layer(x, 1, 2)):
+        first, second = explain(images), explain(images)
+        assert first == first and first != second and first.numpy() != first.numpy()
+        assert {first: "known"}[first] == "known"

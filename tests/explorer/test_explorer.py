@@ -3,38 +3,16 @@
 import csv
 import io
 import json
+import re
 
 import numpy as np
 import pytest
 from browser import number
+from explorer_views import BIAS, CLASSES, COUNT, HEIGHT, NAMES, WIDTH, numbers, view
 from scipy.special import expit
 
 from coda_keras import explorer
 from coda_keras.figures import contribution_rgb, shared_scale, weights_rgba
-
-HEIGHT, WIDTH, CLASSES, COUNT = 12, 16, 5, 4
-BIAS = np.float32(-2.197)
-NAMES = ["cat", "<script>alert(1)</script>", 'dog "x" & co', "=SUM(1)", "ship"]
-
-
-def numbers(seed, count=COUNT, size=(HEIGHT, WIDTH), classes=CLASSES):
-    """Images, weights of all classes, maps and logits of a net that is linear in each image."""
-    rng = np.random.default_rng(seed)
-    images = rng.integers(0, 256, (count, *size, 3)).astype("uint8")
-    encoded = np.concatenate([images / 255, 1 - images / 255], axis=-1)
-    weights = rng.normal(size=(count, classes, *size, 6)).astype("float32") / 20
-    maps = (weights * encoded[:, None]).sum(-1).astype("float32")
-    logits = (BIAS + maps.sum((2, 3), dtype="float64")).astype("float32")
-    return images, weights, maps, logits
-
-
-def view(seed=0, **more):
-    images, weights, maps, logits = numbers(seed)
-    ids = np.tile(np.arange(CLASSES), (COUNT, 1))
-    values = {"class_names": NAMES, "bias": BIAS, "weights": weights, "labels": [0, 1, 2, 3]}
-    values = {**values, **more}
-    values["labels"] = np.array(values["labels"])
-    return explorer.View(images, logits, ids, maps, **values)
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +162,40 @@ def test_keys_choose_images_and_classes(page):
     assert NAMES[logits[2].argmax()] in page.text("h1")
     page.press(Keys.ARROW_LEFT, Keys.ARROW_LEFT, Keys.ARROW_LEFT)
     assert page.js("return codaExplorer.state.image") == COUNT - 1
+
+
+def test_shift_and_0_show_all_of_the_image(page):
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    page.press("3")
+    page.js("codaExplorer.zoomBy(3, [3, 4])")
+    ActionChains(page.driver).key_down(Keys.SHIFT).send_keys("0").key_up(Keys.SHIFT).perform()
+    state = page.js("return codaExplorer.state")
+    assert (state["zoom"], state["x"], state["y"], state["class"]) == (1, 0, 0, 3)
+
+
+KEYS = {"←": "ArrowLeft", "→": "ArrowRight", "↑": "ArrowUp", "↓": "ArrowDown", "\u2212": "-"}
+HEARD = """
+    const [key, shiftKey] = arguments;
+    const code = /[0-9]/.test(key) ? `Digit${key}` : "";
+    const options = {key, code, shiftKey, bubbles: true, cancelable: true};
+    const event = new KeyboardEvent("keydown", options);
+    document.querySelector(".panel canvas").dispatchEvent(event);
+    return event.defaultPrevented;
+"""
+
+
+def test_every_key_that_the_page_names_is_heard(page):
+    named = page.js("return [...document.querySelectorAll('.help kbd')].map(e => e.textContent)")
+    titles = page.js("return [...document.querySelectorAll('[title]')].map(e => e.title)")
+    named += re.findall(r"\((shift \+ .|.|Escape)[,)]", " ".join(titles))
+    assert len(named) > 20
+    for text in named:
+        keys = text.removeprefix("shift + ").replace("arrows", "← → ↑ ↓").replace("…", "").split()
+        for key in keys:
+            heard = page.js(HEARD, KEYS.get(key, key), text.startswith("shift"))
+            assert heard, f"{key} of {text}"
 
 
 def test_a_rectangle_can_be_drawn_with_keys(page):
@@ -401,3 +413,8 @@ def test_the_manifest_is_plain_json():
     manifest, blobs = encoded_view(view())
     assert json.loads(json.dumps(manifest, allow_nan=False)) == manifest
     assert len(blobs) == COUNT * (1 + CLASSES)
+
+
+def test_views_are_equal_if_they_are_the_same():
+    shown = view()
+    assert shown == shown and shown != view() and len({shown, shown}) == 1

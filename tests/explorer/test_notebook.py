@@ -7,31 +7,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browser import Page
-from conftest import set_weights
-from explorer.test_explorer import NAMES, numbers, view
+from explorer_views import NAMES, tiny_net, view
 from PIL import Image
 from places import jupyter_lab, leave_notebook, run_notebook
 
-from coda_keras import CoDANet, DAUConv2D, explorer
+from coda_keras import explorer
 
 pytestmark = pytest.mark.tensorflow
 TESTS = Path(__file__).resolve().parents[1]
-SIZE = (12, 16)
 
 CODE = """
-from explorer.test_notebook import NAMES, make
-net, images = make()
+from explorer_views import NAMES, tiny_net
+net, images = tiny_net()
 explanation = net.explain(images, "all")
 """
 STATIC = "explanation.show(images, NAMES)"
 LIVE = "explanation.show(images, NAMES, net=net, title='with a model')"
-
-
-def make():
-    """A net and images, the same in the kernel and here."""
-    net = CoDANet([DAUConv2D(4, 3, 3), DAUConv2D(5, 4, 1)], temperature=2, image_size=SIZE)
-    set_weights(net, np.random.default_rng(0))
-    return net, (numbers(0)[0] / 255).astype("float32")
 
 
 def test_both_outputs_show_the_numbers_and_the_model_answers(driver, tmp_path, monkeypatch):
@@ -39,7 +30,7 @@ def test_both_outputs_show_the_numbers_and_the_model_answers(driver, tmp_path, m
     pytest.importorskip("anywidget")
     monkeypatch.setenv("PYTHONPATH", str(TESTS))
     page = Page(driver)
-    net, images = make()
+    net, images = tiny_net()
     found = net.explain(images, "all").numpy()
     # JupyterLab has its own complaints in the console, so it is not read here.
     with jupyter_lab(tmp_path, [CODE, STATIC, LIVE]) as url:
@@ -68,7 +59,7 @@ def test_both_outputs_show_the_numbers_and_the_model_answers(driver, tmp_path, m
 
 
 def test_front_ends_without_html_get_a_picture():
-    net, images = make()
+    net, images = tiny_net()
     bundle = net.explain(images).show(images, NAMES)._repr_mimebundle_()
     assert bundle["image/png"].startswith(b"\x89PNG")
     assert Image.open(io.BytesIO(bundle["image/png"])).width > 300
@@ -82,7 +73,7 @@ def test_without_anywidget_the_viewer_is_shown_all_the_same(monkeypatch):
     from coda_keras.explorer import notebook
 
     monkeypatch.setattr(notebook, "find_spec", lambda name: None)
-    net, images = make()
+    net, images = tiny_net()
     shown = net.explain(images).show(images, NAMES, net=net)
     assert "anywidget" in shown._repr_mimebundle_()["text/html"]
 

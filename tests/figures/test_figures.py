@@ -169,3 +169,9 @@ def test_figures_become_files(tmp_path, images, rng):
     for suffix, start in (("png", b"\x89PNG"), ("pdf", b"%PDF")):
         save_figure(figure, tmp_path / f"figure.{suffix}")
         assert (tmp_path / f"figure.{suffix}").read_bytes().startswith(start)
+
+
+def test_columns_are_equal_if_they_are_the_same(rng):
+    maps = rng.normal(size=(2, 4, 4))
+    first, second = (figures.Column("Ours", maps.copy()) for _ in range(2))
+    assert first == first and first != second and len({first, second}) == 2

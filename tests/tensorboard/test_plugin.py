@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import set_weights
-from explorer.test_explorer import COUNT, numbers, view
+from explorer_views import COUNT, numbers, view
 from places import enter_tab, tensorboard
 
 pytestmark = pytest.mark.tensorflow
@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def write(folder, tag, *views, **options):
     import tensorflow as tf
 
-    from coda_keras.tensorboard.explanations import write_view
+    from coda_keras.tensorboard.summaries import write_view
 
     with tf.summary.create_file_writer(str(folder)).as_default():
         for step, each in enumerate(views):
@@ -194,7 +194,7 @@ def test_broken_tensors_end_in_a_sentence_and_others_can_be_chosen(tab, series, 
 
 def test_old_runs_and_empty_folders_say_what_to_do(tab, logs, tmp_path):
     empty = tab("", tensorboard(tmp_path, "--load_fast=false"))
-    assert "summaries.ExplanationBoard" in empty.text(".message")
+    assert "callbacks.ExplanationBoard" in empty.text(".message")
     old = tab("", tensorboard(logs / "old", "--load_fast=false"))
     assert "pictures only" in old.text(".message")
 
@@ -260,9 +260,10 @@ def command(logs, tmp_path_factory):
 
 
 def declared():
-    """The entry point that setup.py declares."""
-    text = (ROOT / "setup.py").read_text()
-    return re.search(r'"(explanations = [\w.:]+)"', text)[1]
+    """The entry point that pyproject.toml declares."""
+    text = (ROOT / "pyproject.toml").read_text()
+    name, target = re.search(r'(explanations) = "([\w.:]+)"', text).groups()
+    return f"{name} = {target}"
 
 
 def test_the_installed_command_finds_the_tab_and_reads_the_same(command, url):

@@ -11,7 +11,7 @@ from conftest import library_modules
 from coda_keras.evaluation import Grids, Localisation, PixelRemoval, SanityCheck
 from coda_keras.explanation.channels import ChannelContributions
 
-ARRAYS = re.compile(r"^    \w+: .*(ndarray|ArrayLike|Tensor)", re.MULTILINE)
+ARRAYS = re.compile(r"^    \w+: .*(ndarray|Array\b|ArrayLike|Tensor)", re.MULTILINE)
 ARRAY = np.zeros((2, 4))
 
 

@@ -59,7 +59,7 @@ export function toolbar(app) {
   const weights = check("weights", "Shows the row of W as colours too (w)", (on) => app.set({ weights: on }));
   const smaller = button("−", "Smaller (−)", () => app.zoomBy(1 / 1.5));
   const larger = button("+", "Larger (+, or Ctrl and the wheel)", () => app.zoomBy(1.5));
-  const whole = button("1:1", "All of the image (0 with shift, or a double click)", () => app.set({ zoom: 1, x: 0, y: 0 }));
+  const whole = button("1:1", "All of the image (shift + 0, or a double click)", () => app.set({ zoom: 1, x: 0, y: 0 }));
   const zoom = h("div", { class: "choice", role: "group", "aria-label": "Zoom" }, smaller, larger, whole);
   const element = h("div", { class: "toolbar", role: "toolbar", "aria-label": "Tools" }, tools.element, clear, show.element, opacity.element, weights.element, zoom);
 

@@ -16,6 +16,7 @@ const KEYS = [
   ["g", "signs in the pixels"],
   ["r l b m", "rectangle, lasso, brush, move"],
   ["+ −", "larger, smaller"],
+  ["shift + 0", "all of the image"],
   ["shift + arrows", "move the pointer, pixel by pixel"],
   ["Enter", "first, then second corner of a rectangle at the pointer"],
   ["Escape", "nothing selected, predicted class"],
@@ -102,6 +103,8 @@ export function listen(app, target, signal) {
     if (event.ctrlKey || event.metaKey || event.altKey || app.help.open) return;
     if (!app.sides.length || event.target.closest?.("input, select, textarea")) return;
     if (event.shiftKey && key in moves) movePixel(...moves[key]);
+    // Which character shift makes of a digit depends on the keyboard.
+    else if (event.shiftKey && event.code === "Digit0") app.set({ zoom: 1, x: 0, y: 0 });
     else if (key === "Enter" && event.target.tagName === "CANVAS") onCorner();
     else if (/^\d$/.test(key)) digit(key);
     else if (Object.hasOwn(actions, key)) actions[key]();

@@ -17,7 +17,7 @@ const OLD = `These runs were written by a version of coda-keras that stored pict
 
 RUNS
 
-Train again, or write their explanations anew by coda_keras.tensorboard.explanations, to look into them here.`;
+Train again, or write their explanations anew by coda_keras.tensorboard.summaries.write_view, to look into them here.`;
 
 const NO_MODEL =
   "There is no model behind this tab. Start TensorBoard with --explanations_model=runs/.../model.keras, " +
