@@ -38,7 +38,7 @@ def test_the_package_imports_nothing_that_it_does_not_need():
 
 
 def test_rooms_that_know_arrays_only_need_no_keras():
-    code = "from coda_keras import examples, figures; examples.load(); figures.plot_contributions"
+    code = "from coda_keras import examples, explorer, figures; examples.load(); figures.gallery"
     assert not imported_by(code) & {"keras", "tensorflow", "jax", "torch"}
 
 
