@@ -1,8 +1,9 @@
 """What Keras leaves to its backend: compiling, gradients, patches, devices.
 
-Every module here has the same functions; the one of the running backend is taken. Nothing else in
-the library asks which backend it runs on.
+Every module here has the same functions; the one of the running backend is taken, and Keras
+imported, when one is first asked for. Nothing else in the library asks which backend it runs on.
 
+    NAME                                        of the running backend, such as "tensorflow"
     compiled(function, model, strategy=None)    NumPy arrays in and out, compiled where it can be
     gradient(function, inputs)                  of the sum of the function's outputs
     extract_patches(images, size, strides)      (B, H, W, C) to (B, h, w, k*k*C), no padding
@@ -13,22 +14,51 @@ the library asks which backend it runs on.
     use_full_precision()                        float32 products in float32
 """
 
+from functools import cache
 from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
-import keras
-
-NAME = keras.backend.backend()
-
-# Keras' other backends infer only, like NumPy.
-_backend = import_module(
-    f"coda_keras.backend.{NAME if NAME in ('jax', 'tensorflow', 'torch') else 'numpy'}"
+_FUNCTIONS = (
+    "accelerators",
+    "compiled",
+    "extract_patches",
+    "gradient",
+    "is_known",
+    "known_value",
+    "require",
+    "use_full_precision",
 )
 
-accelerators = _backend.accelerators
-compiled = _backend.compiled
-extract_patches = _backend.extract_patches
-gradient = _backend.gradient
-is_known = _backend.is_known
-known_value = _backend.known_value
-require = _backend.require
-use_full_precision = _backend.use_full_precision
+if TYPE_CHECKING:
+    from coda_keras.backend.tensorflow import accelerators as accelerators
+    from coda_keras.backend.tensorflow import compiled as compiled
+    from coda_keras.backend.tensorflow import extract_patches as extract_patches
+    from coda_keras.backend.tensorflow import gradient as gradient
+    from coda_keras.backend.tensorflow import is_known as is_known
+    from coda_keras.backend.tensorflow import known_value as known_value
+    from coda_keras.backend.tensorflow import require as require
+    from coda_keras.backend.tensorflow import use_full_precision as use_full_precision
+
+    NAME: str
+else:
+
+    def __getattr__(name: str) -> Any:
+        if name == "NAME":
+            return _name()
+        if name in _FUNCTIONS:
+            return getattr(_module(), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _name() -> str:
+    import keras
+
+    return keras.backend.backend()
+
+
+@cache
+def _module() -> ModuleType:
+    # Keras' other backends infer only, like NumPy.
+    name = _name() if _name() in ("jax", "tensorflow", "torch") else "numpy"
+    return import_module(f"coda_keras.backend.{name}")

@@ -9,7 +9,7 @@ from coda_keras import attribution, evaluation
 from coda_keras.evaluation import published_cifar10
 from coda_keras.study.cost import Cost
 from coda_keras.utils.files import write_json, write_text
-from coda_keras.utils.provenance import PACKAGES, hardware, now, versions
+from coda_keras.utils.provenance import hardware, now, result_packages, versions
 
 METRICS = {**evaluation.METRICS, Cost.name: Cost}
 
@@ -36,7 +36,7 @@ def as_dict(study: Any, figures: list[str], skipped: dict[str, str]) -> dict[str
         "models": [_model(study, subject) for subject in study.models],
         "figures": figures,
         "figures_skipped": skipped,
-        "versions": versions(["coda-keras", *PACKAGES]),
+        "versions": versions(["coda-keras", *result_packages()]),
         "hardware": hardware(),
     }
 

@@ -7,6 +7,7 @@ import argparse
 import functools
 import inspect
 import math
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -50,11 +51,14 @@ class Parser(argparse.ArgumentParser):
 
 
 def command(main: Callable[..., None]) -> Callable[..., None]:
-    """Turns what a user can mend into one line on stderr and exit code 2.
+    """Makes a command of a function: what a user can mend ends with one line and exit code 2.
 
     These are values that do not fit or become NaN, files, and packages that are not installed.
     Ctrl-C ends with 130, and a line that says how to go on: that of the `KeyboardInterrupt`, if it
     has one. Errors may have an `exit_code` of their own.
+
+    Keras runs on TensorFlow, whatever a `keras.json` says, unless `KERAS_BACKEND` is set. Of
+    TensorFlow's messages those are left that end a program, unless `TF_CPP_MIN_LOG_LEVEL` is set.
 
     Args:
         main: a function of a command; see `coda_keras.commands.table`.
@@ -65,6 +69,8 @@ def command(main: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(main)
     def run(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
+        os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         try:
             main(*([arguments, prog] if inspect.signature(main).parameters else []))
         except (ValueError, OSError, ImportError, FloatingPointError) as error:
@@ -79,6 +85,17 @@ def command(main: Callable[..., None]) -> Callable[..., None]:
             sys.exit(getattr(end, "exit_code", 130))
 
     return run
+
+
+def tensorflow_command(main: Callable[..., None]) -> Callable[..., None]:
+    """Makes a command as `command` does, which runs on TensorFlow whatever `KERAS_BACKEND` is."""
+
+    @functools.wraps(main)
+    def on_tensorflow(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
+        os.environ["KERAS_BACKEND"] = "tensorflow"
+        main(arguments, prog)
+
+    return command(on_tensorflow)
 
 
 def positive_int(text: str) -> int:

@@ -11,10 +11,6 @@ from pathlib import Path
 
 from coda_keras import backend
 
-PACKAGES = tuple(
-    dict.fromkeys((backend.NAME, "tensorflow", "keras", "keras-cv", "tensorflow-datasets", "numpy"))
-)
-
 
 def now() -> str:
     """The time in UTC, ISO 8601, to the second."""
@@ -23,14 +19,30 @@ def now() -> str:
 
 def command() -> str:
     """The command line that started this process."""
+    program, *arguments = sys.argv
+    path = Path(program)
+    if path.name == "__main__.py":
+        # `python -m coda_keras` and the like.
+        return " ".join(["python -m", path.parent.name, *arguments])
     # Commands that were installed are called by their names.
-    python = ["python"] if sys.argv[0].endswith(".py") else []
-    return " ".join([*python, *sys.argv])
+    called = ["python", program] if path.suffix == ".py" else [path.name]
+    return " ".join([*called, *arguments])
 
 
-def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str | None]:
-    """Versions of Python and of `packages`; None for a package that is not installed."""
-    return {"python": platform.python_version(), **{name: _version(name) for name in packages}}
+def result_packages() -> list[str]:
+    """Names of the packages that results depend on, the running backend's first."""
+    names = (backend.NAME, "tensorflow", "keras", "keras-cv", "tensorflow-datasets", "numpy")
+    return list(dict.fromkeys(names))
+
+
+def versions(packages: Sequence[str] | None = None) -> dict[str, str | None]:
+    """Versions of Python and of `packages`; None for a package that is not installed.
+
+    Args:
+        packages: names; None for `result_packages`.
+    """
+    names = result_packages() if packages is None else packages
+    return {"python": platform.python_version(), **{name: _version(name) for name in names}}
 
 
 def hardware() -> dict[str, object]:

@@ -1,5 +1,6 @@
 """The parser of all commands, the numbers that it reads, and how commands end."""
 
+import os
 import sys
 
 import pytest
@@ -14,6 +15,7 @@ from coda_keras.utils.command_line import (
     positive_number,
     seconds,
     short,
+    tensorflow_command,
 )
 
 
@@ -130,6 +132,25 @@ def test_a_command_gets_the_arguments_that_it_is_given():
     main()
     main(["--n", "3"], prog="coda-keras some")
     assert given == [(None, None), (["--n", "3"], "coda-keras some")]
+
+
+def test_commands_run_on_tensorflow_unless_the_environment_says_otherwise(monkeypatch):
+    chosen = []
+
+    @command
+    def any_backend(arguments=None, prog=None):
+        chosen.append(os.environ["KERAS_BACKEND"])
+
+    @tensorflow_command
+    def one_backend(arguments=None, prog=None):
+        chosen.append((os.environ["KERAS_BACKEND"], arguments, prog))
+
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    any_backend()
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    any_backend()
+    one_backend(["--n"], prog="some")
+    assert chosen == ["tensorflow", "jax", ("tensorflow", ["--n"], "some")]
 
 
 def test_lists_are_cut_short():

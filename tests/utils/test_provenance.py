@@ -76,6 +76,10 @@ def test_the_command_is_that_of_this_process(monkeypatch):
     assert provenance.command() == "python recipes/any.py --seed 1"
     monkeypatch.setattr(sys, "argv", ["coda-keras train any", "--seed", "1"])
     assert provenance.command() == "coda-keras train any --seed 1"
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/coda-keras", "train", "any"])
+    assert provenance.command() == "coda-keras train any"
+    monkeypatch.setattr(sys, "argv", ["/packages/coda_keras/__main__.py", "train", "any"])
+    assert provenance.command() == "python -m coda_keras train any"
 
 
 def test_plain_values_are_what_json_holds():
