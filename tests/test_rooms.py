@@ -61,6 +61,9 @@ KNOWN: dict[str, set[str]] = {
     "homonyms": {
         "explain",
     },
+    "a module by its file": {
+        "export/library.py",
+    },
     "a planted module": {
         "export/library.py",
     },
