@@ -182,7 +182,7 @@ def _classes(model, images):
     if not callable(model):
         raise ValueError(f"`model` must be a Keras model. Received: {model!r}.")
     sample = np.zeros((1, *images.shape[1:]), "float32")
-    logits = model(ops.convert_to_tensor(sample), training=False)
+    logits: Any = model(ops.convert_to_tensor(sample), training=False)
     if len(getattr(logits, "shape", ())) != 2:
         raise ValueError(
             "The model must return logits of shape (batch, classes). Received: "

@@ -33,7 +33,8 @@ class IntegratedGradients(InputXGradient):
         nodes, weights = np.polynomial.legendre.leggauss(self.steps)
         nodes, weights = (nodes + 1) / 2, weights / 2
         # Input times gradient at `a x` is `a` times what is integrated.
-        return sum(
+        parts = (
             weight / node * self.run_on_device(np.float32(node) * images, class_ids)
             for node, weight in zip(nodes, weights)
         )
+        return np.asarray(sum(parts))

@@ -68,12 +68,13 @@ class Method:
 
     def of_size(self, size: int) -> "Method":
         """Returns the row of a sized method for one size."""
+        published = self.published if isinstance(self.published, Mapping) else {}
         return replace(
             self,
             name=f"{self.name}_{size}",
             label=f"{self.label}{size}",
             colour=self.colours.get(size) or _shade(size),
-            published=(self.published or {}).get(size),
+            published=published.get(size),
             arguments={**self.arguments, self.argument: size},
             argument=None,
             family=self.name,

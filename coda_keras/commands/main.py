@@ -53,7 +53,8 @@ def _named(kind: str, word: str, commands: list[Command], name: str) -> Command:
     for command in commands:
         if command.name == name:
             return command
-    names = sorted([*map(_word, commands), *([TRAIN] if kind == "command" else [])])
+    names = [*map(_word, commands), *([TRAIN] if kind == "command" else [])]
+    names.sort()
     print(
         f"{PROG}: error: there is no {kind} {word!r}.{nearest(word, names)} "
         f"Expected one of {', '.join(names)}.",

@@ -55,7 +55,8 @@ def load_cifar10(folder: Path) -> ImageData:
         pixels, labels = (np.concatenate(values) for values in zip(*found))
         images = pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
         parts += [np.ascontiguousarray(images), labels.astype("int32")]
-    return ImageData(*parts, NAMES)
+    train_images, train_labels, test_images, test_labels = parts
+    return ImageData(train_images, train_labels, test_images, test_labels, NAMES)
 
 
 def _binary(content):

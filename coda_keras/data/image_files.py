@@ -100,7 +100,9 @@ class ImageFiles:
     dtype = np.dtype("uint8")
     ndim = 4
 
-    def __init__(self, paths: Sequence[str | Path], size: int, crop: int | None = None) -> None:
+    def __init__(
+        self, paths: Sequence[str | Path] | np.ndarray, size: int, crop: int | None = None
+    ) -> None:
         self.paths = np.array([str(path) for path in paths], dtype=object)
         self.size, self.crop = size, crop
 

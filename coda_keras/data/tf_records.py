@@ -1,5 +1,6 @@
 """Data sets of TensorFlow Datasets whose images have many sizes, or do not fit into memory."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ def read(
     train_size: int | None = None,
     classes: int | None = None,
     splits: tuple[str, str] = ("train", "validation"),
-    cache: str | Path | None = None,
+    cache: str | os.PathLike | None = None,
     memory: int = MEMORY,
     progress: bool = True,
 ) -> ImageData:
@@ -67,7 +68,7 @@ def read(
             return _rows(builder, split, own, crop, classes, progress)
 
         shape = (crop or own, crop or own, 3)
-        if needed <= memory:
+        if cache is None or needed <= memory:
             found.append(_in_memory(rows, shape))
         else:
             about = {"data": f"{builder.info.full_name}", "split": split, "classes": classes}

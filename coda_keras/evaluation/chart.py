@@ -54,7 +54,7 @@ class Chart:
     x_label: str = ""
     y_label: str = ""
     y_range: tuple[float, float] | None = (0.0, 1.02)
-    reference: Callable[[Summary], float] | None = None
+    reference: Callable[[Summary], float | None] | None = None
     markers: bool = False
 
 

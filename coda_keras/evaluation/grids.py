@@ -91,8 +91,8 @@ def make_grids(
         indices.append([queues[class_id][used[class_id]] for class_id in chosen])
         class_ids.append(chosen)
         used[chosen] += 1
-    cells = (np.reshape(np.asarray(ids, "int64"), (-1, n * n)) for ids in (indices, class_ids))
-    return Grids(images, *cells, n)
+    cells = [np.reshape(np.asarray(ids, "int64"), (-1, n * n)) for ids in (indices, class_ids)]
+    return Grids(images, cells[0], cells[1], n)
 
 
 def _too_few(asked: int, n: int, possible: int, available: np.ndarray) -> str:

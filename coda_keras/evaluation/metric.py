@@ -34,12 +34,15 @@ class Subject(Protocol):
 
     def method(self, name: str, images_a_call: int = 1) -> Attribute:
         """Returns an attribution method, compiled for images of `images_a_call` times the size."""
+        ...
 
     def remembered(self, name: str) -> Attribute:
         """Returns the same, computing every map once, for the model as it is."""
+        ...
 
     def grids(self, count: int, n: int, seed: int, activation: str) -> Grids:
         """Returns multi-images of n x n of its images."""
+        ...
 
 
 class Metric:
@@ -62,7 +65,7 @@ class Metric:
     """
 
     name: ClassVar[str]
-    charts: ClassVar[Mapping[str, Chart]] = {}
+    charts: ClassVar[Mapping[Any, Chart]] = {}
     figures: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     legend: ClassVar[Mapping[str, str]] = {}
     good: ClassVar[str] = "high"

@@ -53,7 +53,10 @@ def tie_order(seed: int, pixels: int) -> np.ndarray:
 
 
 def replaced(
-    before: np.ndarray, after: np.ndarray | float, ranks: np.ndarray, counts: Sequence[int]
+    before: np.ndarray,
+    after: np.ndarray | float,
+    ranks: np.ndarray,
+    counts: Sequence[int] | np.ndarray,
 ) -> Iterator[np.ndarray]:
     """Yields one image `(H, W, C)` for each count: its first pixels are those of another image.
 

@@ -152,7 +152,8 @@ def _curve(order: str) -> Callable[[Summary], Curve | None]:
         if order not in summary:
             return None
         curve = summary[order]
-        percent = 100 * np.linspace(*curve["fraction_removed"], curve["points"])
+        first, last = curve["fraction_removed"]
+        percent = 100 * np.linspace(first, last, curve["points"])
         return Curve(tuple(percent), tuple(curve["mean_target_probability"]))
 
     return read

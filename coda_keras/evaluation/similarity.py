@@ -1,6 +1,7 @@
 """How alike two attribution maps are."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from scipy.stats import spearmanr
@@ -17,7 +18,9 @@ def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
 def ssim(a: np.ndarray, b: np.ndarray) -> float:
     """Returns the structural similarity of two maps `(H, W)` with values in [0, 1]."""
     window = min(7, *a.shape)
-    return float(structural_similarity(a, b, data_range=1, win_size=window - 1 + window % 2))
+    window += window % 2 - 1
+    similarity: Any = structural_similarity(a, b, data_range=1, win_size=window)
+    return float(similarity)
 
 
 def unit_scaled(maps: np.ndarray) -> dict[str, np.ndarray]:

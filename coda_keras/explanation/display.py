@@ -83,7 +83,7 @@ def images_of(contributions: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def show(
-    explanation: Explanation,
+    explanation: Explanation[Any],
     images: ArrayLike,
     class_names: Sequence[str] | None = None,
     net: Any = None,
@@ -106,7 +106,7 @@ def show(
 
 
 def explanation_view(
-    explanation: Explanation,
+    explanation: Explanation[Any],
     images: ArrayLike,
     class_names: Sequence[str] | None = None,
     **more: Any,

@@ -1,9 +1,11 @@
 """Pictures of contribution maps: red speaks for the class, blue against it."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
@@ -132,9 +134,8 @@ def gallery(
     grid = (-(-count // columns), columns)
     figure = Picture(
         figsize=((width + 0.2) * columns + shared, (panel + 0.2 + 0.2 * lines) * grid[0]),
-        layout="compressed",
+        layout=ConstrainedLayoutEngine(w_pad=0.08, compress=True),
     )
-    figure.get_layout_engine().set(w_pad=0.08)
     axes = figure.subplots(*grid, squeeze=False)
     for axis in axes.ravel():
         axis.set_axis_off()
@@ -174,7 +175,7 @@ def _maps(values, image_shape):
     return _several(values, 2)
 
 
-def _several(values, dimensions):
+def _several(values: Any, dimensions: int) -> list[Any]:
     """One array of so many dimensions, or several of them, as a list."""
     return [values] if np.ndim(values[0]) == dimensions - 1 else list(values)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import ArrayLike
 
 from coda_keras.figures.colours import PERCENTILE, contribution_rgb, shared_scale
@@ -83,9 +84,10 @@ def map_table(
             (panel + 0.06) * (1 + len(columns)) + 0.3 * (row_titles is not None),
             (panel * height / width + 0.06 + captions) * count + 0.18 * lines + 0.6,
         ),
-        layout="compressed",
+        layout=ConstrainedLayoutEngine(
+            w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02, compress=True
+        ),
     )
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
     axes = figure.subplots(count, 1 + len(columns), squeeze=False)
     overall = shared_scale([map_ for maps in signed for map_ in maps]) if any(signed) else 1.0
     for row in range(count):
@@ -93,9 +95,10 @@ def map_table(
         if row_titles is not None:
             axes[row, 0].set_ylabel(row_titles[row], fontsize=FONT)
         of_row = shared_scale(signed[row]) if signed[row] else 1.0
+        scales = {"map": None, "row": of_row, "all": overall}
         for axis, column in zip(axes[row, 1:], columns):
             values = column.maps[row]
-            own = {"map": None, "row": of_row, "all": overall}.get(scale, scale)
+            own = scales[scale] if isinstance(scale, str) else scale
             if column.pictures:
                 show(axis, image_rgb(values))
             else:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from coda_keras.figures.rendering import Picture
@@ -100,9 +101,13 @@ def metrics_figure(
     if not all(row.panels for row in rows) or not panels or not all(p.entries for p in panels):
         raise ValueError("Expected at least one row of panels with entries. Received none.")
     columns = max(len(row.panels) for row in rows)
-    figure = Picture(figsize=(panel[0] * columns, panel[1] * len(rows) + 0.3), layout="constrained")
-    figure.get_layout_engine().set(h_pad=0.08, w_pad=0.08)
-    parts = [figure] if len(rows) == 1 else list(figure.subfigures(len(rows), 1))
+    figure = Picture(
+        figsize=(panel[0] * columns, panel[1] * len(rows) + 0.3),
+        layout=ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.08),
+    )
+    parts = (
+        [figure] if len(rows) == 1 else list(figure.subfigures(len(rows), 1, squeeze=False).ravel())
+    )
     for part, row in zip(parts, rows):
         part.suptitle(row.title, fontsize=FONT + 1)
         all_axes = part.subplots(1, len(row.panels), squeeze=False)[0]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
@@ -46,8 +47,10 @@ def multi_image(
             f"Received maps of shape {maps.shape} and {len(titles)} titles."
         )
     scale = shared_scale(maps)
-    figure = Picture(figsize=(panel * n * 2 + 1.2, (panel + 0.22) * n), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03)
+    figure = Picture(
+        figsize=(panel * n * 2 + 1.2, (panel + 0.22) * n),
+        layout=ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03),
+    )
     grid = figure.add_gridspec(n, 2 * n)
     whole = figure.add_subplot(grid[:, :n])
     show(whole, image_rgb(image))

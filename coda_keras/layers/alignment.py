@@ -84,7 +84,7 @@ def eigenvectors(layer: DAUConv2D, unit: int = 0) -> tuple[Array, Array]:
     order = np.argsort(-np.abs(values), kind="stable")
     values = values[order]
     vectors = (a @ small[:, order]).T
-    vectors = np.where(values.imag[:, None] < 0, vectors.imag, vectors.real)
+    vectors = np.where(np.imag(values)[:, None] < 0, np.imag(vectors), np.real(vectors))
     return values, vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 

@@ -197,10 +197,9 @@ class DAUConv2D(DynamicLinear):
         """
         inputs = self.prepare(inputs)
         unfolded = patches.extract_patches(inputs, self.kernel_size, self.strides)
-        variables = (self.projection, self.kernel, self.bias)
-        vectors = patches.dynamic_vectors(
-            unfolded, *(v if v is None else ops.cast(v, inputs.dtype) for v in variables)
-        )
+        projection, kernel = (ops.cast(v, inputs.dtype) for v in (self.projection, self.kernel))
+        bias = None if self.bias is None else ops.cast(self.bias, inputs.dtype)
+        vectors = patches.dynamic_vectors(unfolded, projection, kernel, bias)
         exact = ops.cast(vectors, self._norm_dtype)
         alpha = self._alpha(ops.sum(ops.square(exact), axis=-2, keepdims=True))
         by_unit = ops.swapaxes(alpha * exact, -1, -2)

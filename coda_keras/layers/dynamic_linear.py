@@ -140,8 +140,10 @@ class GlobalPatch2D(DynamicLinear):
         return ops.reshape(inputs, (shape[0], 1, 1, math.prod(shape[1:]))), pullback
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        sizes = input_shape[1:]
-        return (input_shape[0], 1, 1, None if None in sizes else math.prod(sizes))
+        height, width, channels = input_shape[1:]
+        if height is None or width is None or channels is None:
+            return (input_shape[0], 1, 1, None)
+        return (input_shape[0], 1, 1, height * width * channels)
 
 
 @keras.saving.register_keras_serializable(PACKAGE)

@@ -225,10 +225,10 @@ class CoDANet(keras.Model):
 
     def compute_loss(
         self,
-        x: Tensor | None = None,
-        y: Tensor | None = None,
-        y_pred: Tensor | None = None,
-        sample_weight: Tensor | None = None,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
         training: bool = True,
     ) -> Tensor:
         loss = super().compute_loss(x, y, y_pred, sample_weight, training)

@@ -1,5 +1,7 @@
 """Nets in another precision than they were trained in."""
 
+from typing import Any
+
 from coda_keras.models.coda_net import CoDANet
 
 
@@ -35,7 +37,7 @@ def float32_copy(net: CoDANet, image_size: int | tuple[int, int] | None = None) 
     return copy
 
 
-def _in_float32(config):
+def _in_float32(config: Any) -> Any:
     """Replaces every dtype policy of a nested Keras configuration."""
     if isinstance(config, (list, tuple)):
         return type(config)(_in_float32(value) for value in config)

@@ -93,7 +93,9 @@ def pack(weights: list[np.ndarray]) -> bytes:
     # Written so that it is not true of NaN.
     if not all((np.abs(weight) <= largest).all() for weight in weights):
         raise ValueError("A weight is not finite, or beyond the 65,504 that float16 can hold.")
-    halves = [np.asarray(weight, "float16") for weight in weights]
+    halves: dict[str, Any] = {
+        f"{number:03}": np.asarray(weight, "float16") for number, weight in enumerate(weights)
+    }
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **{f"{i:03}": half for i, half in enumerate(halves)})
+    np.savez_compressed(buffer, **halves)
     return buffer.getvalue()
