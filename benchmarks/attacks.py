@@ -24,8 +24,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 import grpc
 import numpy as np
-from coda_keras_export import messages
-from coda_keras_export.connection import PREDICT, Client
+from coda_keras_export.api import serving_pb2
+from coda_keras_export.api.connection import PREDICT, Client
 
 from benchmarks import served
 from benchmarks.serving import SIZE, tiny_net
@@ -42,7 +42,7 @@ def images(count: int) -> dict[str, np.ndarray]:
 
 def claims(field: str, value: object, shape: Iterable[int], signature: str, name: str) -> bytes:
     """A small message for a large array: one value, and a shape."""
-    made = messages.PredictRequest.FromString(served.request({}, signature))
+    made = serving_pb2.PredictRequest.FromString(served.request({}, signature))
     proto = made.inputs[name]
     proto.dtype = {"float_val": 1, "int_val": 3, "string_val": 7}[field]
     getattr(proto, field).append(value)
@@ -108,7 +108,7 @@ def attacks() -> dict[str, Callable[[grpc.Channel], Counter]]:
     integers = claims("int_val", 1, (100_000_000,), "labels", "class_ids")
     strings = claims("string_val", b"x", (500_000_000,), "serving_bytes", "image_bytes")
     packed = served.request({"image_bytes": np.array([bomb(23_000)], object)}, "serving_bytes")
-    long = messages.PredictRequest.FromString(served.request(images(1)))
+    long = serving_pb2.PredictRequest.FromString(served.request(images(1)))
     long.model_spec.name = "x" * 2**20
     large = served.request(images(2000))
     return {

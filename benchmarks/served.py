@@ -13,8 +13,8 @@ from pathlib import Path
 
 import grpc
 import numpy as np
-from coda_keras_export import arrays, messages
-from coda_keras_export.connection import PREDICT
+from coda_keras_export.api import arrays, serving_pb2
+from coda_keras_export.api.connection import PREDICT
 
 from coda_keras.utils import provenance
 
@@ -121,7 +121,7 @@ def channel(address: str) -> grpc.Channel:
 
 def request(inputs: dict[str, np.ndarray], signature: str = "serving_default") -> bytes:
     """A request for the model, as it is sent."""
-    made = messages.PredictRequest()
+    made = serving_pb2.PredictRequest()
     made.model_spec.name, made.model_spec.signature_name = MODEL, signature
     for name, values in inputs.items():
         arrays.fill(made.inputs[name], values)
@@ -130,7 +130,7 @@ def request(inputs: dict[str, np.ndarray], signature: str = "serving_default") -
 
 def predict(channel: grpc.Channel) -> grpc.UnaryUnaryMultiCallable:
     """A call that takes what `request` returns, and answers a `PredictResponse`."""
-    return channel.unary_unary(PREDICT, None, messages.PredictResponse.FromString)
+    return channel.unary_unary(PREDICT, None, serving_pb2.PredictResponse.FromString)
 
 
 def differs(response, expected: dict[str, np.ndarray]) -> bool:

@@ -27,8 +27,8 @@ import grpc
 import keras
 import numpy as np
 import tensorflow as tf
-from coda_keras_export.connection import Client
-from coda_keras_export.servable import Servable
+from coda_keras_export.api.connection import Client
+from coda_keras_export.servable.loading import Servable
 
 from benchmarks import served
 from coda_keras import CoDANet, DAUConv2D

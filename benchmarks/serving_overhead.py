@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 import keras
 import numpy as np
 import tensorflow as tf
-from coda_keras_export import arrays
+from coda_keras_export.api import arrays
 
 from benchmarks import served
 from coda_keras import PRESETS, CoDANet

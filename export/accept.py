@@ -7,32 +7,29 @@ the embedded one. Exit code 1 if a check fails, 2 if none can be made.
 """
 
 import sys
+from collections.abc import Sequence
 
-from coda_keras_export import cli
-from coda_keras_export.acceptance import Acceptance
-from coda_keras_export.connection import Client, add_flags, credentials
+from coda_keras_export.api.acceptance import Acceptance
+from coda_keras_export.api.connection import Client, add_flags, credentials
+
+from coda_keras.utils.command_line import Parser, command
 
 
-def main() -> None:
-    parser = cli.Parser(prog="accept.sh", description=__doc__.split("\n", maxsplit=1)[0])
+@command
+def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
+    parser = Parser(prog=prog, description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("server", help="host:port of the gRPC API")
     parser.add_argument("model", help="name of the served model")
     parser.add_argument("--metrics", metavar="URL", help="where the server has its metrics")
     add_flags(parser)
-    arguments = parser.parse_args()
+    flags = parser.parse_args(arguments)
 
-    def connect(version=None):
-        return Client(
-            arguments.server,
-            arguments.model,
-            version,
-            arguments.timeout,
-            credentials(arguments),
-        )
+    def connect(version: int | None = None) -> Client:
+        return Client(flags.server, flags.model, version, flags.timeout, credentials(flags))
 
     failed = 0
-    for what, problem in Acceptance(connect(), connect, arguments.metrics).run():
-        skipped = what.startswith("metrics") and not arguments.metrics
+    for what, problem in Acceptance(connect(), connect, flags.metrics).run():
+        skipped = what.startswith("metrics") and not flags.metrics
         failed += problem is not None
         state = "left out, no --metrics" if skipped else problem or "ok"
         print(f"{what}: {state}", flush=True)
@@ -40,4 +37,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    main(prog="accept.sh")

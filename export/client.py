@@ -7,21 +7,27 @@ Each picture shows the image, its contribution map and the weights of the class 
 docs/serving.md shows the same in twenty lines.
 """
 
-from collections.abc import Mapping
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from coda_keras_export import cli, connection, library
-from coda_keras_export.connection import Client
+from coda_keras_export.api import MAX_VERSION, connection
+from coda_keras_export.api.connection import Client
+from coda_keras_export.api.serving_pb2 import SignatureDef
 from coda_keras_export.images import open_image, output_paths
 from PIL import Image
+
+from coda_keras.utils.command_line import Parser, command, integer, listed
 
 MAX_INT32 = 2**31 - 1
 
 
 def class_labels(
-    client: Client, signatures: Mapping[str, Any], classes: int, path: str | Path | None = None
+    client: Client,
+    signatures: Mapping[str, SignatureDef],
+    classes: int,
+    path: str | Path | None = None,
 ) -> list[str]:
     """Returns the names of the classes: from a file, from the servable, or their numbers."""
     if path is not None:
@@ -67,26 +73,28 @@ def ask(
 
 def save_map(path: Path, image: Image.Image, outputs: dict[str, np.ndarray], title: str) -> None:
     """Saves the image beside its contribution map, and the weights where there are any."""
+    from coda_keras import figures
+
     weights = outputs["weights"][0] if "weights" in outputs else None
-    figures = library.module("figures")
     figure = figures.plot_contributions(
         np.asarray(image), outputs["contribution_map"][0], title, weights=weights
     )
     figures.save_figure(figure, path)
 
 
-def main() -> None:
-    arguments = _parse()
-    for file in arguments.images:
+@command
+def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
+    flags = _parse(arguments, prog)
+    for file in flags.images:
         if not Path(file).is_file():
             raise ValueError(f"There is no image file {file}.")
-    paths = output_paths(Path(arguments.out), arguments.images, arguments.overwrite)
+    paths = output_paths(Path(flags.out), flags.images, flags.overwrite)
     with Client(
-        arguments.server,
-        arguments.model,
-        arguments.version,
-        arguments.timeout,
-        connection.credentials(arguments),
+        flags.server,
+        flags.model,
+        flags.version,
+        flags.timeout,
+        connection.credentials(flags),
     ) as client:
         signatures = client.signatures()
         _, height, width, _ = _shape(signatures, "serving_default", "inputs", "images")
@@ -94,25 +102,25 @@ def main() -> None:
         _shape(signatures, "explain", "outputs", "contribution_map")
         # Servables packaged by earlier versions tell no weights.
         weights = "weights" in signatures["explain"].outputs
-        labels = class_labels(client, signatures, classes, arguments.labels)
-        class_id = _class_id(arguments, labels)
-        for file, path in zip(arguments.images, paths):
-            image, encoded = open_image(file, height, width, arguments.resize)
+        labels = class_labels(client, signatures, classes, flags.labels)
+        class_id = _class_id(flags, labels)
+        for file, path in zip(flags.images, paths):
+            image, encoded = open_image(file, height, width, flags.resize)
             outputs, explained = ask(client, image, encoded, class_id, weights)
             logits = outputs["logits"][0]
             name = labels[explained]
             save_map(path, image, outputs, f"{name}\nlogit {logits[explained]:.2f}")
-            print(f"{file}: {_best(logits, labels, arguments.top)}; why {name}: {path}", flush=True)
+            print(f"{file}: {_best(logits, labels, flags.top)}; why {name}: {path}", flush=True)
 
 
-def _parse():
-    parser = cli.Parser(description=__doc__.split("\n", maxsplit=1)[0])
+def _parse(arguments: Sequence[str] | None, prog: str | None) -> Namespace:
+    parser = Parser(prog=prog, description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("images", nargs="+", help="image files")
     parser.add_argument("--server", default="localhost:8500", help="host:port (%(default)s)")
     parser.add_argument("--model", required=True, help="name of the served model")
     parser.add_argument(
         "--version",
-        type=cli.integer(0, cli.MAX_VERSION),
+        type=integer(0, MAX_VERSION),
         help="version of the model; the latest if omitted",
     )
     parser.add_argument(
@@ -123,7 +131,7 @@ def _parse():
     )
     parser.add_argument(
         "--top",
-        type=cli.integer(1, MAX_INT32),
+        type=integer(1, MAX_INT32),
         default=3,
         help="classes to print (%(default)s)",
     )
@@ -136,24 +144,24 @@ def _parse():
     explained = parser.add_mutually_exclusive_group()
     explained.add_argument(
         "--class-id",
-        type=cli.integer(0, MAX_INT32),
+        type=integer(0, MAX_INT32),
         help="class to explain instead of the predicted",
     )
     explained.add_argument("--class-name", help="the same by its name")
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
-def _class_id(arguments, labels):
-    if arguments.class_name is None:
-        return arguments.class_id
-    if arguments.class_name not in labels:
+def _class_id(flags: Namespace, labels: list[str]) -> int | None:
+    if flags.class_name is None:
+        return flags.class_id
+    if flags.class_name not in labels:
         raise ValueError(
-            f"There is no class {arguments.class_name!r}. The model has: {cli.listed(labels)}."
+            f"There is no class {flags.class_name!r}. The model has: {listed(labels)}."
         )
-    return labels.index(arguments.class_name)
+    return labels.index(flags.class_name)
 
 
-def _shape(signatures, name, side, tensor):
+def _shape(signatures: Mapping[str, SignatureDef], name: str, side: str, tensor: str) -> list[int]:
     """The shape of an input or output that a servable of ours has."""
     tensors = getattr(signatures[name], side) if name in signatures else {}
     if tensor not in tensors:
@@ -164,7 +172,7 @@ def _shape(signatures, name, side, tensor):
     return [dim.size for dim in tensors[tensor].tensor_shape.dim]
 
 
-def _best(logits, labels, count):
+def _best(logits: np.ndarray, labels: list[str], count: int) -> str:
     order = np.argsort(-logits)[:count]
     probabilities = 1 / (1 + np.exp(-logits.astype("float64")))
     return ", ".join(
@@ -173,4 +181,4 @@ def _best(logits, labels, count):
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    main()

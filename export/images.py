@@ -4,10 +4,10 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from coda_keras_export import library
 from PIL import Image
 
-image_files = library.module("data.image_files")
+from coda_keras.data import image_files
+
 _ORIENTATION = 0x0112
 
 
@@ -86,7 +86,7 @@ def output_paths(folder: Path, images: Sequence[str | Path], overwrite: bool) ->
     return paths
 
 
-def _identity(path):
+def _identity(path: str | Path) -> tuple[int, int]:
     """What a file is, by whatever name."""
     status = Path(path).stat()
     return status.st_dev, status.st_ino

@@ -7,11 +7,16 @@ versions are picked up while it runs; SIGINT (Ctrl-C), SIGTERM or SIGHUP ends it
 a second one at once.
 """
 
-import os
 import shutil
+from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 
-from coda_keras_export import cli, folder, policy, security
+from coda_keras_export.api import tls
+from coda_keras_export.servable import folder, version_policies
+
+from coda_keras.utils import processors
+from coda_keras.utils.command_line import Parser, command, integer, seconds
 
 # What only the embedded server has, and what it takes unless told otherwise.
 _EMBEDDED = {
@@ -23,47 +28,48 @@ _EMBEDDED = {
 }
 
 
-def main():
-    arguments = _parse()
-    if not Path(arguments.models).is_dir() or not folder.models(arguments.models):
+@command
+def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
+    flags = _parse(arguments, prog)
+    if not Path(flags.models).is_dir() or not folder.models(flags.models):
         raise ValueError(
-            f"There is no servable in {arguments.models}. Expected <model>/<integer version>/ in "
+            f"There is no servable in {flags.models}. Expected <model>/<integer version>/ in "
             "it, as `coda-keras package` (export/package.py) writes."
         )
-    binary = None if arguments.embedded else shutil.which("tensorflow_model_server")
-    given = [name for name in _EMBEDDED if getattr(arguments, name) is not None]
+    binary = None if flags.embedded else shutil.which("tensorflow_model_server")
+    given = [name for name in _EMBEDDED if getattr(flags, name) is not None]
     if binary and given:
-        flags = ", ".join("--" + name.replace("_", "-") for name in given)
+        names = ", ".join("--" + name.replace("_", "-") for name in given)
         raise ValueError(
-            f"{binary} would serve, but only the embedded server has {flags}. Give --embedded too."
+            f"{binary} would serve, but only the embedded server has {names}. Give --embedded too."
         )
     if binary:
-        from coda_keras_export import stock
+        from coda_keras_export.server import stock
 
-        stock.serve(binary, arguments)
+        stock.serve(binary, flags)
     else:
-        from coda_keras_export import embedded
+        from coda_keras_export.server import embedded
 
         for name, default in _EMBEDDED.items():
-            if getattr(arguments, name) is None:
-                setattr(arguments, name, default)
-        embedded.serve(arguments)
+            if getattr(flags, name) is None:
+                setattr(flags, name, default)
+        embedded.serve(flags)
 
 
-def _parse():
-    """Reads the flags; adds `policies`, and `tls`: None, or arguments for `security`."""
-    parser = cli.Parser(description=__doc__.split("\n", maxsplit=1)[0])
+def _parse(arguments: Sequence[str] | None, prog: str | None) -> Namespace:
+    """Reads the flags; adds `policies`, and `tls`: None, or arguments for `api.tls`."""
+    parser = Parser(prog=prog, description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--models", required=True, help="folder of servables")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument(
         "--port",
-        type=cli.integer(0, 65535),
+        type=integer(0, 65535),
         default=8500,
         help="TCP port (%(default)s); 0 takes a free one",
     )
     parser.add_argument(
         "--poll",
-        type=cli.seconds,
+        type=seconds,
         default=2,
         help="seconds between looks for new versions (%(default)s)",
     )
@@ -76,8 +82,8 @@ def _parse():
     )
     parser.add_argument(
         "--load-threads",
-        type=cli.integer(1, 1000),
-        default=len(os.sched_getaffinity(0)),
+        type=integer(1, 1000),
+        default=processors.cores(),
         help="versions that load at once (%(default)s)",
     )
     parser.add_argument("--tls-key", help="PEM file of the server's key; encrypts")
@@ -92,38 +98,38 @@ def _parse():
     )
     embedded = parser.add_argument_group("of the embedded server")
     embedded.add_argument(
-        "--threads", type=cli.integer(1, 1000), help=f"requests at once ({_EMBEDDED['threads']})"
+        "--threads", type=integer(1, 1000), help=f"requests at once ({_EMBEDDED['threads']})"
     )
     embedded.add_argument(
         "--max-concurrent-requests",
-        type=cli.integer(1, 10**6),
+        type=integer(1, 10**6),
         help="requests that run or wait; one more is RESOURCE_EXHAUSTED "
         f"({_EMBEDDED['max_concurrent_requests']})",
     )
     embedded.add_argument(
         "--max-batch-size",
-        type=cli.integer(1, 2**31 - 1),
+        type=integer(1, 2**31 - 1),
         help="images a request may hold; by default as many as have 2^20 pixels",
     )
     embedded.add_argument(
         "--max-message-mib",
-        type=cli.integer(1, 2047),
+        type=integer(1, 2047),
         help=f"size of a request in MiB ({_EMBEDDED['max_message_mib']})",
     )
     embedded.add_argument(
         "--metrics-port",
-        type=cli.integer(1, 65535),
+        type=integer(1, 65535),
         help="TCP port for Prometheus; without it there are no metrics",
     )
-    arguments = parser.parse_args()
-    arguments.policies = policy.parse(arguments.version_policy)
-    tls = arguments.tls_key, arguments.tls_certificate, arguments.tls_client_ca
-    security.check_files(*tls)
-    if arguments.tls_client_ca and not arguments.tls_key:
+    flags = parser.parse_args(arguments)
+    flags.policies = version_policies.parse(flags.version_policy)
+    files = flags.tls_key, flags.tls_certificate, flags.tls_client_ca
+    tls.check_files(*files)
+    if flags.tls_client_ca and not flags.tls_key:
         raise ValueError("--tls-client-ca needs --tls-key and --tls-certificate.")
-    arguments.tls = tls if arguments.tls_key else None
-    return arguments
+    flags.tls = files if flags.tls_key else None
+    return flags
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    main()

@@ -15,9 +15,10 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from coda_keras.utils.command_line import Parser
+
 ROOT = Path(__file__).resolve().parents[1]
 
-from coda_keras_export import cli
 
 PRESET = "s_coda_quarter_cifar10"
 # Beside the recipes in a clone, elsewhere in an installation; nothing is imported for it.
@@ -29,9 +30,7 @@ MAPS = Path("demo/contribution_maps")
 
 
 def main():
-    cli.Parser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args()
+    Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     print(f"Photographs, explained by the trained net {PRESET}:\n", flush=True)
     if not (PHOTOGRAPH_SERVABLES / PRESET).exists():
         package = [*script("export/package.py"), "--model", PRESET, "--name", PRESET]

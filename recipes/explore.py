@@ -23,8 +23,8 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import keras
 import numpy as np
+from coda_keras_export.api.connection import Client
 from coda_keras_export.client import class_labels
-from coda_keras_export.connection import Client
 from coda_keras_export.images import open_image
 
 from coda_keras import CoDANet, explorer

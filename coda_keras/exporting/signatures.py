@@ -31,18 +31,38 @@ Numbers are float32, class ids int32, images RGB in [0, 1], probabilities sigmoi
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 import keras
 import tensorflow as tf
 
+from coda_keras import backend
 from coda_keras.data.tf_decoding import decode_images, require
 from coda_keras.layers.encoding import encode
-from coda_keras.models.coda_net import CoDANet
+
+
+class Net(Protocol):
+    """What is asked of a net; a built float32 `CoDANet` with an `image_size` has it."""
+
+    @property
+    def image_size(self) -> tuple[int, int] | None:
+        """`(height, width)` in pixels."""
+
+    @property
+    def classes(self) -> int:
+        """The number of classes."""
+
+    def explain(self, images: Any, class_ids: Any = None) -> Any:
+        """Explains a class for each image."""
+
+    def __call__(self, images: Any) -> Any:
+        """The logits of images."""
+
 
 Signature = tuple[Callable[..., dict[str, tf.Tensor]], list[tf.TensorSpec]]
 
 
-def signatures(net: CoDANet, labels: Sequence[str] | None = None) -> dict[str, Signature]:
+def signatures(net: Net, labels: Sequence[str] | None = None) -> dict[str, Signature]:
     """Returns the signatures of a net: name to `(function, list of tf.TensorSpec)`.
 
     Args:
@@ -52,10 +72,10 @@ def signatures(net: CoDANet, labels: Sequence[str] | None = None) -> dict[str, S
     Raises:
         ValueError: if Keras runs on another backend than TensorFlow.
     """
-    if keras.backend.backend() != "tensorflow":
+    if backend.NAME != "tensorflow":
         raise ValueError(
             "Servables are made with Keras on TensorFlow. Set KERAS_BACKEND=tensorflow; "
-            f"it runs on {keras.backend.backend()}."
+            f"it runs on {backend.NAME}."
         )
     height, width = net.image_size
     images_spec = tf.TensorSpec((None, height, width, 3), tf.float32, name="images")
@@ -107,7 +127,7 @@ def signatures(net: CoDANet, labels: Sequence[str] | None = None) -> dict[str, S
     def label(class_ids):
         return {"labels": tf.gather(tf.constant(labels), _checked_ids(class_ids, net.classes))}
 
-    made = {
+    by_name = {
         "serving_default": (serving_default, [images_spec]),
         "serving_bytes": (serving_bytes, [bytes_spec]),
         "classify": (classify, [images_spec]),
@@ -115,11 +135,11 @@ def signatures(net: CoDANet, labels: Sequence[str] | None = None) -> dict[str, S
         "explain": (explain, [images_spec, ids_spec]),
     }
     if labels is not None:
-        made["labels"] = (label, [ids_spec])
-    return made
+        by_name["labels"] = (label, [ids_spec])
+    return by_name
 
 
-def save(net: CoDANet, path: str | Path, labels: Sequence[str] | None = None) -> None:
+def save(net: Net, path: str | Path, labels: Sequence[str] | None = None) -> None:
     """Writes a net with its signatures as a SavedModel; every weight is stored once.
 
     Args:

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from coda_keras import backend
+from coda_keras.utils import processors
 
 
 def now() -> str:
@@ -47,7 +48,7 @@ def versions(packages: Sequence[str] | None = None) -> dict[str, str | None]:
 
 def hardware() -> dict[str, object]:
     """The machine: `processor`, logical `cores` open to this process, names of its `gpus`."""
-    return {"processor": _processor(), "cores": _cores(), "gpus": backend.accelerators()}
+    return {"processor": _processor(), "cores": processors.cores(), "gpus": backend.accelerators()}
 
 
 def commit(folder: str | os.PathLike) -> str | None:
@@ -82,11 +83,6 @@ def _processor():
         return next(line.split(":", 1)[1].strip() for line in lines if "model name" in line)
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
-
-
-def _cores():
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count()
 
 
 def _git(folder, *arguments):

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tiny
-from coda_keras_export import arrays, messages
+from coda_keras_export.api import arrays, serving_pb2
 
 from benchmarks import authors, layers, served
 from coda_keras import CoDANet, DAUConv2D
@@ -85,7 +85,7 @@ def serving():
 
 
 def response(version, **outputs):
-    made = messages.PredictResponse()
+    made = serving_pb2.PredictResponse()
     made.model_spec.version.value = version
     for name, values in outputs.items():
         arrays.fill(made.outputs[name], values)

@@ -1,13 +1,16 @@
 """The client without a server: which images it reads as what, and what it refuses to do."""
 
+import contextlib
 import io
 import sys
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
-from coda_keras_export import cli, client
+from coda_keras_export import client
 from PIL import Image
+from processes import run_in_process
 
 HEIGHT, WIDTH = 8, 7
 ORIENTATION = 0x0112
@@ -146,10 +149,9 @@ def fails(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments):
-        given = ["client.py", "--server", "localhost:1", "--model", "tiny", *map(str, arguments)]
-        monkeypatch.setattr(sys, "argv", given)
+        given = ["--server", "localhost:1", "--model", "tiny", *map(str, arguments)]
         with pytest.raises(SystemExit) as end:
-            cli.run(client.main)
+            client.main(given)
         error = capsys.readouterr().err
         assert (end.value.code, error.count("\n")) == (2, 1), error
         return error
@@ -195,9 +197,23 @@ def test_numbers_out_of_range_are_one_line(fails, tmp_path, right):
         assert sentence in fails(*arguments, "a.png")
 
 
-def test_lists_are_cut_short():
-    assert cli.listed("abc") == "a, b, c"
-    assert cli.listed([]) == "none"
-    assert cli.listed(map(str, range(12))) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more"
-    assert cli.short("a\n b") == "a b"
-    assert cli.short("x" * 99, 9) == "xxxxxxxxx... (99 characters)"
+def ask_nobody(folder):
+    image, outputs = folder / "a.png", {"contribution_map": np.ones((1, 8, 8))}
+    outputs["weights"] = np.ones((1, 8, 8, 6))
+    client.save_map(folder / "map.png", Image.new("RGB", (8, 8)), outputs, "title")
+    Image.new("RGB", (8, 8)).save(image)
+    told = io.StringIO()
+    with contextlib.redirect_stderr(told), pytest.raises(SystemExit) as end:
+        client.main(["--server", "localhost:1", "--model", "tiny", str(image)])
+    assert (end.value.code, told.getvalue().count("\n")) == (2, 1)
+    assert "UNAVAILABLE" in told.getvalue()
+
+
+def ask_nobody_without_keras(folder):
+    ask_nobody(Path(folder))
+    assert not {name.partition(".")[0] for name in sys.modules} & {"keras", "tensorflow"}
+
+
+def test_the_client_needs_no_tensorflow(tmp_path):
+    run_in_process(ask_nobody_without_keras, tmp_path)
+    assert (tmp_path / "map.png").stat().st_size > 1000

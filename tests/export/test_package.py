@@ -19,10 +19,10 @@ import numpy as np
 import oracle
 import pytest
 import tensorflow as tf
-from coda_keras_export import cli, folder, policy
 from coda_keras_export import package as packaging
 from coda_keras_export.package import package
-from coda_keras_export.servable import LABELS, Servable
+from coda_keras_export.servable import folder, publishing, version_policies
+from coda_keras_export.servable.loading import LABELS, Servable
 from conftest import as_oracle, set_weights
 from google.protobuf import text_format
 from PIL import Image
@@ -511,7 +511,7 @@ def test_a_version_taken_meanwhile_is_not_replaced(tmp_path, monkeypatch):
     (tmp_path / ".tmp-x" / "saved_model.pb").write_text("ours")
     answers = iter([{}, {1: tmp_path / "1"}])
     monkeypatch.setattr(folder, "versions", lambda base: next(answers))
-    assert packaging._publish(tmp_path / ".tmp-x", tmp_path, None) == tmp_path / "2"
+    assert publishing._rename(tmp_path / ".tmp-x", tmp_path, None) == tmp_path / "2"
     assert (tmp_path / "1" / "saved_model.pb").read_text() == "theirs"
     assert (tmp_path / "2" / "saved_model.pb").read_text() == "ours"
 
@@ -649,7 +649,7 @@ def test_arguments_that_do_not_fit(net, tmp_path):
         ({"labels": ["cat", "dog", " "]}, "class 2 is empty"),
         ({"labels": ["cat", "dog"]}, "Expected 3 different labels"),
         ({"labels": ["cat", "dog", "cat"]}, "of them 2 different"),
-        ({"model": tmp_path / "none.keras"}, "no model file"),
+        ({"model": tmp_path / "none.keras"}, "no model"),
         ({"model": keras.Sequential()}, "Expected a CoDANet. Received: Sequential"),
         ({"model": tiny_net(size=None)}, "no weights yet"),
     ]:
@@ -717,7 +717,7 @@ def test_version_policies_that_were_edited_stay(tmp_path):
 def test_a_stock_server_is_told_the_policies_of_the_flags(tmp_path):
     for version in ("one/1", "two/3"):
         (tmp_path / version).mkdir(parents=True)
-    policies = policy.parse(["all", "two=specific:3,5"])
+    policies = version_policies.parse(["all", "two=specific:3,5"])
     text = folder.models_config(tmp_path, "/models", policies=policies)
     found = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
     one, two = found.model_config_list.config
@@ -734,13 +734,13 @@ def served(root):
 
 def test_a_version_appears_when_all_else_is_written(net, tmp_path, monkeypatch):
     package(net, tmp_path, "one")
-    write, seen = folder.write, []
+    write, seen = folder.write_text, []
 
     def watched(path, text):
         seen.append((path.name, (tmp_path / "two" / "1").exists()))
         write(path, text)
 
-    monkeypatch.setattr(folder, "write", watched)
+    monkeypatch.setattr(folder, "write_text", watched)
     package(net, tmp_path, "two")
     assert ("models.config", False) in seen
     assert not any(published for _, published in seen)
@@ -751,7 +751,7 @@ def test_without_its_server_files_nothing_is_published(net, tmp_path, monkeypatc
     def full(path, text):
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
-    monkeypatch.setattr(folder, "write", full)
+    monkeypatch.setattr(folder, "write_text", full)
     with pytest.raises(OSError, match="No space left"):
         package(net, tmp_path, "tiny")
     assert not (tmp_path / "tiny").exists()
@@ -762,7 +762,7 @@ def test_a_model_that_was_not_published_is_not_listed(net, tmp_path, monkeypatch
         raise OSError(errno.EIO, "Input/output error")
 
     package(net, tmp_path, "one")
-    monkeypatch.setattr(packaging, "_publish", failing)
+    monkeypatch.setattr(publishing, "_rename", failing)
     with pytest.raises(OSError, match="Input/output"):
         package(net, tmp_path, "two")
     assert served(tmp_path) == ["one"]
@@ -773,7 +773,7 @@ def test_packagings_at_once_list_each_other(tmp_path):
     def publish(name):
         temporary = tmp_path / name / ".tmp-x"
         temporary.mkdir(parents=True)
-        packaging._publish_listed(temporary, tmp_path / name, None)
+        publishing.publish(temporary, tmp_path / name, None)
 
     names = [f"model-{number:02}" for number in range(40)]
     with futures.ThreadPoolExecutor(8) as pool:
@@ -783,14 +783,13 @@ def test_packagings_at_once_list_each_other(tmp_path):
 
 
 @pytest.mark.parametrize("limit", [100, 3000])
-def test_a_full_disk_is_one_line(limit, net, tmp_path, monkeypatch, capsys):
+def test_a_full_disk_is_one_line(limit, net, tmp_path, capsys):
     net.save(tmp_path / "model.keras")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
     try:
         with pytest.raises(SystemExit) as end:
             run(
-                monkeypatch,
                 *("--model", tmp_path / "model.keras", "--out", tmp_path / "out"),
                 *("--name", "tiny"),
             )
@@ -809,7 +808,7 @@ def test_leftovers_of_killed_packagings_are_removed(net, tmp_path):
         (path / "saved_model.pb").write_text("half")
     config.write_text("half")
     for path in (old, config):
-        os.utime(path, (0, time.time() - 2 * packaging.LEFTOVER_SECONDS))
+        os.utime(path, (0, time.time() - 2 * publishing.LEFTOVER_SECONDS))
     package(net, tmp_path, "tiny")
     assert new.exists()
     assert not old.exists()
@@ -843,16 +842,15 @@ def test_labels_lie_beside_the_model(path):
     assert (path / LABELS).read_text().split() == NAMES
 
 
-def run(monkeypatch, *arguments):
-    monkeypatch.setattr(sys, "argv", ["package.py", *map(str, arguments)])
-    cli.run(packaging.main)
+def run(*arguments):
+    packaging.main([*map(str, arguments)])
 
 
-def test_command(net, tmp_path, monkeypatch, capsys):
+def test_command(net, tmp_path, capsys):
     net.save(tmp_path / "model.keras")
     (tmp_path / "labels.txt").write_text("\n".join(NAMES))
     common = ["--model", tmp_path / "model.keras", "--out", tmp_path / "out", "--name", "tiny"]
-    run(monkeypatch, *common, "--version", 3, "--labels", tmp_path / "labels.txt")
+    run(*common, "--version", 3, "--labels", tmp_path / "labels.txt")
     written = Path(capsys.readouterr().out.strip())
     assert written == tmp_path / "out" / "tiny" / "3"
     assert Servable(written).warm_up() == 6
@@ -865,6 +863,6 @@ def test_command(net, tmp_path, monkeypatch, capsys):
         common[2:],
     ):
         with pytest.raises(SystemExit) as end:
-            run(monkeypatch, *arguments)
+            run(*arguments)
         assert end.value.code == 2
         assert capsys.readouterr().err.count("\n") == 1

@@ -1,0 +1,72 @@
+"""Writes what a version consists of: SavedModel, warm-up requests, batching, labels; verified."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from coda_keras_export.servable import folder
+from coda_keras_export.servable.loading import LABELS, WARM_UP
+from coda_keras_export.servable.verification import verify
+from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+
+from coda_keras.exporting import signatures
+from coda_keras.models.coda_net import CoDANet
+from coda_keras.utils.text import sentence
+
+
+def write(path: Path, name: str, net: CoDANet, labels: Sequence[str] | None = None) -> None:
+    """Writes a version, loads it as a server does and compares its answers with the net's.
+
+    Args:
+        path: folder to write, in that of the model.
+        name: of the model, which warm-up requests have.
+        net: a float32 `CoDANet` with an `image_size`.
+        labels: names of the classes in their order, or None.
+
+    Raises:
+        ValueError: if there is not one label, of its own, for every class, or the servable does
+            not answer as the net does, in whichever output of whichever signature.
+        OSError: if it cannot be written.
+    """
+    try:
+        signatures.save(net, path, labels)
+        _write_warm_up(path / WARM_UP, name, net, labels)
+        (path / folder.BATCHING).write_text(folder.batching_params(*net.image_size, net.classes))
+        if labels is not None:
+            (path / LABELS).write_text("".join(f"{label}\n" for label in labels))
+        verify(path, net, labels)
+    except tf.errors.OpError as error:
+        # TensorFlow has errors of its own for a full disk and the like.
+        raise OSError(f"No servable in {path.parent}: {sentence(error.message)}") from error
+
+
+def _write_warm_up(path: Path, name: str, net: CoDANet, labels: Sequence[str] | None) -> None:
+    path.parent.mkdir()
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for request in _requests(name, net, labels):
+            log = prediction_log_pb2.PredictionLog(
+                predict_log=prediction_log_pb2.PredictLog(request=request)
+            )
+            writer.write(log.SerializeToString())
+
+
+def _requests(
+    name: str, net: CoDANet, labels: Sequence[str] | None
+) -> Iterator[predict_pb2.PredictRequest]:
+    """One small valid request for each signature."""
+    height, width = net.image_size
+    image = np.full((height, width, 3), 128, "uint8")
+    values = {
+        "images": image[None].astype("float32") / 255,
+        "image_bytes": np.array([tf.io.encode_png(image).numpy()], object),
+        "class_ids": np.zeros(1, "int32"),
+        "removed": np.zeros((1, height, width), bool),
+    }
+    for signature_name, (_, specs) in signatures.signatures(net, labels).items():
+        request = predict_pb2.PredictRequest()
+        request.model_spec.name = name
+        request.model_spec.signature_name = signature_name
+        for spec in specs:
+            request.inputs[spec.name].CopyFrom(tf.make_tensor_proto(values[spec.name], spec.dtype))
+        yield request
