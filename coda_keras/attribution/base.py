@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 from tqdm import tqdm
 
+from coda_keras.attribution.registry import label_of
 from coda_keras.backend import compiled
 from coda_keras.backend.types import Tensor
 from coda_keras.explanation.explanation import is_inherent
@@ -32,8 +33,6 @@ class Attribution:
     Raises:
         ValueError: if `batch_size` is no positive integer.
     """
-
-    label: str = ""
 
     def __init__(self, *, batch_size: int = 32, progress: bool | None = None) -> None:
         self.batch_size = positive_int("batch_size", batch_size)
@@ -104,9 +103,11 @@ class Attribution:
         """
         raise NotImplementedError(f"{type(self).__name__} must implement `on_host`.")
 
-    def describe(self, model: Any) -> str:
-        """Returns the label of the method in tables and figures about `model`."""
-        return self.label
+    @property
+    def label(self) -> str:
+        """What tables and figures call the method; a subclass that is no row of the registry may
+        have a `label` of its own."""
+        return label_of(self)
 
     def run_on_device(self, *arrays: np.ndarray) -> Any:
         """Runs `on_device`, compiled, with the model of the call: NumPy arrays in and out."""

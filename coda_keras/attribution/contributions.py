@@ -1,4 +1,4 @@
-"""The model's own contributions."""
+"""The model's own contributions, and what stands for them where there are none."""
 
 from typing import Any
 
@@ -7,6 +7,7 @@ import numpy as np
 from coda_keras.attribution.base import Attribution
 from coda_keras.backend.types import Tensor
 from coda_keras.explanation.explanation import is_inherent
+from coda_keras.figures.quantities import CONTRIBUTION, INPUT_X_GRADIENT
 
 
 class Contributions(Attribution):
@@ -21,8 +22,6 @@ class Contributions(Attribution):
     Raises:
         ValueError: on a call with a model that does not explain itself.
     """
-
-    label = "Ours"
 
     def prepare(self, model: Any, images: np.ndarray) -> None:
         if not is_inherent(model):
@@ -42,3 +41,18 @@ class Contributions(Attribution):
                 maps.append(self.run_on_device(images[start:stop], class_ids[start:stop]))
                 bar.update(len(maps[-1]))
         return np.concatenate(maps)
+
+
+def own_method(model: Any) -> tuple[str, str]:
+    """The method of a model's own maps, and what a colour bar says they show.
+
+    Args:
+        model: a model with `explain`, such as a `CoDANet`, or any classifier, whose counterpart to
+            contributions is Input×Gradient.
+
+    Returns:
+        `(name, quantity)`: a name for `attribution.get`, and the quantity with its unit.
+    """
+    if is_inherent(model):
+        return "contributions", CONTRIBUTION
+    return "input_x_gradient", INPUT_X_GRADIENT

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-import keras
 import numpy as np
 
+from coda_keras import backend
 from coda_keras.attribution.input_x_gradient import InputXGradient
 from coda_keras.explanation.explanation import is_inherent
 
@@ -13,7 +13,7 @@ class DeepLIFT(InputXGradient):
     """DeepLIFT, rescale rule, summed over the channels; the baseline is zero.
 
     On a `CoDANet` the rule, as the authors used it, changes nothing, for it changes the gradient
-    of activation functions only: the maps are those of Input×Gradient, and `describe` says so.
+    of activation functions only: the maps are those of Input×Gradient.
     On other models `shap`'s DeepExplainer computes it (the extra `interpret`; Keras on
     TensorFlow), in a process of its own because its failures leave TensorFlow's gradients
     broken. Starting that process takes seconds: give it many images at once. Maps of ReLU nets
@@ -28,18 +28,13 @@ class DeepLIFT(InputXGradient):
         ValueError: on a call, if `shap` has no rule for an operation of the model.
     """
 
-    label = "DeepLIFT"
-
-    def describe(self, model: Any) -> str:
-        return f"{self.label} (= {InputXGradient.label})" if is_inherent(model) else self.label
-
     def prepare(self, model: Any, images: np.ndarray) -> None:
         self._inherent = is_inherent(model)
         self._explained = model
-        if not self._inherent and keras.backend.backend() != "tensorflow":
+        if not self._inherent and backend.NAME != "tensorflow":
             raise ValueError(
                 "DeepLIFT on a model that is no CoDANet needs Keras on TensorFlow. "
-                f"The backend is {keras.backend.backend()!r}."
+                f"The backend is {backend.NAME!r}."
             )
 
     def on_host(self, images: np.ndarray, class_ids: np.ndarray) -> np.ndarray:

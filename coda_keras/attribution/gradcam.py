@@ -32,8 +32,6 @@ class GradCAM(PairwiseAttribution):
             or calls it several times.
     """
 
-    label = "GradCAM"
-
     def __init__(
         self, layer: str | None = None, interpolation: str = "nearest", **kwargs: Any
     ) -> None:

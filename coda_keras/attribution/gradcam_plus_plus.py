@@ -39,8 +39,6 @@ class GradCAMPlusPlus(GradCAM):
         ValueError: on a call, if the model has no such layer.
     """
 
-    label = "GradCAM++"
-
     def channel_weights(self, activations: Tensor, gradients: Tensor) -> Tensor:
         divisors = 2 + gradients * ops.sum(activations, axis=(1, 2), keepdims=True)
         # Only signed activations can make it 0; the authors' code puts 1 there, too.

@@ -19,8 +19,6 @@ class Gradient(PairwiseAttribution):
         **kwargs: `batch_size`, `progress` of `Attribution`.
     """
 
-    label = "Grad"
-
     def on_device(self, model: Any, images: Tensor, class_ids: Tensor) -> Tensor:
         gradients = gradient(lambda x: class_logits(model, x, class_ids), images)
         return ops.sum(gradients, axis=-1)

@@ -18,8 +18,6 @@ class InputXGradient(PairwiseAttribution):
         **kwargs: `batch_size`, `progress` of `Attribution`.
     """
 
-    label = "IxG"
-
     def on_device(self, model: Any, images: Tensor, class_ids: Tensor) -> Tensor:
         gradients = gradient(lambda x: class_logits(model, x, class_ids), images)
         return ops.sum(images * gradients, axis=-1)

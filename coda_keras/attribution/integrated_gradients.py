@@ -23,8 +23,6 @@ class IntegratedGradients(InputXGradient):
         ValueError: if `steps` is no positive integer.
     """
 
-    label = "IntGrad"
-
     def __init__(self, steps: int = 20, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.steps = positive_int("steps", steps)

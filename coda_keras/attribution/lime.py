@@ -36,8 +36,6 @@ class LIME(Attribution):
         ValueError: on a call, if six-channel images are no encoding of RGB.
     """
 
-    label = "LIME"
-
     def __init__(
         self,
         num_samples: int = 256,

@@ -40,10 +40,6 @@ class Occlusion(MaskingAttribution):
         self.patch_size = positive_int("patch_size", patch_size)
         self.stride = positive_int("stride", stride)
 
-    @property
-    def label(self) -> str:
-        return f"Occ{self.patch_size}"
-
     def prepare(self, model: Any, images: np.ndarray) -> None:
         super().prepare(model, images)
         self._field = receptive_field(model)

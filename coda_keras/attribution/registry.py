@@ -1,23 +1,23 @@
-"""Every attribution method as a row of data: all that tables, charts and studies know of it."""
+"""Every attribution method as a row of data: all that tables, charts and commands know of it.
+
+The classes are imported when they are asked for, so that names and labels need no framework.
+"""
 
 import colorsys
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any
 
-from coda_keras.attribution.base import Attribution
-from coda_keras.attribution.contributions import Contributions
-from coda_keras.attribution.deeplift import DeepLIFT
-from coda_keras.attribution.gradcam import GradCAM
-from coda_keras.attribution.gradcam_plus_plus import GradCAMPlusPlus
-from coda_keras.attribution.gradient import Gradient
-from coda_keras.attribution.input_x_gradient import InputXGradient
-from coda_keras.attribution.integrated_gradients import IntegratedGradients
-from coda_keras.attribution.lime import LIME
-from coda_keras.attribution.occlusion import Occlusion
-from coda_keras.attribution.rise import RISE
-from coda_keras.attribution.smooth_gradient import SmoothGradient
+import numpy as np
+
+from coda_keras.utils import arguments
+
+if TYPE_CHECKING:
+    from coda_keras.attribution.base import Attribution
+
+PACKAGE = "coda_keras.attribution"
 
 # How dear a map is, in evaluations of the model: a few for a batch of images, hundreds that fill
 # batches from a single image, or so many random variants that a study affords few images.
@@ -30,7 +30,7 @@ class Method:
 
     Attributes:
         name: str, by which `attribution.get` and commands know the method.
-        make: the `Attribution` class.
+        target: str, module and class: `"gradcam:GradCAM"` is that of attribution/gradcam.py.
         label: str in tables and figures.
         colour: str, in every chart.
         cost: one of `COSTS`.
@@ -50,7 +50,7 @@ class Method:
     """
 
     name: str
-    make: type[Attribution]
+    target: str
     label: str
     colour: str
     cost: str = "batched"
@@ -65,6 +65,11 @@ class Method:
     colours: Mapping[int, str] = field(default_factory=dict)
     arguments: Mapping[str, Any] = field(default_factory=dict)
     family: str | None = None
+
+    @property
+    def make(self) -> type["Attribution"]:
+        """The `Attribution` class."""
+        return resolve_name(f"{PACKAGE}.{self.target}")
 
     def of_size(self, size: int) -> "Method":
         """Returns the row of a sized method for one size."""
@@ -84,31 +89,45 @@ class Method:
 ROWS = (
     Method(
         "contributions",
-        Contributions,
+        "contributions:Contributions",
         "Ours",
         "#d62728",
         published="Ours",
         inherent=True,
         strong=True,
     ),
-    Method("gradient", Gradient, "Grad", "#9467bd", published="Grad"),
-    Method("smooth_gradient", SmoothGradient, "SmoothGrad", "#c5b0d5", cost="sampling"),
-    Method("input_x_gradient", InputXGradient, "IxG", "#17becf", published="IxG"),
-    Method("integrated_gradients", IntegratedGradients, "IntGrad", "#1f77b4", published="IntGrad"),
+    Method("gradient", "gradient:Gradient", "Grad", "#9467bd", published="Grad"),
+    Method(
+        "smooth_gradient",
+        "smooth_gradient:SmoothGradient",
+        "SmoothGrad",
+        "#c5b0d5",
+        cost="sampling",
+    ),
+    Method(
+        "input_x_gradient", "input_x_gradient:InputXGradient", "IxG", "#17becf", published="IxG"
+    ),
+    Method(
+        "integrated_gradients",
+        "integrated_gradients:IntegratedGradients",
+        "IntGrad",
+        "#1f77b4",
+        published="IntGrad",
+    ),
     Method(
         "deeplift",
-        DeepLIFT,
+        "deeplift:DeepLIFT",
         "DeepLIFT",
         "#7f7f7f",
         published="DeepLIFT",
         package="shap",
         same_on_coda="input_x_gradient",
     ),
-    Method("gradcam", GradCAM, "GradCAM", "#2ca02c", published="GCam", strong=True),
-    Method("gradcam_plus_plus", GradCAMPlusPlus, "GradCAM++", "#98df8a"),
+    Method("gradcam", "gradcam:GradCAM", "GradCAM", "#2ca02c", published="GCam", strong=True),
+    Method("gradcam_plus_plus", "gradcam_plus_plus:GradCAMPlusPlus", "GradCAM++", "#98df8a"),
     Method(
         "occlusion",
-        Occlusion,
+        "occlusion:Occlusion",
         "Occ",
         "#ff9f40",
         cost="masking",
@@ -119,8 +138,8 @@ ROWS = (
         published={4: "Occ5", 8: "Occ9"},
         colours={5: "#ff9f40", 9: "#a0522d"},
     ),
-    Method("rise", RISE, "RISE", "#e377c2", cost="sampling", signed=False, strong=True),
-    Method("lime", LIME, "LIME", "#a8a915", cost="sampling", package="lime", strong=True),
+    Method("rise", "rise:RISE", "RISE", "#e377c2", cost="sampling", signed=False, strong=True),
+    Method("lime", "lime:LIME", "LIME", "#a8a915", cost="sampling", package="lime", strong=True),
 )
 
 METHODS = {row.name: row for row in ROWS}
@@ -154,6 +173,60 @@ def find(name: str) -> Method:
             f"Unknown attribution method: {name!r}. Expected one of {', '.join(known)}."
         )
     return METHODS[name]
+
+
+def label_of(method: "Attribution") -> str:
+    """Returns the label of a method object: of its class, or of the one that it derives from."""
+    rows = {f"{PACKAGE}.{row.target}": row for row in ROWS}
+    for base in type(method).__mro__:
+        row = rows.get(f"{base.__module__}:{base.__name__}")
+        if row is not None:
+            size = getattr(method, row.argument) if row.argument else ""
+            return f"{row.label}{size}"
+    return ""
+
+
+def get(name: str, **kwargs: Any) -> "Attribution":
+    """Makes a method by its name.
+
+    Args:
+        name: a key of `METHODS`, or `"occlusion_K"` for windows of K pixels.
+        **kwargs: arguments of the method; their defaults are the paper's.
+
+    Returns:
+        An `Attribution`.
+
+    Raises:
+        ValueError: if there is no such method, or it has no such argument.
+
+    Example:
+
+    >>> get("integrated_gradients", steps=10).label
+    'IntGrad'
+    """
+    row = find(name)
+    arguments.check(name, row.make, kwargs)
+    return row.make(**{**row.arguments, **kwargs})
+
+
+def maps(
+    model: Any, images: Any, class_ids: Any, method: str = "contributions", **kwargs: Any
+) -> np.ndarray:
+    """Explains logits of classes by a method given by its name, once.
+
+    For many calls make the method by `get` and call it: it compiles once per model.
+
+    Args:
+        model: a `CoDANet`, or any Keras model `(B, H, W, 3) -> (B, classes)` logits.
+        images: `(B, H, W, 3)` RGB, or `(B, H, W, 6)` already encoded for a `CoDANet`.
+        class_ids: `(B,)` or `(B, n)` integers, or one integer for all images.
+        method: a name as for `get`.
+        **kwargs: arguments of the method.
+
+    Returns:
+        `(B, H, W)` or `(B, n, H, W)` signed float32 NumPy maps.
+    """
+    return get(method, **kwargs)(model, images, class_ids)
 
 
 def _shade(size):

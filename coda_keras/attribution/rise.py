@@ -34,8 +34,6 @@ class RISE(MaskingAttribution):
         ValueError: if a number is out of its range.
     """
 
-    label = "RISE"
-
     def __init__(
         self,
         num_masks: int = 6000,

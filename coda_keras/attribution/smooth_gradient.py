@@ -33,8 +33,6 @@ class SmoothGradient(Gradient):
         ValueError: if `samples` is no positive integer, or `noise` is negative or not finite.
     """
 
-    label = "SmoothGrad"
-
     def __init__(
         self, samples: int = 50, noise: float = 0.15, seed: int = 0, **kwargs: Any
     ) -> None:

@@ -9,6 +9,7 @@ from coda_keras.evaluation.chart import Chart, Curve, Summary
 from coda_keras.evaluation.confidence import probabilities
 from coda_keras.evaluation.metric import Attribute, Rows, ScoreMetric
 from coda_keras.evaluation.perturbation import removal_ranks, replaced, tie_order
+from coda_keras.utils.arguments import positive_int
 
 
 class ProbabilityCurve(ScoreMetric):
@@ -31,9 +32,7 @@ class ProbabilityCurve(ScoreMetric):
 
     def __init__(self, steps: int = 64, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if steps < 1:
-            raise ValueError(f"Expected at least one step. Received: steps={steps}.")
-        self.steps = steps
+        self.steps = positive_int("steps", steps)
 
     def ends(self, model: Any, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns the images before the first and after the last pixel is replaced.

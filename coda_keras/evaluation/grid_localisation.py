@@ -181,7 +181,7 @@ class GridLocalisation(Metric):
             markers=True,
         ),
     }
-    figures: ClassVar = {"windows": ("windows",)}
+    figure = ("windows",)
     legend: ClassVar = {
         "localisation": "Localisation: mean over all cells of all grids; chance is one cell.",
         "9x9 means": "9x9 means: the same for maps averaged over windows of 9x9 pixels.",

@@ -9,6 +9,7 @@ from coda_keras.evaluation.calls import predict_each, signed_maps
 from coda_keras.evaluation.chart import Chart, Summary, distribution, score_box
 from coda_keras.evaluation.metric import Attribute, Rows, ScoreMetric
 from coda_keras.evaluation.perturbation import generator_for, model_inputs
+from coda_keras.utils.arguments import positive_int
 
 
 class Infidelity(ScoreMetric):
@@ -59,9 +60,7 @@ class Infidelity(ScoreMetric):
 
     def __init__(self, samples: int = 64, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if samples < 1:
-            raise ValueError(f"Expected at least one window. Received: samples={samples}.")
-        self.samples = samples
+        self.samples = positive_int("samples", samples)
 
     def measure(
         self, model: Any, images: np.ndarray, class_ids: np.ndarray, attribute: Attribute

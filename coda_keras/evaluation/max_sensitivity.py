@@ -8,6 +8,7 @@ import numpy as np
 from coda_keras.evaluation.calls import signed_maps
 from coda_keras.evaluation.metric import Attribute, Rows, ScoreMetric
 from coda_keras.evaluation.perturbation import generator_for
+from coda_keras.utils.arguments import positive_int
 
 
 class MaxSensitivity(ScoreMetric):
@@ -46,13 +47,10 @@ class MaxSensitivity(ScoreMetric):
 
     def __init__(self, radius: float = 0.02, samples: int = 10, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not radius > 0 or samples < 1:
-            raise ValueError(
-                "Expected a positive radius and at least one sample. "
-                f"Received: radius={radius}, samples={samples}."
-            )
+        if not radius > 0:
+            raise ValueError(f"Expected a positive radius. Received: radius={radius}.")
         self.radius = radius
-        self.samples = samples
+        self.samples = positive_int("samples", samples)
 
     def measure(
         self, model: Any, images: np.ndarray, class_ids: np.ndarray, attribute: Attribute

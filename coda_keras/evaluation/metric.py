@@ -56,7 +56,7 @@ class Metric:
     Attributes:
         name: str, by which `evaluation.get` and commands know it.
         charts: dict from a key to its `Chart`.
-        figures: dict from the name of a figure of its own to keys of the charts in it.
+        figure: keys of the charts in the figure of its own, which `registry.py` names.
         legend: dict from column heading to a sentence about it.
         good: which values of `score` are: "high", "low" or "zero", those near 0.
         items_per_slice: int, items that a study keeps in a file.
@@ -66,7 +66,7 @@ class Metric:
 
     name: ClassVar[str]
     charts: ClassVar[Mapping[Any, Chart]] = {}
-    figures: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    figure: ClassVar[tuple[Any, ...]] = ()
     legend: ClassVar[Mapping[str, str]] = {}
     good: ClassVar[str] = "high"
     unit: ClassVar[str] = "img"
@@ -231,7 +231,7 @@ class ScoreMetric(ImageMetric):
             return
         chart = Chart(cls.heading, score_box, y_label=cls.y_label, y_range=cls.y_range)
         cls.charts = {cls.name: chart, **vars(cls).get("charts", {})}
-        cls.figures = {cls.name: tuple(cls.charts)}
+        cls.figure = tuple(cls.charts)
         cls.legend = {cls.heading: cls.meaning, **vars(cls).get("legend", {})}
 
     def summary(self, rows: Rows) -> Summary:

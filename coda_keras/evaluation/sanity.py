@@ -198,7 +198,7 @@ class CascadingRandomisation(ImageMetric):
             ("ssim", "absolute"): "SSIM, absolute maps",
         }.items()
     }
-    figures: ClassVar = {"sanity": tuple(charts)}
+    figure = tuple(charts)
     legend: ClassVar = {
         "sanity": "Sanity: rank correlation of the maps with those of the net, all its layers "
         "re-initialised; near 0 is good.",

@@ -74,8 +74,6 @@ def strongest_channels(
             f"Expected a class id in 0 to {classes - 1} for each of {len(images)} images. "
             f"Received: {class_ids}."
         )
-    if count < 1:
-        raise ValueError(f"`count` must be a positive integer. Received: count={count!r}.")
 
     depth = len(net.body)
     count = min(count, *(value.shape[-1] for value in values[:depth]))

@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike
 from PIL import Image
 
 from coda_keras.figures.colours import contribution_rgb, shared_scale
-from coda_keras.figures.contributions import CONTRIBUTION
 from coda_keras.figures.images import image_rgb
+from coda_keras.figures.quantities import CONTRIBUTION
 from coda_keras.figures.style import FONT, SIGNED_COLOURS, SMALL, wrapped
 from coda_keras.utils.files import replacing
 

@@ -11,12 +11,11 @@ from numpy.typing import ArrayLike
 
 from coda_keras.figures.colours import PERCENTILE, contribution_rgb, shared_scale
 from coda_keras.figures.images import image_rgb
+from coda_keras.figures.quantities import CONTRIBUTION
 from coda_keras.figures.rendering import Picture
 from coda_keras.figures.style import FONT, FRAME, colour_key, show, wrapped
 from coda_keras.figures.weights import weights_rgb, weights_scale
 
-CONTRIBUTION = "contribution (logits)"
-INPUT_X_GRADIENT = "input x gradient (logits)"
 WEIGHTS = "weights"
 
 _GAP = 0.06

@@ -9,8 +9,8 @@ from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
 from coda_keras.figures.colours import contribution_rgb, shared_scale
-from coda_keras.figures.contributions import CONTRIBUTION
 from coda_keras.figures.images import image_rgb
+from coda_keras.figures.quantities import CONTRIBUTION
 from coda_keras.figures.rendering import Picture
 from coda_keras.figures.style import FONT, SMALL, colour_key, show
 

@@ -70,9 +70,9 @@ FIGURES = {
     "b4a": most_important_first,
     "b4b": paper_metrics_of_baseline,
     **{
-        name: of_metric(metric.name, keys)
-        for metric in evaluation.METRICS.values()
-        for name, keys in metric.figures.items()
+        row.figure: of_metric(row.name, row.make.figure)
+        for row in evaluation.METRICS.values()
+        if row.figure
     },
 }
 

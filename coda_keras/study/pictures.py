@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from coda_keras import attribution, figures
-from coda_keras.attribution.own import own_method
+from coda_keras.attribution.contributions import own_method
 from coda_keras.evaluation import localisation
 from coda_keras.figures import Column, gallery, map_table
 from coda_keras.study import layers, video

@@ -11,7 +11,7 @@ from coda_keras.study.cost import Cost
 from coda_keras.utils.files import write_json, write_text
 from coda_keras.utils.provenance import hardware, now, result_packages, versions
 
-METRICS = {**evaluation.METRICS, Cost.name: Cost}
+METRICS = {**{name: row.make for name, row in evaluation.METRICS.items()}, Cost.name: Cost}
 
 # The net of the paper that tables set beside one's own.
 PUBLISHED_NET = "9L-S-CoDA-SQ-1000"

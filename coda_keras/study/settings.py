@@ -68,7 +68,7 @@ class Settings:
         for name, given in self.method_arguments.items():
             arguments.check(name, attribution.METHODS[name].make, given)
         for name, given in self.metric_arguments.items():
-            arguments.check(name, evaluation.METRICS[name], given)
+            arguments.check(name, evaluation.METRICS[name].make, given)
         counts = {"images": self.images, "few_images": self.few_images}
         counts |= {"batch_size": self.batch_size, **self.items, **self.few_items}
         for name, count in counts.items():

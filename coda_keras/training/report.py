@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from coda_keras import attribution, backend, explorer
-from coda_keras.attribution.own import own_method
+from coda_keras.attribution.contributions import own_method
 from coda_keras.data.images import ImageData
 from coda_keras.evaluation import (
     localisation,

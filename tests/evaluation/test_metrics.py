@@ -11,7 +11,7 @@ from coda_keras.evaluation.chart import Box, Curve
 from coda_keras.evaluation.metric import ImageMetric
 
 IMAGE_METRICS = [
-    name for name, metric in evaluation.METRICS.items() if issubclass(metric, ImageMetric)
+    name for name, row in evaluation.METRICS.items() if issubclass(row.make, ImageMetric)
 ]
 # Smaller than by default, where it saves time.
 ARGUMENTS = {
@@ -100,8 +100,9 @@ def measured(request, model):
 
 
 def test_names_are_those_of_the_registry():
-    for name, metric in evaluation.METRICS.items():
-        assert metric.name == name
+    for name, row in evaluation.METRICS.items():
+        assert row.make.name == name
+        assert bool(row.figure) == bool(row.make.figure)
     assert set(evaluation.STUDIED) <= set(evaluation.METRICS)
     with pytest.raises(ValueError, match="pixel_removal"):
         evaluation.get("pixel removal")
@@ -176,14 +177,13 @@ def test_charts_read_the_summary(measured):
             assert np.isfinite(found.y).all()
         if chart.reference:
             assert np.isfinite(chart.reference(summary))
-    for keys in metric.figures.values():
-        assert keys and set(keys) <= set(metric.charts)
+    assert set(metric.figure) <= set(metric.charts)
 
 
 def test_columns_are_told_apart():
-    headings = [heading for m in evaluation.METRICS.values() for heading in m.legend]
+    headings = [heading for row in evaluation.METRICS.values() for heading in row.make.legend]
     assert len(headings) == len(set(headings))
-    charts = [key for name in IMAGE_METRICS for key in evaluation.METRICS[name].charts]
+    charts = [key for name in IMAGE_METRICS for key in evaluation.METRICS[name].make.charts]
     assert len(charts) == len(set(charts))
 
 

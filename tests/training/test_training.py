@@ -13,7 +13,7 @@ tf = pytest.importorskip("tensorflow")
 training = pytest.importorskip("coda_keras.training")
 
 from coda_keras import CoDANet, DAUConv2D
-from coda_keras.attribution.own import own_method
+from coda_keras.attribution.contributions import own_method
 from coda_keras.data.tf_batches import ImageData
 from coda_keras.training import report
 from coda_keras.training import tf_distribution as distribution

@@ -1,0 +1,17 @@
+from .confidence import log_odds as log_odds
+from .confidence import most_confident as most_confident
+from .confidence import note_of_missing as note_of_missing
+from .confidence import probabilities as probabilities
+from .grid_localisation import Localisation as Localisation
+from .grid_localisation import localisation as localisation
+from .grids import Grids as Grids
+from .grids import make_grids as make_grids
+from .metric import Metric as Metric
+from .published import published_cifar10 as published_cifar10
+from .registry import METRICS as METRICS
+from .registry import STUDIED as STUDIED
+from .registry import get as get
+from .removal import PixelRemoval as PixelRemoval
+from .removal import pixel_removal as pixel_removal
+from .sanity import SanityCheck as SanityCheck
+from .sanity import cascading_randomisation as cascading_randomisation
