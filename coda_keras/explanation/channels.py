@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from coda_keras.backend.types import Tensor
 from coda_keras.layers.encoding import encode
+from coda_keras.utils.arguments import positive_int
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +75,7 @@ def strongest_channels(
             f"Expected a class id in 0 to {classes - 1} for each of {len(images)} images. "
             f"Received: {class_ids}."
         )
+    positive_int("count", count)
 
     depth = len(net.body)
     count = min(count, *(value.shape[-1] for value in values[:depth]))
