@@ -19,8 +19,7 @@ __version__ = "0.3.0"
 
 # All classes that Keras may meet in a file.
 _REGISTERED = (
-    "layers.dau",
-    "layers.dynamic_linear",
+    "layers",
     "losses",
     "models.coda_net",
     "models.resnet",

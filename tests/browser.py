@@ -31,10 +31,10 @@ class Page:
     def until(self, code, *arguments, seconds=60):
         """Waits until JavaScript returns something true; returns it."""
         deadline = time.monotonic() + seconds
-        while not (found := self.js(code, *arguments)):
+        while not (answer := self.js(code, *arguments)):
             assert time.monotonic() < deadline, f"never true: {code}\n{self.text('body')}"
             time.sleep(0.02)
-        return found
+        return answer
 
     def ready(self):
         """Waits until what is asked for is loaded and shown."""

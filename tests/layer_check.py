@@ -45,11 +45,11 @@ def check_config(make, **kwargs):
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(made))
     assert type(again) is type(made)
     assert again.get_config() == config
-    for each in (made, again):
-        assert each.name == kwargs["name"]
+    for copy in (made, again):
+        assert copy.name == kwargs["name"]
         if "trainable" in kwargs:
-            assert each.trainable == kwargs["trainable"]
-            assert each.dtype_policy.name == kwargs["dtype"]
+            assert copy.trainable == kwargs["trainable"]
+            assert copy.dtype_policy.name == kwargs["dtype"]
 
 
 def own_arguments(layer_type):
@@ -57,8 +57,8 @@ def own_arguments(layer_type):
     if layer_type.__init__.__module__.partition(".")[0] == "keras":
         return {}
     parameters = list(inspect.signature(layer_type.__init__).parameters.values())[1:]
-    named = [each for each in parameters if each.kind is not each.VAR_KEYWORD]
-    return {each.name: each.default for each in named}
+    named = [parameter for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD]
+    return {parameter.name: parameter.default for parameter in named}
 
 
 def check_dtype_policy(layer, inputs):

@@ -156,9 +156,9 @@ class ExplanationsPlugin(base_plugin.TBPlugin):
         with self._lock:
             if self._predict is None:
                 # Keras is imported where a model is asked, not by the tab.
-                from coda_keras.models.loading import load
+                from coda_keras.models.loading import load_model
 
-                self._predict = without_pixels(load(self._model_path))
+                self._predict = without_pixels(load_model(self._model_path))
         return self._predict
 
 

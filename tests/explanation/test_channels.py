@@ -29,34 +29,34 @@ def images(rng):
 
 
 def test_they_are_the_strongest_of_explain_layer(net, images):
-    found = strongest_channels(net, images, CLASS_IDS, count=2)
-    assert found.names == ("first", "second", "third")
-    assert found.channels.shape == found.contributions.shape == (3, 3, 2)
+    top = strongest_channels(net, images, CLASS_IDS, count=2)
+    assert top.names == ("first", "second", "third")
+    assert top.channels.shape == top.contributions.shape == (3, 3, 2)
     for layer in range(3):
         whole = net.explain_layer(images, "logits", CLASS_IDS, from_layer=layer + 1)
         sums = ops.convert_to_numpy(whole.contributions).sum((1, 2))
-        np.testing.assert_array_equal(found.channels[:, layer], np.argsort(-sums)[:, :2])
+        np.testing.assert_array_equal(top.channels[:, layer], np.argsort(-sums)[:, :2])
         expected = -np.sort(-sums)[:, :2]
-        np.testing.assert_allclose(found.contributions[:, layer], expected, atol=1e-5)
+        np.testing.assert_allclose(top.contributions[:, layer], expected, atol=1e-5)
 
 
 def test_maps_sum_to_the_contributions(net, images):
-    found = strongest_channels(net, images, CLASS_IDS, count=3)
-    np.testing.assert_allclose(found.maps.sum((-2, -1)), found.contributions, atol=1e-5)
+    top = strongest_channels(net, images, CLASS_IDS, count=3)
+    np.testing.assert_allclose(top.maps.sum((-2, -1)), top.contributions, atol=1e-5)
 
 
 def test_maps_of_all_channels_sum_to_the_map_of_the_class(net, images):
-    found = strongest_channels(net, images, CLASS_IDS, count=4)
+    explained = strongest_channels(net, images, CLASS_IDS, count=4)
     explanation = net.explain(images, CLASS_IDS).numpy()
-    np.testing.assert_allclose(found.maps[:, 2].sum(1), explanation.contribution_map, atol=1e-5)
+    np.testing.assert_allclose(explained.maps[:, 2].sum(1), explanation.contribution_map, atol=1e-5)
     # The last layer has a channel a class, and only that of the class itself counts.
-    assert (found.contributions[:, 2] != 0).sum(1).tolist() == [1, 1, 1]
+    assert (explained.contributions[:, 2] != 0).sum(1).tolist() == [1, 1, 1]
 
 
 def test_all_layers_have_as_many_channels(net, images):
     narrow = CoDANet([*net.body[:1], DAUConv2D(3, 4, 3)], temperature=1, image_size=(7, 8))
-    found = strongest_channels(narrow, images, [0, 1, 2], count=3)
-    assert found.channels.shape == (3, 2, 3)
+    top = strongest_channels(narrow, images, [0, 1, 2], count=3)
+    assert top.channels.shape == (3, 2, 3)
 
 
 def test_what_does_not_fit_is_refused(net, images):
@@ -77,7 +77,7 @@ def test_in_mixed_precision_they_are_nearly_the_same(net, images):
         image_size=(7, 8),
     )
     mixed.set_weights(net.get_weights())
-    found = strongest_channels(mixed, images, CLASS_IDS, count=4)
+    strongest = strongest_channels(mixed, images, CLASS_IDS, count=4)
     exact = strongest_channels(net, images, CLASS_IDS, count=4)
-    total = found.contributions.sum(-1), exact.contributions.sum(-1)
+    total = strongest.contributions.sum(-1), exact.contributions.sum(-1)
     np.testing.assert_allclose(*total, rtol=0.05, atol=0.05 * np.abs(total[1]).max())

@@ -23,9 +23,9 @@ def make_batches(rng, sizes, channels=3):
     return images, labels
 
 
-def assert_equal(found, expected):
+def assert_equal(computed, expected):
     for field in fields(Explanation):
-        one, other = getattr(found, field.name), getattr(expected, field.name)
+        one, other = getattr(computed, field.name), getattr(expected, field.name)
         assert isinstance(one, (np.ndarray, np.floating))
         assert one.dtype == other.dtype
         # The residual is rounding itself.
@@ -36,9 +36,9 @@ def assert_equal(found, expected):
 def test_equals_explain_batch_by_batch(rng, class_ids):
     net = make_net()
     images, labels = make_batches(rng, [4, 4, 1])
-    found = list(explain_dataset(net, list(zip(images, labels)), class_ids, progress=False))
-    assert len(found) == 3
-    for explanation, batch, truth in zip(found, images, labels):
+    explained = list(explain_dataset(net, list(zip(images, labels)), class_ids, progress=False))
+    assert len(explained) == 3
+    for explanation, batch, truth in zip(explained, images, labels):
         expected = net.explain(batch, truth if class_ids == "labels" else class_ids)
         assert_equal(explanation, expected.numpy())
 
@@ -52,8 +52,8 @@ def test_labels_in_every_form(rng, form):
         "column": labels[0][:, None],
         "one-hot": np.eye(CLASSES)[labels[0]],
     }[form]
-    (found,) = explain_dataset(net, [(images[0], given)], "labels", progress=False)
-    np.testing.assert_array_equal(found.class_ids, labels[0])
+    (explained,) = explain_dataset(net, [(images[0], given)], "labels", progress=False)
+    np.testing.assert_array_equal(explained.class_ids, labels[0])
 
 
 def test_bare_and_encoded_images(rng):
@@ -69,10 +69,12 @@ def test_chosen_fields_only(rng):
     net = make_net()
     images, _ = make_batches(rng, [3])
     chosen = ("contribution_map", "class_ids")
-    (found,) = explain_dataset(net, images, fields=chosen, progress=False)
+    (explanation,) = explain_dataset(net, images, fields=chosen, progress=False)
     expected = net.explain(images[0]).numpy()
-    np.testing.assert_allclose(found.contribution_map, expected.contribution_map, atol=2e-6)
-    assert {f.name for f in fields(found) if getattr(found, f.name) is not None} == set(chosen)
+    np.testing.assert_allclose(explanation.contribution_map, expected.contribution_map, atol=2e-6)
+    assert {f.name for f in fields(explanation) if getattr(explanation, f.name) is not None} == set(
+        chosen
+    )
 
 
 def test_is_lazy_and_takes_endless_generators(rng):
@@ -107,8 +109,8 @@ def test_tf_data(rng, capsys):
     images = rng.uniform(size=(7, 6, 6, 3)).astype("float32")
     labels = rng.integers(0, CLASSES, size=7)
     dataset = tf.data.Dataset.from_tensor_slices((images, labels)).batch(3)
-    found = list(explain_dataset(net, dataset, "labels"))
-    maps = np.concatenate([explanation.contribution_map for explanation in found])
+    explanations = list(explain_dataset(net, dataset, "labels"))
+    maps = np.concatenate([explanation.contribution_map for explanation in explanations])
     expected = net.explain(images, labels).numpy()
     np.testing.assert_allclose(maps, expected.contribution_map, atol=2e-6)
     assert "3/3" in capsys.readouterr().err
@@ -177,9 +179,9 @@ def check_two_replicas():
         (mirrored, None, "all"),
         (plain, strategy, "labels"),
     ]:
-        found = list(explain_dataset(net, batches, class_ids, strategy=given, progress=False))
-        assert len(found) == len(batches)
-        for explanation, (batch, truth) in zip(found, batches):
+        explained = list(explain_dataset(net, batches, class_ids, strategy=given, progress=False))
+        assert len(explained) == len(batches)
+        for explanation, (batch, truth) in zip(explained, batches):
             expected = plain.explain(batch, truth if class_ids == "labels" else class_ids)
             assert_equal(explanation, expected.numpy())
     assert set(replicas) == {2}

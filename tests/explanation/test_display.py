@@ -26,10 +26,12 @@ def shown(explanation):
 
 
 def test_an_explanation_is_a_line(net, images):
-    found = net.explain(images, [2, 0, 1, 1, 0])
-    for each in (found, found.numpy()):
-        assert repr(each).startswith("Explanation(5 images of 8x8; class_ids=[2, 0, 1, 1, 0]; ")
-        assert f"completeness error at most {found.completeness_error.max():.1e})" in repr(each)
+    explanation = net.explain(images, [2, 0, 1, 1, 0])
+    for item in (explanation, explanation.numpy()):
+        assert repr(item).startswith("Explanation(5 images of 8x8; class_ids=[2, 0, 1, 1, 0]; ")
+        assert f"completeness error at most {explanation.completeness_error.max():.1e})" in repr(
+            item
+        )
     assert "1 image of 8x8, 3 classes each" in repr(net.explain(images[:1], "all"))
     many = net.explain(images.repeat(100, axis=0))
     assert len(repr(many)) < 200 and "500 images" in repr(many)
@@ -37,9 +39,9 @@ def test_an_explanation_is_a_line(net, images):
 
 
 def test_what_was_not_computed_is_not_told(net, images):
-    found = net.explain(images)
+    explanation = net.explain(images)
     absent = dict.fromkeys(("logits", "residual", "weights", "contributions"))
-    some = dataclasses.replace(found, **absent)
+    some = dataclasses.replace(explanation, **absent)
     assert "class_ids" in repr(some) and "completeness" not in repr(some)
     assert some._repr_png_() is None
     nothing = dataclasses.replace(some, class_ids=None, contribution_map=None, bias=None)
@@ -51,9 +53,9 @@ def test_tensors_without_values_have_shapes(net, images):
     said = []
 
     def step(x):
-        found = net.explain(x)
-        said.append((repr(found), found._repr_png_()))
-        return found.logits
+        explanation = net.explain(x)
+        said.append((repr(explanation), explanation._repr_png_()))
+        return explanation.logits
 
     backend.compiled(step, net)(images)
     ((text, picture),) = said
@@ -61,29 +63,29 @@ def test_tensors_without_values_have_shapes(net, images):
 
 
 def test_images_are_those_that_were_explained(net, images):
-    found = net.explain(images, "all").numpy()
-    recovered = display.images_of(found.contributions, found.weights)
+    explanation = net.explain(images, "all").numpy()
+    recovered = display.images_of(explanation.contributions, explanation.weights)
     np.testing.assert_allclose(recovered, images[:, None].repeat(3, axis=1), atol=1e-4)
     assert display.images_of(np.zeros(6), np.zeros(6)).tolist() == [0.5] * 3
 
 
 @pytest.mark.parametrize("class_ids", [None, [[0, 1], [2, 1], [0, 0], [1, 2], [2, 2]]])
 def test_notebooks_show_image_maps_and_weights(class_ids, net, images):
-    found = net.explain(images, class_ids).numpy()
-    several = found.contribution_map.reshape(5, -1, 8, 8)
-    ids = found.class_ids.reshape(5, -1)
+    explanation = net.explain(images, class_ids).numpy()
+    several = explanation.contribution_map.reshape(5, -1, 8, 8)
+    ids = explanation.class_ids.reshape(5, -1)
     columns = [
         figures.Column(
             "contributions",
             several[:4, which],
-            [f"class {k}: {row[k]:.2f}" for k, row in zip(ids[:4, which], found.logits)],
+            [f"class {k}: {row[k]:.2f}" for k, row in zip(ids[:4, which], explanation.logits)],
         )
         for which in range(several.shape[1])
     ]
-    weights = found.weights.reshape(5, -1, 8, 8, 6)[:4, 0]
+    weights = explanation.weights.reshape(5, -1, 8, 8, 6)[:4, 0]
     columns.append(figures.Column("weights", figures.weights_rgb(weights), pictures=True))
     expected = figures.figure_rgb(figures.map_table(images[:4], columns, scale="all"))
-    picture = np.asarray(shown(found), "float64")
+    picture = np.asarray(shown(explanation), "float64")
     assert picture.shape == expected.shape
     assert np.abs(picture - expected).mean() < 0.5
 
@@ -94,8 +96,8 @@ def test_layers_show_themselves_where_they_are_explained_by_the_image(net, image
 
 
 def test_figures_show_themselves_in_notebooks(net, images):
-    found = net.explain(images).numpy()
-    maps = found.contribution_map
+    explanation = net.explain(images).numpy()
+    maps = explanation.contribution_map
     for figure in (
         figures.plot_contributions(images[0], maps[0]),
         figures.gallery(images, maps),
@@ -110,9 +112,9 @@ def test_figures_show_themselves_in_notebooks(net, images):
 def test_ipython_finds_the_pictures(net, images):
     formatters = pytest.importorskip("IPython.core.formatters")
     formatter = formatters.DisplayFormatter()
-    found = net.explain(images)
-    for each in (found, figures.gallery(images, found.numpy().contribution_map)):
-        assert formatter.format(each)[0]["image/png"].startswith(b"\x89PNG")
+    explanation = net.explain(images)
+    for item in (explanation, figures.gallery(images, explanation.numpy().contribution_map)):
+        assert formatter.format(item)[0]["image/png"].startswith(b"\x89PNG")
 
 
 def test_explanations_are_equal_if_they_are_the_same(net, images):

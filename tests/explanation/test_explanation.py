@@ -44,30 +44,32 @@ def expected(net, images):
 
 def test_all_classes_equal_the_oracle(net, images, expected):
     encoded, weights = expected
-    found = net.explain(images, "all").numpy()
-    assert found.weights.shape == (3, CLASSES, 7, 6, 6)
-    np.testing.assert_array_equal(found.class_ids, [list(range(CLASSES))] * 3)
-    np.testing.assert_allclose(found.weights, weights, **TOLERANCE)
+    explanation = net.explain(images, "all").numpy()
+    assert explanation.weights.shape == (3, CLASSES, 7, 6, 6)
+    np.testing.assert_array_equal(explanation.class_ids, [list(range(CLASSES))] * 3)
+    np.testing.assert_allclose(explanation.weights, weights, **TOLERANCE)
     contributions = weights * encoded[:, None]
-    np.testing.assert_allclose(found.contributions, contributions, **TOLERANCE)
-    np.testing.assert_allclose(found.contribution_map, contributions.sum(axis=-1), **TOLERANCE)
+    np.testing.assert_allclose(explanation.contributions, contributions, **TOLERANCE)
+    np.testing.assert_allclose(
+        explanation.contribution_map, contributions.sum(axis=-1), **TOLERANCE
+    )
     logits = contributions.sum(axis=(2, 3, 4)) + net.logit_bias
-    np.testing.assert_allclose(found.logits, logits, **TOLERANCE)
-    np.testing.assert_allclose(found.logits, ops.convert_to_numpy(net(images)), **TOLERANCE)
-    assert found.bias == pytest.approx(net.logit_bias)
-    assert found.residual.shape == (3, CLASSES)
-    assert np.all(np.abs(found.residual) < (1e-12 if EXACT_DTYPE == "float64" else 1e-5))
+    np.testing.assert_allclose(explanation.logits, logits, **TOLERANCE)
+    np.testing.assert_allclose(explanation.logits, ops.convert_to_numpy(net(images)), **TOLERANCE)
+    assert explanation.bias == pytest.approx(net.logit_bias)
+    assert explanation.residual.shape == (3, CLASSES)
+    assert np.all(np.abs(explanation.residual) < (1e-12 if EXACT_DTYPE == "float64" else 1e-5))
 
 
 def test_predicted_class_by_default(net, images, expected):
-    found = net.explain(images).numpy()
-    predicted = np.argmax(found.logits, axis=-1)
-    np.testing.assert_array_equal(found.class_ids, predicted)
+    explanation = net.explain(images).numpy()
+    predicted = np.argmax(explanation.logits, axis=-1)
+    np.testing.assert_array_equal(explanation.class_ids, predicted)
     rows = expected[1][np.arange(3), predicted]
-    np.testing.assert_allclose(found.weights, rows, **TOLERANCE)
-    assert found.contribution_map.shape == (3, 7, 6)
-    assert found.residual.shape == (3,)
-    assert found.bias.shape == ()
+    np.testing.assert_allclose(explanation.weights, rows, **TOLERANCE)
+    assert explanation.contribution_map.shape == (3, 7, 6)
+    assert explanation.residual.shape == (3,)
+    assert explanation.bias.shape == ()
 
 
 @pytest.mark.parametrize(
@@ -86,13 +88,13 @@ def test_forms_of_class_ids(class_ids, as_array, net, images, expected):
     as_array = np.array(as_array)
     batch = np.arange(3).reshape(3, *[1] * (as_array.ndim - 1))
     for given in (class_ids, ops.convert_to_tensor(np.array(class_ids), "int32")):
-        found = net.explain(images, given).numpy()
-        assert found.class_ids.dtype == np.int32
-        np.testing.assert_array_equal(found.class_ids, as_array)
-        np.testing.assert_allclose(found.weights, expected[1][batch, as_array], **TOLERANCE)
-        assert found.contribution_map.shape == (*as_array.shape, 7, 6)
-        assert found.residual.shape == as_array.shape
-        assert np.all(np.abs(found.residual) < 1e-5)
+        explanation = net.explain(images, given).numpy()
+        assert explanation.class_ids.dtype == np.int32
+        np.testing.assert_array_equal(explanation.class_ids, as_array)
+        np.testing.assert_allclose(explanation.weights, expected[1][batch, as_array], **TOLERANCE)
+        assert explanation.contribution_map.shape == (*as_array.shape, 7, 6)
+        assert explanation.residual.shape == as_array.shape
+        assert np.all(np.abs(explanation.residual) < 1e-5)
 
 
 @pytest.mark.parametrize(
@@ -132,10 +134,10 @@ def check_that_bad_classes_are_nan(explained_in_compiled_code, net, images, kind
     for class_ids in ([1, 5, 4], [-1, 0, 2], [[4, 1], [2, 1], [0, -7]]):
         class_ids = np.array(class_ids, kind)
         bad = (class_ids < 0) | (class_ids >= CLASSES)
-        found = explained_in_compiled_code(images, class_ids)
+        explanation = explained_in_compiled_code(images, class_ids)
         expected = net.explain(images, np.where(bad, 0, class_ids)).numpy()
         for name in ("weights", "contributions", "contribution_map", "residual"):
-            values = ops.convert_to_numpy(found[name])
+            values = ops.convert_to_numpy(explanation[name])
             assert np.all(np.isnan(values[bad])), name
             np.testing.assert_allclose(values[~bad], getattr(expected, name)[~bad], **TOLERANCE)
 
@@ -185,27 +187,27 @@ def test_encoded_images_give_the_same_explanation(net, images, expected):
 
 def test_other_image_sizes(net, rng):
     larger = rng.uniform(size=(1, 10, 13, 3)).astype(EXACT_DTYPE)
-    found = net.explain(larger).numpy()
-    assert found.contribution_map.shape == (1, 10, 13)
-    assert np.all(np.abs(found.residual) < 1e-5)
+    explanation = net.explain(larger).numpy()
+    assert explanation.contribution_map.shape == (1, 10, 13)
+    assert np.all(np.abs(explanation.residual) < 1e-5)
 
 
 def test_no_evidence_contributes_nothing(net):
-    found = net.explain(np.zeros((2, 7, 6, 6), EXACT_DTYPE), "all").numpy()
-    assert np.all(np.isfinite(found.weights))
-    np.testing.assert_array_equal(found.contributions, 0)
-    np.testing.assert_array_equal(found.residual, 0)
-    np.testing.assert_allclose(found.logits, net.logit_bias, rtol=1e-6)
+    explanation = net.explain(np.zeros((2, 7, 6, 6), EXACT_DTYPE), "all").numpy()
+    assert np.all(np.isfinite(explanation.weights))
+    np.testing.assert_array_equal(explanation.contributions, 0)
+    np.testing.assert_array_equal(explanation.residual, 0)
+    np.testing.assert_allclose(explanation.logits, net.logit_bias, rtol=1e-6)
 
 
 @pytest.mark.parametrize("rescale", ["squash", "l2"])
 def test_residual_of_a_preset_is_rounding_only(rescale, rng):
     net = CoDANet.from_preset("s_coda", rescale=rescale, rank_scale=1 / 32, temperature=1.0)
     images = rng.uniform(size=(1, 12, 12, 3)).astype("float32")
-    found = net.explain(images, "all").numpy()
-    size = np.sum(np.abs(found.contributions), axis=(2, 3, 4))
+    explanation = net.explain(images, "all").numpy()
+    size = np.sum(np.abs(explanation.contributions), axis=(2, 3, 4))
     assert np.all(size > 0)
-    assert np.all(np.abs(found.residual) < 2e-6 * (size + abs(net.logit_bias)))
+    assert np.all(np.abs(explanation.residual) < 2e-6 * (size + abs(net.logit_bias)))
 
 
 def test_mixed_precision_explains_in_float32(net, images, expected):
@@ -219,19 +221,24 @@ def test_mixed_precision_explains_in_float32(net, images, expected):
         image_size=(7, 6),
     )
     mixed.set_weights(net.get_weights())
-    found = mixed.explain(images.astype("float32"), "all").numpy()
-    for values in (found.logits, found.weights, found.contributions, found.residual):
+    explanation = mixed.explain(images.astype("float32"), "all").numpy()
+    for values in (
+        explanation.logits,
+        explanation.weights,
+        explanation.contributions,
+        explanation.residual,
+    ):
         assert values.dtype == np.float32
-    size = np.sum(np.abs(found.contributions), axis=(2, 3, 4))
-    assert np.all(np.abs(found.residual) < 0.02 * size)
-    difference = found.weights - expected[1]
+    size = np.sum(np.abs(explanation.contributions), axis=(2, 3, 4))
+    assert np.all(np.abs(explanation.residual) < 0.02 * size)
+    difference = explanation.weights - expected[1]
     assert np.sqrt(np.mean(difference**2)) < 0.03 * np.sqrt(np.mean(expected[1] ** 2))
 
 
 def test_penalty_on_the_linear_map_has_the_right_gradient(net, images):
     """Eq. 10 needs the gradient of mean |W_{0->L}| by the parameters."""
     one = images[:1]
-    _, found = gradients(
+    _, explanation = gradients(
         lambda x: ops.mean(ops.abs(net.explain(x, 2).weights)), net.trainable_variables, one
     )
     rng = np.random.default_rng(8)
@@ -248,7 +255,7 @@ def test_penalty_on_the_linear_map_has_the_right_gradient(net, images):
         return np.mean(np.abs(oracle.weights_of_logits(encoded, layers, TEMPERATURE)[2]))
 
     slope = (penalty(1e-6) - penalty(-1e-6)) / 2e-6
-    by_parameters = sum(np.sum(g * d) for g, d in zip(found, direction))
+    by_parameters = sum(np.sum(g * d) for g, d in zip(explanation, direction))
     assert by_parameters == pytest.approx(slope, rel=1e-6 if EXACT_DTYPE == "float64" else 1e-3)
 
 
@@ -257,7 +264,7 @@ def test_penalty_on_the_linear_map_has_the_right_gradient(net, images):
 def test_layers_equal_the_oracle(start, stop, position, net, images, expected):
     layers = [as_oracle(layer) for layer in net.body]
     channel = 2
-    found = explain_layer(net, images, stop, channel, position, from_layer=start).numpy()
+    computed = explain_layer(net, images, stop, channel, position, from_layer=start).numpy()
     for index, encoded in enumerate(expected[0]):
         values = oracle.activations(encoded, layers)
         matrix = oracle.matrix_between(encoded, layers, start, stop)
@@ -267,13 +274,13 @@ def test_layers_equal_the_oracle(start, stop, position, net, images, expected):
             row, activation = rows.sum(axis=(0, 1)), activation.sum()
         else:
             row, activation = rows[position], activation[position]
-        np.testing.assert_allclose(found.weights[index], row, **TOLERANCE)
-        np.testing.assert_allclose(found.contributions[index], row * values[start], **TOLERANCE)
+        np.testing.assert_allclose(computed.weights[index], row, **TOLERANCE)
+        np.testing.assert_allclose(computed.contributions[index], row * values[start], **TOLERANCE)
         np.testing.assert_allclose(
-            found.contribution_map[index], (row * values[start]).sum(axis=-1), **TOLERANCE
+            computed.contribution_map[index], (row * values[start]).sum(axis=-1), **TOLERANCE
         )
-        np.testing.assert_allclose(found.activation[index], activation, **TOLERANCE)
-        np.testing.assert_allclose(found.contributions[index].sum(), activation, **TOLERANCE)
+        np.testing.assert_allclose(computed.activation[index], activation, **TOLERANCE)
+        np.testing.assert_allclose(computed.contributions[index].sum(), activation, **TOLERANCE)
 
 
 @pytest.mark.parametrize("start", range(4))
@@ -281,16 +288,16 @@ def test_logits_equal_the_oracle(start, net, images, expected):
     """Contributions of layer l to class c (Fig. A.6), another class for every image."""
     layers = [as_oracle(layer) for layer in net.body]
     classes = [4, 0, 2]
-    found = explain_layer(net, images, "logits", classes, from_layer=start).numpy()
+    computed = explain_layer(net, images, "logits", classes, from_layer=start).numpy()
     for index, (encoded, class_id) in enumerate(zip(expected[0], classes)):
         inputs = oracle.activations(encoded, layers)[start]
         matrix = oracle.matrix_between(encoded, layers, start, 3)
         row = matrix.reshape(-1, CLASSES, *inputs.shape)[:, class_id].sum(axis=0) / TEMPERATURE
         logit = oracle.logits(encoded, layers, TEMPERATURE, 0.0)[class_id]
-        np.testing.assert_allclose(found.weights[index], row, **TOLERANCE)
-        np.testing.assert_allclose(found.contributions[index], row * inputs, **TOLERANCE)
-        np.testing.assert_allclose(found.activation[index], logit, **TOLERANCE)
-        np.testing.assert_allclose(found.contribution_map[index].sum(), logit, **TOLERANCE)
+        np.testing.assert_allclose(computed.weights[index], row, **TOLERANCE)
+        np.testing.assert_allclose(computed.contributions[index], row * inputs, **TOLERANCE)
+        np.testing.assert_allclose(computed.activation[index], logit, **TOLERANCE)
+        np.testing.assert_allclose(computed.contribution_map[index].sum(), logit, **TOLERANCE)
 
 
 @pytest.mark.parametrize("layer", [1, 3, "logits"])
@@ -368,19 +375,21 @@ def test_completeness_error_is_relative_to_the_logit_less_its_bias(class_ids):
     logits = np.array([[3.0, 1.5, -4.0], [0.5 + 1e-3, 8.5, 0.5]])
     class_ids = np.array(class_ids, "int32")
     residual = 1e-4 * (1 + np.arange(class_ids.size).reshape(class_ids.shape))
-    found = Explanation(logits, class_ids, None, None, None, np.float64(0.5), -residual)
+    explanation = Explanation(logits, class_ids, None, None, None, np.float64(0.5), -residual)
     expected = [
         residual[at] / max(abs(logits[at[0], class_ids[at]] - 0.5), 0.01)
         for at in np.ndindex(class_ids.shape)
     ]
-    np.testing.assert_allclose(found.completeness_error.ravel(), expected, rtol=1e-12)
+    np.testing.assert_allclose(explanation.completeness_error.ravel(), expected, rtol=1e-12)
 
 
 def test_completeness_error_of_tensors(net, images):
-    found = net.explain(images, "all")
-    assert found.completeness_error.shape == (3, CLASSES)
-    np.testing.assert_array_equal(found.completeness_error, found.numpy().completeness_error)
-    assert 0 < found.completeness_error.max() < 1e-3
+    explanation = net.explain(images, "all")
+    assert explanation.completeness_error.shape == (3, CLASSES)
+    np.testing.assert_array_equal(
+        explanation.completeness_error, explanation.numpy().completeness_error
+    )
+    assert 0 < explanation.completeness_error.max() < 1e-3
 
 
 def test_fields_that_were_not_computed_stay_none(net, images):

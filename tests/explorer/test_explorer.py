@@ -114,9 +114,9 @@ def test_colours_are_those_of_the_figures(page):
     _, weights, maps, logits = numbers(0)
     predicted = logits[0].argmax()
     shape = (HEIGHT, WIDTH, 4)
-    found = np.array(page.js(PIXELS, 1)).reshape(shape)[..., :3]
+    pixels = np.array(page.js(PIXELS, 1)).reshape(shape)[..., :3]
     expected = contribution_rgb(maps[0, predicted])
-    assert np.abs(found - expected.astype(int)).max() <= 1
+    assert np.abs(pixels - expected.astype(int)).max() <= 1
     rgba = weights_rgba(weights[0, predicted])
     expected = 255 * (1 - rgba[..., 3:] * (1 - rgba[..., :3]))
     # The weights travel with 16 bits.
@@ -140,9 +140,9 @@ def test_the_second_palette_and_signs(page):
     predicted = numbers(0)[3][0].argmax()
     values = numbers(0)[2][0, predicted]
     page.press("p", "g")
-    found = np.array(page.js(PIXELS, 1)).reshape(HEIGHT, WIDTH, 4)
+    pixels = np.array(page.js(PIXELS, 1)).reshape(HEIGHT, WIDTH, 4)
     strongest = np.unravel_index(values.argmin(), values.shape)
-    assert found[strongest].tolist() == [69, 26, 130, 255]
+    assert pixels[strongest].tolist() == [69, 26, 130, 255]
     assert (
         page.js("return codaExplorer.stage.panels[0][1].drawn.signs.values.length") == values.size
     )
@@ -221,10 +221,10 @@ def test_a_link_reopens_exactly_this_view(page, browser):
     link = page.js("return codaExplorer.link.url()")
     account = page.account()
     browser.open(link)
-    found = page.js("return codaExplorer.state")
-    assert found.pop("x") == pytest.approx(state.pop("x"), abs=0.01)
-    assert found.pop("y") == pytest.approx(state.pop("y"), abs=0.01)
-    assert found == state and browser.account() == account
+    reopened = page.js("return codaExplorer.state")
+    assert reopened.pop("x") == pytest.approx(state.pop("x"), abs=0.01)
+    assert reopened.pop("y") == pytest.approx(state.pop("y"), abs=0.01)
+    assert reopened == state and browser.account() == account
 
 
 def test_a_link_with_nonsense_shows_the_start(browser, pages):
@@ -305,8 +305,8 @@ def test_numbers_are_copied_as_csv(page):
     pixels = list(
         csv.DictReader(io.StringIO(page.driver.execute_async_script(COPIED, "CSV pixels")))
     )
-    found = np.array([float(row["contribution"]) for row in pixels]).reshape(HEIGHT, WIDTH)
-    np.testing.assert_allclose(found, maps[0, 3], rtol=1e-6)
+    contributions = np.array([float(row["contribution"]) for row in pixels]).reshape(HEIGHT, WIDTH)
+    np.testing.assert_allclose(contributions, maps[0, 3], rtol=1e-6)
     assert sum(int(row["inside"]) for row in pixels) == 9
     parts = [sum(float(row[c]) for c in ("r", "g", "b", "1-r", "1-g", "1-b")) for row in pixels]
     np.testing.assert_allclose(np.reshape(parts, (HEIGHT, WIDTH)), maps[0, 3], atol=1e-4)

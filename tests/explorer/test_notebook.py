@@ -31,16 +31,16 @@ def test_both_outputs_show_the_numbers_and_the_model_answers(driver, tmp_path, m
     monkeypatch.setenv("PYTHONPATH", str(TESTS))
     page = Page(driver)
     net, images = tiny_net()
-    found = net.explain(images, "all").numpy()
+    explanation = net.explain(images, "all").numpy()
     # JupyterLab has its own complaints in the console, so it is not read here.
     with jupyter_lab(tmp_path, [CODE, STATIC, LIVE]) as url:
         static, live = run_notebook(page, url, viewers=2)
         driver.switch_to.frame(static)
         page.ready().js("codaExplorer.set({class: 2, selection: {rect: [1, 2, 5, 9]}})")
         account = page.ready().account()
-        inside = found.contribution_map[0, 2, 1:6, 2:10].sum()
+        inside = explanation.contribution_map[0, 2, 1:6, 2:10].sum()
         assert account["inside"] == pytest.approx(inside, abs=6e-4)
-        assert account["total"] == pytest.approx(found.logits[0, 2], abs=6e-4)
+        assert account["total"] == pytest.approx(explanation.logits[0, 2], abs=6e-4)
         assert NAMES[1] in page.texts(".classes .name")
         assert "net=net" in page.text(".removal")
 

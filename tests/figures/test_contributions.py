@@ -270,7 +270,7 @@ def test_most_confident(per_class):
 
 
 def test_most_confident_of_nothing_correct_is_empty():
-    assert all(len(found) == 0 for found in most_confident(np.eye(3), [1, 2, 0]))
+    assert all(len(indices) == 0 for indices in most_confident(np.eye(3), [1, 2, 0]))
     with pytest.raises(ValueError, match="label"):
         most_confident(np.eye(3), [1, 2])
 

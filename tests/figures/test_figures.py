@@ -22,18 +22,18 @@ def images(rng):
 
 def pictures(figure):
     """The pictures of a figure, row by row, colour bars left out."""
-    found = [axes.images[0].get_array() for axes in figure.axes if axes.images]
-    return [np.asarray(picture) for picture in found]
+    shown = [axes.images[0].get_array() for axes in figure.axes if axes.images]
+    return [np.asarray(picture) for picture in shown]
 
 
 def test_a_table_has_a_row_for_each_image_and_a_column_for_each_method(images, rng):
     ours, rise = rng.normal(size=(3, 6, 8)), rng.random((3, 6, 8))
     columns = [Column("Ours", ours, ["a", "b", "c"]), Column("RISE", rise, signed=False)]
     figure = figures.map_table(images, columns, ["cat", "dog", "frog"])
-    found = pictures(figure)
-    assert len(found) == 9
+    drawn = pictures(figure)
+    assert len(drawn) == 9
     for row in range(3):
-        image, signed, own = found[3 * row : 3 * row + 3]
+        image, signed, own = drawn[3 * row : 3 * row + 3]
         np.testing.assert_array_equal(image, np.rint(255 * images[row]))
         np.testing.assert_array_equal(signed, contribution_rgb(ours[row]))
         lowest = np.unravel_index(rise[row].argmin(), (6, 8))
@@ -49,11 +49,11 @@ def test_rows_may_differ_in_their_colours(images, rng):
     maps = rng.random((3, 6, 8))
     columns = [Column(title, maps, signed=[True, False, True]) for title in ("intact", "random")]
     figure = figures.map_table(images, columns, ["Ours", "RISE", "IxG"])
-    found = pictures(figure)
+    drawn = pictures(figure)
     for row in (0, 2):
-        np.testing.assert_array_equal(found[3 * row + 1], contribution_rgb(maps[row]))
+        np.testing.assert_array_equal(drawn[3 * row + 1], contribution_rgb(maps[row]))
     lowest = np.unravel_index(maps[1].argmin(), (6, 8))
-    np.testing.assert_allclose(found[4][lowest], colormaps["jet"](0.0)[:3])
+    np.testing.assert_allclose(drawn[4][lowest], colormaps["jet"](0.0)[:3])
     assert figure.axes[-1].get_xlabel() == "RISE"
     with pytest.raises(ValueError, match="lengths"):
         figures.map_table(images, [Column("Ours", maps, signed=[True])])
@@ -63,9 +63,9 @@ def test_pictures_are_shown_as_they_are_on_a_scale_of_ones_own(images, rng):
     maps, weights = rng.normal(size=(3, 6, 8)), rng.random((3, 6, 8, 3))
     columns = [Column("Ours", maps), Column("weights", weights, pictures=True)]
     figure = figures.map_table(images, columns, scale=0.5)
-    found = pictures(figure)
-    np.testing.assert_array_equal(found[4], contribution_rgb(maps[1], 0.5))
-    np.testing.assert_array_equal(found[5], np.rint(255 * weights[1]))
+    drawn = pictures(figure)
+    np.testing.assert_array_equal(drawn[4], contribution_rgb(maps[1], 0.5))
+    np.testing.assert_array_equal(drawn[5], np.rint(255 * weights[1]))
     assert figure.axes[-1].get_xlabel().replace("\n", " ").endswith("(full colour: 0.5 logits)")
 
 
@@ -83,14 +83,14 @@ def test_maps_share_the_scale_asked_for(scale, images, rng):
     first, second = rng.normal(size=(3, 6, 8)), 5 * rng.normal(size=(3, 6, 8))
     first[1] *= 7
     columns = [Column("first", first), Column("second", second)]
-    found = pictures(figures.map_table(images, columns, scale=scale))
+    shown = pictures(figures.map_table(images, columns, scale=scale))
     for row in range(3):
         expected = {
             "map": shared_scale(first[row]),
             "row": shared_scale([first[row], second[row]]),
             "all": shared_scale([first, second]),
         }[scale]
-        np.testing.assert_array_equal(found[3 * row + 1], contribution_rgb(first[row], expected))
+        np.testing.assert_array_equal(shown[3 * row + 1], contribution_rgb(first[row], expected))
 
 
 def test_maps_may_be_smaller_than_the_images_constant_or_zero(images):

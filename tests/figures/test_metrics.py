@@ -36,7 +36,7 @@ def test_boxes_show_mean_and_quartiles_of_both_kinds(rng):
 def test_means_of_any_size_are_readable(mean, text):
     panel = Panel("score", [Entry("Ours", "red", (mean, (mean - 1, mean, mean + 1)))])
     (axes,) = figures.metrics_figure([Row("a net", [panel])]).axes
-    assert [each.get_text() for each in axes.texts] == [text]
+    assert [note.get_text() for note in axes.texts] == [text]
 
 
 def test_curves_show_the_numbers_given(rng):

@@ -42,12 +42,12 @@ def test_the_matrices_are_those_of_the_unit(rng):
     layer, image = unit(rng), rng.normal(size=(5, 5, 2))
     patch = image[1:4, 1:4].ravel()
     weights = dynamic_weights(image, as_oracle(layer))[2, 2]
-    for each in range(2):
-        a, b = matrices(layer, each)
+    for number in range(2):
+        a, b = matrices(layer, number)
         u = a @ (b @ patch)
         norm = np.linalg.norm(u)
         np.testing.assert_allclose(
-            u * norm / (1 + norm**2), weights[each].ravel(), rtol=1e-5, atol=1e-7
+            u * norm / (1 + norm**2), weights[number].ravel(), rtol=1e-5, atol=1e-7
         )
 
 
@@ -112,9 +112,9 @@ def test_a_maximised_unit_reaches_what_can_be_reached_by_eigenvectors_like_its_i
 def test_cosines(rng):
     weights, image = rng.normal(size=(2, 3, 4, 4, 2)), rng.normal(size=(2, 1, 4, 4, 2))
     weights[1, 2] = 0
-    found = cosines(weights, image)
-    assert found.shape == (2, 3) and found[1, 2] == 0
+    computed = cosines(weights, image)
+    assert computed.shape == (2, 3) and computed[1, 2] == 0
     for row, column in np.ndindex(2, 2):
         w, x = weights[row, column].ravel(), image[row, 0].ravel()
         expected = w @ x / np.linalg.norm(w) / np.linalg.norm(x)
-        assert found[row, column] == pytest.approx(expected)
+        assert computed[row, column] == pytest.approx(expected)

@@ -120,9 +120,9 @@ def test_gradients_equal_the_oracle(arguments, shape, rng):
         return sum(np.sum(oracle.forward(i, layer) * g) for i, g in zip(x, cotangent))
 
     slope = (objective(1e-5) - objective(-1e-5)) / 2e-5
-    found = sum(np.sum(g * d) for g, d in zip(by_factored, direction))
+    change = sum(np.sum(g * d) for g, d in zip(by_factored, direction))
     size = sum(np.sum(np.abs(g * d)) for g, d in zip(by_factored, direction))
-    assert abs(found - slope) <= (1e-7 if exact else 1e-4) * size + 1e-8
+    assert abs(change - slope) <= (1e-7 if exact else 1e-4) * size + 1e-8
 
 
 @pytest.mark.parametrize(("arguments", "shape"), CONFIGURATIONS[::2])
@@ -175,9 +175,9 @@ def test_zero_inputs_give_zeros_and_finite_gradients(implementation, rescale, us
         rows = pullback(ops.ones_like(outputs))
         return ops.sum(ops.cast(outputs, "float32")) + ops.sum(ops.cast(rows, "float32"))
 
-    _, found = gradients(objective, layer.variables, images)
-    assert len(found) == len(layer.variables) + 1
-    for gradient in found:
+    _, derivatives = gradients(objective, layer.variables, images)
+    assert len(derivatives) == len(layer.variables) + 1
+    for gradient in derivatives:
         assert np.all(np.isfinite(np.asarray(gradient, "float64")))
 
 
@@ -349,8 +349,8 @@ def test_functional_use_with_unknown_image_size(implementation, strides, rng):
     for height, width in ((7, 4), (1, 9)):
         images = rng.uniform(size=(2, height, width, 3)).astype("float32")
         values = images.astype("float64")
-        for each in (layer, model.layers[-1]):
-            values = np.array([oracle.forward(x, as_oracle(each)) for x in values])
+        for stage in (layer, model.layers[-1]):
+            values = np.array([oracle.forward(x, as_oracle(stage)) for x in values])
         np.testing.assert_allclose(_numpy(model(images)), values, rtol=1e-3, atol=1e-5)
 
 

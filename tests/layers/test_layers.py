@@ -88,8 +88,8 @@ def test_everything_registered_is_checked():
     for name in library_modules():
         importlib.import_module(name)
     objects = keras.saving.get_custom_objects().items()
-    registered = {each for name, each in objects if name.startswith("coda_keras>")}
-    assert registered == {each for each, _ in LAYERS + OTHERS}
+    registered = {cls for name, cls in objects if name.startswith("coda_keras>")}
+    assert registered == {cls for cls, _ in LAYERS + OTHERS}
 
 
 @pytest.mark.parametrize(("layer", "arguments"), LAYERS)
@@ -126,7 +126,7 @@ def test_the_check_finds_wrong_layers(arguments, tmp_path):
 
 @pytest.mark.parametrize("layer", {layer: None for layer, _ in LAYERS})
 def test_every_argument_is_tried(layer):
-    cases = [layer(**arguments).get_config() for each, arguments in LAYERS if each is layer]
+    cases = [layer(**arguments).get_config() for cls, arguments in LAYERS if cls is layer]
     for name, default in own_arguments(layer).items():
         if default is not inspect.Parameter.empty:
             assert any(config[name] != default for config in cases), name

@@ -55,9 +55,9 @@ def test_evidence_sums_to_the_logits(rng):
     images = rng.uniform(size=(2, 12, 9, 3)).astype(EXACT_DTYPE)
     evidence = _numpy(net.evidence(images))
     layers = [as_oracle(layer) for layer in net.body]
-    for image, found in zip(images, evidence):
+    for image, computed in zip(images, evidence):
         expected = oracle.activations(oracle.encode(image), layers)[-1] / 7.0
-        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(computed, expected, rtol=1e-3, atol=1e-5)
     logits = evidence.sum(axis=(1, 2)) + LOGIT_BIAS
     np.testing.assert_allclose(logits, _numpy(net(images)), rtol=1e-5)
 

@@ -28,7 +28,7 @@ def test_logits_and_maps_stay(ranks, rescale):
     assert not np.allclose(before, expected, atol=1e-4)
     np.testing.assert_allclose(ops.convert_to_numpy(target(IMAGES)), expected, rtol=1e-6, atol=1e-6)
     maps = [
-        ops.convert_to_numpy(each.explain(IMAGES, 1).contribution_map) for each in (source, target)
+        ops.convert_to_numpy(net.explain(IMAGES, 1).contribution_map) for net in (source, target)
     ]
     np.testing.assert_allclose(maps[1], maps[0], atol=1e-6)
 

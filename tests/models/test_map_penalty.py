@@ -51,19 +51,21 @@ def test_loss_and_gradients_equal_finite_differences_of_numpy(rescale, rng):
     net = make_net(rescale=rescale)
     images = rng.uniform(0.1, 0.9, size=(2, 4, 5, 3)).astype(EXACT_DTYPE)
     labels = np.array([1, 0])
-    value, found = gradients(loss_of(net, labels), net.trainable_variables, images)
+    value, derivatives = gradients(loss_of(net, labels), net.trainable_variables, images)
     layers = [as_oracle(layer) for layer in net.body]
     exact = EXACT_DTYPE == "float64"
     tolerance = {"rel": 1e-10 if exact else 1e-4}
     assert value == pytest.approx(reference(layers, images, labels), **tolerance)
     step = 1e-5
-    for index, gradient in enumerate(found[:-1]):
+    for index, gradient in enumerate(derivatives[:-1]):
         direction = rng.normal(size=gradient.shape)
         ends = []
         for sign in (1, -1):
             moved = [list(layer) for layer in layers]
             moved[index // 3][index % 3] = moved[index // 3][index % 3] + sign * step * direction
-            ends.append(reference([oracle.Layer(*each) for each in moved], images, labels))
+            ends.append(
+                reference([oracle.Layer(*parameters) for parameters in moved], images, labels)
+            )
         expected = (ends[0] - ends[1]) / (2 * step)
         tolerance = {"rel": 1e-6, "abs": 1e-9} if exact else {"rel": 2e-3, "abs": 1e-5}
         assert np.sum(gradient * direction) == pytest.approx(expected, **tolerance)
@@ -103,11 +105,11 @@ def test_gradients_equal_autodiff_through_materialised_weights(implementation, r
         return entropy + STRENGTH * ops.mean(ops.abs(ops.stack(rows)))
 
     variables = net.trainable_variables
-    value, found = gradients(loss_of(net, labels), variables, images)
+    value, derivatives = gradients(loss_of(net, labels), variables, images)
     other_value, others = gradients(expected, variables, images)
     exact = {"rtol": 1e-9, "atol": 1e-11} if EXACT_DTYPE == "float64" else {"rtol": 1e-3}
     assert value == pytest.approx(other_value, rel=1e-5)
-    for gradient, other in zip(found, others):
+    for gradient, other in zip(derivatives, others):
         np.testing.assert_allclose(gradient, other, **{"atol": 1e-5, **exact})
 
 
@@ -139,9 +141,9 @@ def test_only_training_is_regularised(rng):
     net, plain = make_net(dtype="float32"), make_net(dtype="float32", regularisation=0.0)
     plain.set_weights(net.get_weights())
     assert plain.penalty is None
-    for each in (net, plain):
-        each.compile(loss=OneVsAllCrossentropy())
-    losses = [each.evaluate(images, labels, verbose=0) for each in (net, plain)]
+    for model in (net, plain):
+        model.compile(loss=OneVsAllCrossentropy())
+    losses = [model.evaluate(images, labels, verbose=0) for model in (net, plain)]
     assert losses[0] == pytest.approx(losses[1])
     total = net.compute_loss(images, labels, net(images, training=True), training=True)
     total, expected = map(ops.convert_to_numpy, (total, loss_of(net, labels)(images)))
@@ -170,9 +172,9 @@ def test_a_training_that_goes_on_draws_what_an_uninterrupted_one_draws(rng, tmp_
     again = keras.models.load_model(tmp_path / "net.keras")
     assert again.get_config()["regularisation"] == 50.0
     # A loss that counts steps needs the counter of the optimiser that it trains with.
-    for each in (net, again):
-        each.compile(each.optimizer, OneVsAllCrossentropy(), jit_compile=False)
-    for whole, resumed in zip(*(trained(each, images, labels, 2) for each in (net, again))):
+    for model in (net, again):
+        model.compile(model.optimizer, OneVsAllCrossentropy(), jit_compile=False)
+    for whole, resumed in zip(*(trained(model, images, labels, 2) for model in (net, again))):
         np.testing.assert_allclose(resumed, whole, atol=1e-6)
 
 

@@ -163,8 +163,8 @@ def test_scalars_are_those_of_fit(run):
     for folder, prefix in (("train", ""), ("validation", "val_")):
         events = Events(log_dir / folder)
         for name in ("loss", "accuracy"):
-            found = events.values(f"epoch_{name}")
-            np.testing.assert_allclose(found, history[prefix + name], rtol=1e-6)
+            written = events.values(f"epoch_{name}")
+            np.testing.assert_allclose(written, history[prefix + name], rtol=1e-6)
     train = Events(log_dir / "train")
     np.testing.assert_allclose(train.values("epoch_learning_rate"), [5e-3, 2.5e-3], rtol=1e-6)
     assert (train.values("epoch_images_per_second") > 0).all()
@@ -190,8 +190,8 @@ def test_maps_are_those_of_the_true_class_and_the_strongest_other(run):
                 title,
                 explained[title].contribution_map[part],
                 [
-                    f"{NAMES[each]}, {1 / (1 + np.exp(-row[each])):.2f}"
-                    for each, row in zip(ids[part], logits[part])
+                    f"{NAMES[label]}, {1 / (1 + np.exp(-row[label])):.2f}"
+                    for label, row in zip(ids[part], logits[part])
                 ],
             )
             for title, ids in shown.items()
@@ -216,8 +216,8 @@ def test_classes_are_told_apart(run):
     events = Events(log_dir / "validation")
     for label, name in enumerate(NAMES):
         expected = np.mean(predicted[labels == label] == label)
-        found = events.values(f"epoch_recall/{name}")[-1]
-        assert found == pytest.approx(expected)
+        written = events.values(f"epoch_recall/{name}")[-1]
+        assert written == pytest.approx(expected)
     counts = np.zeros((len(NAMES),) * 2)
     np.add.at(counts, (labels, predicted), 1)
     expected = figures.figure_rgb(figures.confusion_matrix(counts, NAMES))
@@ -259,17 +259,17 @@ def test_contributions_are_stored_as_numbers(run):
     manifest, *blobs = events.values("contributions")[-1]
     manifest = json.loads(manifest)
     images, labels = (array[:IMAGES] for array in make_data())
-    found = net.explain(images, "all").numpy()
+    explanation = net.explain(images, "all").numpy()
     assert (manifest["classes"], manifest["step"]) == (NAMES, 1)
-    assert manifest["bias"] == pytest.approx(found.bias)
+    assert manifest["bias"] == pytest.approx(explanation.bias)
     for index, image in enumerate(manifest["images"]):
         assert image["label"] == labels[index]
-        np.testing.assert_allclose(image["logits"], found.logits[index], rtol=1e-5)
+        np.testing.assert_allclose(image["logits"], explanation.logits[index], rtol=1e-5)
         for class_id in range(len(NAMES)):
             arrays = unpack(blobs[image["maps"][str(class_id)]])
-            expected = found.contribution_map[index, class_id]
+            expected = explanation.contribution_map[index, class_id]
             np.testing.assert_allclose(arrays["map"], expected, atol=1e-6)
-            error = np.abs(arrays["weights"] - found.weights[index, class_id]).max()
+            error = np.abs(arrays["weights"] - explanation.weights[index, class_id]).max()
             assert error < manifest["error"] + 1e-6
         (layers,) = (unpack(blobs[blob]) for blob in image["layers"].values())
         assert layers["maps"].sum() == pytest.approx(layers["contributions"].sum(), abs=1e-3)
@@ -333,8 +333,8 @@ def test_alignment_is_the_cosine_of_weights_and_patches(run):
     # Of the last layer the unit of the class, and all others.
     own = np.eye(len(NAMES), dtype=bool)[make_data()[1][:IMAGES]]
     for name, chosen in (("true_class", own), ("other_classes", ~own)):
-        found = events.values(f"last_layer_alignment/{name}")[-1]
-        np.testing.assert_allclose(found, cosines.mean(axis=(1, 2))[chosen].mean(), atol=1e-5)
+        written = events.values(f"last_layer_alignment/{name}")[-1]
+        np.testing.assert_allclose(written, cosines.mean(axis=(1, 2))[chosen].mean(), atol=1e-5)
 
 
 def test_arguments_are_hparams_with_the_accuracy_as_metric(run):
@@ -379,9 +379,9 @@ def test_metrics_of_hparams_are_found_in_one_run_and_in_many(shown, run):
         api_pb2.ColParams(metric=info.name) for info in experiment.metric_infos
     )
     (group,) = list_session_groups.Handler(context, backend, "", request).run().session_groups
-    found = {value.name.tag: value.value for value in group.metric_values}
+    metrics = {value.name.tag: value.value for value in group.metric_values}
     history = run[2]
-    assert found == {
+    assert metrics == {
         "hparams/accuracy": pytest.approx(history["val_accuracy"][-1]),
         "hparams/loss": pytest.approx(history["val_loss"][-1]),
     }

@@ -27,8 +27,8 @@ def write(folder, tag, *views, **options):
     from coda_keras.tensorboard.summaries import write_view
 
     with tf.summary.create_file_writer(str(folder)).as_default():
-        for step, each in enumerate(views):
-            write_view(tag, each, step, **options)
+        for step, shown in enumerate(views):
+            write_view(tag, shown, step, **options)
 
 
 def write_strings(folder, tag, strings):
@@ -167,8 +167,8 @@ def test_pixels_are_taken_away_by_the_model(tab, net):
     images = numbers(0)[0][1:2] / 255
     encoded = np.concatenate([images, 1 - images], axis=-1).astype("float32")
     encoded[:, 2:6, 2:6] = 0
-    found = page.js("return codaExplorer.sides[0].removal.after")
-    np.testing.assert_allclose(found, ops.convert_to_numpy(net(encoded))[0], atol=1e-5)
+    answer = page.js("return codaExplorer.sides[0].removal.after")
+    np.testing.assert_allclose(answer, ops.convert_to_numpy(net(encoded))[0], atol=1e-5)
     assert "16 of 192 pixels are gone" in page.text(".result")
 
 
@@ -253,8 +253,8 @@ def command(logs, tmp_path_factory):
         stderr=subprocess.PIPE,
         text=True,
     )
-    found = (re.search(r"http://localhost:\d+/", line) for line in process.stderr)
-    yield next(match[0] for match in found if match)
+    addresses = (re.search(r"http://localhost:\d+/", line) for line in process.stderr)
+    yield next(match[0] for match in addresses if match)
     process.terminate()
     process.communicate()
 
@@ -274,7 +274,7 @@ def test_the_installed_command_finds_the_tab_and_reads_the_same(command, url):
     for path in ("entries", f"view?{place}", f"blob?{place}&index=3"):
         ours, theirs = (ask(address, path) for address in (command, url))
         if path == "entries":  # Of which one tells of a model.
-            ours, theirs = (json.loads(each[2])["entries"] for each in (ours, theirs))
+            ours, theirs = (json.loads(answer[2])["entries"] for answer in (ours, theirs))
         assert ours == theirs, path
 
 
@@ -285,9 +285,9 @@ def test_a_bound_leaves_out_classes_then_images(tmp_path):
     pixels = 12 * 16
     cases = [(10**9, COUNT, 5), (COUNT * pixels * (3 + 3 * 10), COUNT, 3), (pixels * 23, 1, 2)]
     for bound, images, classes in cases:
-        found = fitted(whole, bound, "int8")
-        assert found.maps.shape[:2] == (images, classes)
-        manifest, _ = encoded_view(found, "int8")
+        kept = fitted(whole, bound, "int8")
+        assert kept.maps.shape[:2] == (images, classes)
+        manifest, _ = encoded_view(kept, "int8")
         assert len(manifest["images"]) == images
         raw = images * pixels * (3 + classes * 10)
         assert raw <= bound
