@@ -63,7 +63,6 @@ KNOWN: dict[str, set[str]] = {
     "returns": {
         "coda_keras/attribution/lime.py",
         "coda_keras/data/cifar10.py",
-        "coda_keras/explorer/server.py",
         "recipes/cifar10.py",
         "recipes/demo.py",
         "recipes/digits.py",

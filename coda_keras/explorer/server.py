@@ -28,12 +28,12 @@ def local_server(
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def do_GET(self):
+        def do_GET(self) -> None:
             if self._refused("/"):
                 return
             self._send(200, body, "text/html; charset=utf-8")
 
-        def do_POST(self):
+        def do_POST(self) -> None:
             if self._refused(f"/{PREDICT}"):
                 return
             length = self.headers.get("Content-Length", "")
@@ -72,7 +72,7 @@ def local_server(
             self.end_headers()
             self.wfile.write(data)
 
-        def log_message(self, *_):
+        def log_message(self, *_: Any) -> None:
             """Says nothing of requests."""
 
     server = ThreadingHTTPServer((LOOPBACK, port), Handler)
