@@ -73,10 +73,10 @@ def explain_dataset(
         explanation = explain(net, images, class_ids if labels is None else labels)
         return {name: getattr(explanation, name) for name in fields}
 
-    absent = dict.fromkeys(FIELDS)
+    absent: dict[str, Any] = dict.fromkeys(FIELDS)
 
     def explanations():
-        run = None
+        run: Any = None
         for batch in tqdm(
             dataset, "explaining", _length(dataset), unit="batch", disable=not progress
         ):

@@ -75,7 +75,7 @@ def tensorboard_callbacks(
         batch_size, arguments: as for `TrainingBoard`.
     """
     callbacks = [TrainingBoard(log_dir, batch_size, arguments, class_names)]
-    if images is not None:
+    if images is not None and labels is not None:
         callbacks.append(ExplanationBoard(log_dir, images, labels, class_names))
     return callbacks
 
@@ -186,7 +186,7 @@ class TrainingBoard(EpochBoard):
         if len(names) > MOST_CURVES:
             tf.summary.histogram("epoch_recall", accuracies, description=description)
         else:
-            for label, accuracy in zip(np.flatnonzero(there), accuracies):
+            for label, accuracy in zip(np.flatnonzero(there).tolist(), accuracies):
                 tag = f"epoch_recall/{names[label]}"
                 tf.summary.scalar(tag, accuracy, description=description)
         picture = figures.figure_rgb(figures.confusion_matrix(counts, names))

@@ -182,7 +182,7 @@ class ExplanationTensors:
         class_names: Sequence[str],
         max_bytes: int = MAX_BYTES,
     ) -> None:
-        images = np.float32(images)
+        images = np.asarray(images, "float32")
         pixels = int(np.prod(images.shape[1:3]))
         channels = CHANNELS * len(net.body)
         self.room = room(max_bytes, len(images), len(class_names), pixels, channels, WEIGHTS)
