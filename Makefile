@@ -5,31 +5,28 @@ BIN := $(VENV)/bin
 TORCH ?= torch==2.13.0
 # Two processes, each of which takes whole files.
 PARALLEL ?= -n 2 --dist loadfile
+PYTEST = $(BIN)/python -m pytest $(PARALLEL)
 
-.PHONY: demo test test-jax test-torch docs lint format clean
+.PHONY: demo test quick test-jax test-torch docs lint types format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python recipes/demo.py
 
-test: $(VENV)/.test lint
-	$(BIN)/python -m pytest $(PARALLEL)
+# The whole, in the order of CI.
+test: lint types
+	$(PYTEST)
 	$(MAKE) test-jax
 
+# For every edit: without servers, browsers, notebooks, trainings and wheels.
+quick: $(VENV)/.test
+	$(PYTEST) -m "not process"
+
+# Every test but those that are marked; tests/conftest.py says what the marks mean.
 test-jax: $(VENV)/.test
-	KERAS_BACKEND=jax $(LIBRARY_TESTS)
+	KERAS_BACKEND=jax $(PYTEST) -m "not tensorflow and not once and not slow_on_jax"
 
 test-torch: $(VENV)/.torch
-	KERAS_BACKEND=torch $(LIBRARY_TESTS)
-
-# What runs on every backend. Occlusion is the same code everywhere, and JAX compiles every shape.
-LIBRARY_TESTS = $(BIN)/python -m pytest $(PARALLEL) -m "not tensorflow" -k "not occlusion" \
-	tests/backend/test_backend.py tests/layers/test_layers.py tests/layers/test_dau.py tests/layers/test_dynamic_linear.py \
-	tests/layers/test_rescale.py tests/layers/test_encoding.py tests/test_losses.py tests/models/test_coda_net.py \
-	tests/training/test_optimizers.py tests/training/test_annealing.py tests/models/test_growth.py tests/training/test_schedules.py \
-	tests/models/test_map_penalty.py tests/models/test_pretrained.py tests/utils/test_checks.py tests/training/test_confusion.py \
-	tests/explanation/test_explanation.py tests/explanation/test_dataset.py tests/explanation/test_channels.py \
-	tests/attribution/test_values.py tests/data/test_images.py tests/data/test_image_files.py \
-	tests/data/test_numpy_batches.py tests/training/test_plain_run.py tests/layers/test_alignment.py
+	KERAS_BACKEND=torch $(PYTEST) -m "not tensorflow and not once"
 
 # Into build/site; the notebooks run. The tests do the same.
 docs: $(VENV)/.test
@@ -39,6 +36,9 @@ docs: $(VENV)/.test
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: $(VENV)/.test
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
 format: $(VENV)/.test
 	$(BIN)/ruff check --fix .

@@ -132,10 +132,11 @@ def launch(width=1440, height=1100, scale=1):
 
 @pytest.fixture(scope="session")
 def driver():
-    pytest.importorskip("selenium", reason="needs selenium")
     try:
         started = launch()
-    except OSError as error:
+    except (ImportError, OSError) as error:
+        if os.environ.get("CI") == "true":
+            raise
         pytest.skip(str(error))
     yield started
     started.quit()

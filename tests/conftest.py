@@ -2,6 +2,7 @@
 
 import os
 import pkgutil
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Nearly all the time on JAX is compilation.
@@ -51,13 +52,47 @@ def library_modules():
     ]
 
 
+MARKERS = {
+    "tensorflow": "needs Keras on TensorFlow",
+    "once": "is the same on every backend, and runs beside TensorFlow alone",
+    "slow_on_jax": "is the same code on every backend, and JAX compiles it for each of many shapes",
+    "process": "starts servers, browsers, notebooks or trainings, or builds: not in `make quick`",
+}
+# What holds for every test of a folder. All others run on every backend and in `make quick`, but
+# for those that are marked one by one.
+FOLDERS = {
+    "benchmarks": ("tensorflow", "process"),
+    "explorer": ("once",),
+    "export": ("tensorflow", "process"),
+    "figures": ("once",),
+    "recipes": ("tensorflow", "process"),
+    "study": ("tensorflow",),
+    "tensorboard": ("tensorflow",),
+}
+# Their modules import what other backends do without.
+collect_ignore = [] if BACKEND == "tensorflow" else [*FOLDERS]
+TESTS = Path(__file__).parent
+
+
 def pytest_configure(config):
-    config.addinivalue_line("markers", "tensorflow: needs Keras on TensorFlow")
+    for name, meaning in MARKERS.items():
+        config.addinivalue_line("markers", f"{name}: {meaning}")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        for name in FOLDERS.get(item.path.relative_to(TESTS).parts[0], ()):
+            item.add_marker(name)
+        if "driver" in item.fixturenames:
+            item.add_marker("process")
 
 
 def pytest_runtest_setup(item):
-    if item.get_closest_marker("tensorflow") and BACKEND != "tensorflow":
-        pytest.skip("needs Keras on TensorFlow")
+    if BACKEND == "tensorflow":
+        return
+    for name in ("tensorflow", "once", *(["slow_on_jax"] if BACKEND == "jax" else [])):
+        if item.get_closest_marker(name):
+            pytest.skip(MARKERS[name])
 
 
 @pytest.fixture(autouse=True, scope="module")

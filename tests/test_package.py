@@ -16,6 +16,8 @@ from processes import run_in_process
 import coda_keras
 from coda_keras.utils import moved_modules
 
+pytestmark = pytest.mark.once
+
 HEAVY = {"keras", "tensorflow", "jax", "torch", "numpy", "matplotlib", "PIL"}
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import coda_keras
+pytestmark = pytest.mark.once
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -56,9 +56,6 @@ KNOWN: dict[str, set[str]] = {
     "arrows": {
         "coda_keras.study.cache -> coda_keras",
         "coda_keras.training.run -> coda_keras.tensorboard.callbacks",
-    },
-    "homonyms": {
-        "explain",
     },
     "returns": {
         "coda_keras/attribution/lime.py",
@@ -171,12 +168,6 @@ def test_only_the_table_of_commands_names_what_is_built_on_the_library():
 def test_at_the_root_of_the_library_lie_its_face_and_the_losses():
     found = {path.stem for path in files("coda_keras") if path.parent.name == "coda_keras"}
     assert found == {"__init__", "__main__", "losses"} | KNOWN.get("root", set())
-
-
-def test_no_module_bears_the_name_of_something_public():
-    stems = {part for module in modules() for part in module.split(".")[1:]}
-    functions = {name for name in dir(coda_keras) if callable(getattr(coda_keras, name))}
-    assert functions and stems & functions == KNOWN.get("homonyms", set())
 
 
 @pytest.mark.parametrize("what", FORBIDDEN)

@@ -13,6 +13,8 @@ import pytest
 
 import coda_keras
 
+pytestmark = [pytest.mark.once, pytest.mark.process]
+
 ROOT = Path(__file__).resolve().parents[1]
 
 

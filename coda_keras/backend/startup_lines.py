@@ -51,6 +51,7 @@ def filtered() -> Iterator[None]:
     # The lines come from C++, which knows the descriptor and no `sys.stderr`.
     kept = os.dup(STDERR)
     _flush()
+    assert reader.stdin is not None
     with reader.stdin as pipe:
         os.dup2(pipe.fileno(), STDERR)
     try:
@@ -106,7 +107,9 @@ class _Loader(Loader):
         return self.loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
-        module.__spec__.loader = module.__loader__ = self.loader
+        module.__loader__ = self.loader
+        if module.__spec__ is not None:
+            module.__spec__.loader = self.loader
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
         with suppress(ValueError):
             sys.meta_path.remove(_FINDER)

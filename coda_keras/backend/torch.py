@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch  # pyright: ignore[reportMissingImports]
+import torch
 from keras import ops
 
 from coda_keras.backend.arrays import Arrays, refuse_strategy, to_numpy

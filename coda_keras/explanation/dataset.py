@@ -87,7 +87,8 @@ def explain_dataset(
                 own = getattr(net, "distribute_strategy", None)
                 run = backend.compiled(step, net, own if strategy is None else strategy)
             given = [checked_labels(labels, net.classes, len(images))] if by_labels else []
-            yield Explanation(**{**absent, **run(images, *given)})
+            rows: Any = run(images, *given)
+            yield Explanation(**{**absent, **rows})
 
     return explanations()
 

@@ -200,6 +200,7 @@ def occlusion_by_brute_force(model, image, class_id, patch_size, stride, fill):
     return result
 
 
+@pytest.mark.slow_on_jax
 @pytest.mark.parametrize("patch_size, stride", [(3, 2), (2, 1), (9, 3), (1, 1)])
 def test_occlusion_by_brute_force(patch_size, stride, net, images):
     sizes = {"patch_size": patch_size, "stride": stride}
@@ -217,6 +218,7 @@ class CountedOcclusion(attribution.Occlusion):
         return super().run_on_device(image, masks)
 
 
+@pytest.mark.slow_on_jax
 @pytest.mark.parametrize("patch_size, stride", [(3, 2), (2, 1), (1, 4)])
 def test_occlusion_shares_evaluations_between_windows_far_apart(patch_size, stride, net, rng):
     images = rng.random((1, 17, 24, 3)).astype("float32")
@@ -247,6 +249,7 @@ class SecretBlur(Blur):
     receptive_field = None
 
 
+@pytest.mark.slow_on_jax
 def test_occlusion_asks_own_layers_what_they_see(rng):
     image = rng.random((1, 21, 17, 3)).astype("float32")
     maps, evaluations = [], []
@@ -277,6 +280,7 @@ def test_receptive_field_is_what_a_position_responds_to(rng):
         np.testing.assert_array_equal(responds, seen[0])
 
 
+@pytest.mark.slow_on_jax
 def test_occlusion_by_no_evidence(net, factors, images):
     maps = explain("occlusion", net, images, 0, patch_size=3, fill="no_evidence")
     encoded = ops.convert_to_numpy(encode(images))
@@ -287,6 +291,7 @@ def test_occlusion_by_no_evidence(net, factors, images):
         explain("occlusion", Closed(factors), images, 0, fill="no_evidence")
 
 
+@pytest.mark.slow_on_jax
 def test_occlusion_pixel_by_pixel_on_a_linear_model(factors, images):
     maps = explain("occlusion", Closed(factors), images, 2, patch_size=1, stride=1)
     np.testing.assert_allclose(maps, (factors * images).sum(-1), rtol=1e-4, atol=1e-5)

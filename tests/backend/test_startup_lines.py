@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.tensorflow
+
 ROOT = Path(__file__).resolve().parents[2]
 KNOWN = (
     "WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\\n"

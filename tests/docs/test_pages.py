@@ -12,7 +12,7 @@ from conftest import library_modules
 
 import coda_keras
 
-pytestmark = pytest.mark.tensorflow
+pytestmark = [pytest.mark.tensorflow, pytest.mark.process]
 ROOT = Path(__file__).resolve().parents[2]
 
 
