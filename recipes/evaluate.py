@@ -8,54 +8,64 @@ pixels beside it, recipes/interpret.py all rivals.
 """
 
 import argparse
-import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-os.environ["KERAS_BACKEND"] = "tensorflow"
-
-
-from coda_keras import training
-from coda_keras.data.tf_batches import load_digits, load_tfds
-from coda_keras.figures import save_figure
-from coda_keras.models.loading import load_model
-from coda_keras.models.precision import float32_copy
+import coda_keras
+from coda_keras.models.pretrained import check_exists
+from coda_keras.utils.command_line import Parser, positive_int, tensorflow_command
 from coda_keras.utils.files import write_json
 
 
-@training.command
-def main():
-    args = parse()
-    net = float32_copy(load_model(args.model))
+@tensorflow_command
+def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
+    args = parse(arguments, prog)
+    check_exists(args.model)
+    evaluate(args)
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    """Scores the net, prints the scores and writes what was asked for."""
+    from coda_keras import training
+    from coda_keras.data.tf_batches import load_digits, load_tfds
+    from coda_keras.models.precision import float32_copy
+
+    net = float32_copy(coda_keras.load_model(args.model))
     data = load_digits() if args.dataset == "digits" else load_tfds(args.dataset, args.data)
     data = data.limit(test=args.limit_test)
     scores = training.score(
         net, data, args.grids, args.occlusion_grids, fewer=args.fewer, grid_size=args.grid_size
     )
-    print(f"test accuracy       {scores['test_accuracy']:.4f} on {scores['test_images']} images")
-    if data.note:
-        print(f"                    {data.note}")
-    print(f"completeness error  {scores['completeness_error']:.1e} at most")
-    if scores.get("grids"):
-        size = f"{args.grid_size}x{args.grid_size}"
-        print(f"localisation        {scores['localisation']:.4f} on {scores['grids']} {size} grids")
-    if "occlusion_grids" in scores:
-        print(
-            f"                    {scores['localisation_beside_occlusion']:.4f} on the first "
-            f"{scores['occlusion_grids']}; occlusion {scores['occlusion_localisation']:.4f}"
-        )
+    tell(scores, args.grid_size, data.note)
     if args.gallery:
         logits = net.predict(data.test_images.astype("float32") / 255, batch_size=250, verbose=0)
-        save_figure(training.draw_gallery(net, data, logits), args.gallery)
+        gallery = training.draw_gallery(net, data, logits)
+        coda_keras.figures.save_figure(gallery, args.gallery)
         print(f"contribution maps   {args.gallery}")
     if args.output:
         write_json(args.output, {**scores, "note": data.note})
         print(f"all numbers         {args.output}")
 
 
-def parse():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def tell(scores: dict[str, Any], grid_size: int, note: str | None) -> None:
+    """Prints scores."""
+    print(f"test accuracy       {scores['test_accuracy']:.4f} on {scores['test_images']} images")
+    if note:
+        print(f"                    {note}")
+    print(f"completeness error  {scores['completeness_error']:.1e} at most")
+    if scores.get("grids"):
+        size = f"{grid_size}x{grid_size}"
+        print(f"localisation        {scores['localisation']:.4f} on {scores['grids']} {size} grids")
+    if "occlusion_grids" in scores:
+        print(
+            f"                    {scores['localisation_beside_occlusion']:.4f} on the first "
+            f"{scores['occlusion_grids']}; occlusion {scores['occlusion_localisation']:.4f}"
+        )
+
+
+def parse(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespace:
+    parser = Parser(prog=prog, description=__doc__)
     parser.add_argument("--model", required=True, help="a trained preset's name, or a .keras file")
     parser.add_argument("--dataset", default="cifar10", help="default: cifar10; or digits")
     parser.add_argument("--data", help="folder of prepared data sets")
@@ -71,7 +81,7 @@ def parse():
     )
     parser.add_argument(
         "--grid-size",
-        type=training.positive_int,
+        type=positive_int,
         default=3,
         help="images a side of a grid, each of another class (default: 3, as in the paper)",
     )
@@ -84,8 +94,8 @@ def parse():
         "--gallery", type=Path, help="file for the most confident images with their maps"
     )
     parser.add_argument("--output", type=Path, help="JSON file for the numbers")
-    parser.add_argument("--limit-test", type=training.positive_int, metavar="N")
-    return parser.parse_args()
+    parser.add_argument("--limit-test", type=positive_int, metavar="N")
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

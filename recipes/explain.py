@@ -8,33 +8,40 @@ weights that were applied to the pixels, as colours. --classes explains several 
 side, by their names or numbers.
 """
 
-import os
+import argparse
+from collections.abc import Sequence
 from pathlib import Path
-
-os.environ["KERAS_BACKEND"] = "tensorflow"
-
 
 import numpy as np
 from coda_keras_export.images import open_image, output_paths
+from matplotlib.figure import Figure
+from PIL import Image
 
-from coda_keras import evaluation, figures
-from coda_keras.explanation.explanation import require_inherent
-from coda_keras.models.loading import load_model
-from coda_keras.training import Parser, command, positive_int
+import coda_keras
+from coda_keras.models.pretrained import check_exists
+from coda_keras.utils.command_line import Parser, positive_int, tensorflow_command
 from coda_keras.utils.files import check_folder
 
 TOP = 3
 
 
-@command
-def main():
-    args = parse()
+@tensorflow_command
+def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
+    args = parse(arguments, prog)
     for file in args.images:
         if not file.is_file():
             raise ValueError(f"There is no image file {file}.")
     check_folder(args.out)
     paths = output_paths(args.out, args.images, args.overwrite)
-    net = load_model(args.model)
+    check_exists(args.model)
+    explain(args, paths)
+
+
+def explain(args: argparse.Namespace, paths: list[Path]) -> None:
+    """Explains the images, and saves a picture of each at its path."""
+    from coda_keras.explanation.explanation import require_inherent
+
+    net = coda_keras.load_model(args.model)
     require_inherent(net)
     size = net.image_size if args.size is None else (args.size, args.size)
     if size is None:
@@ -43,15 +50,15 @@ def main():
     for file, path in zip(args.images, paths):
         picture, _ = open_image(file, *size, args.resize)
         image = np.asarray(picture, "float32")[None] / 255
-        ids = chosen(args.classes, names, np.asarray(net(image)))
-        explanation = net.explain(image, [ids]).numpy()
+        class_ids = chosen(args.classes, names, np.asarray(net(image)))
+        explanation = net.explain(image, [class_ids]).numpy()
         logits = explanation.logits[0]
-        figures.save_figure(draw(picture, explanation, names), path)
-        best = ", ".join(said(logits, each, names) for each in np.argsort(-logits)[: args.top])
-        print(f"{file}: {best}; why {', '.join(names[each] for each in ids)}: {path}", flush=True)
+        coda_keras.figures.save_figure(draw(picture, explanation, names), path)
+        best = ", ".join(scored(logits, i, names) for i in np.argsort(-logits)[: args.top])
+        print(f"{file}: {best}; why {', '.join(names[i] for i in class_ids)}: {path}", flush=True)
 
 
-def class_names(net, path):
+def class_names(net: "coda_keras.CoDANet", path: str | None) -> Sequence[str]:
     """Names of the classes: from a file, from the net, or their numbers."""
     names = getattr(net, "class_names", None) or [str(number) for number in range(net.classes)]
     if path:
@@ -61,35 +68,39 @@ def class_names(net, path):
     return names
 
 
-def chosen(text, names, logits):
+def chosen(text: str | None, names: Sequence[str], logits: np.ndarray) -> list[int]:
     """Class ids from a comma-separated list of names or numbers; None for the predicted class."""
     if text is None:
         return [int(logits[0].argmax())]
     numbers = range(len(names))
     ids = {**dict(zip(map(str, numbers), numbers)), **dict(zip(names, numbers))}
-    unknown = [each for each in text.split(",") if each not in ids]
+    unknown = [name for name in text.split(",") if name not in ids]
     if unknown:
         raise ValueError(f"There is no class {unknown[0]!r}. The net has: {', '.join(names)}.")
-    return [ids[each] for each in text.split(",")]
+    return [ids[name] for name in text.split(",")]
 
 
-def draw(picture, explanation, names):
+def draw(
+    picture: Image.Image, explanation: "coda_keras.Explanation", names: Sequence[str]
+) -> Figure:
     """The image, the maps of its classes on one scale, and the weights of the first."""
     logits = explanation.logits[0]
-    return figures.plot_contributions(
+    return coda_keras.figures.plot_contributions(
         np.asarray(picture),
         explanation.contribution_map[0],
-        [f"{names[each]}, logit {logits[each]:.2f}" for each in explanation.class_ids[0]],
+        [f"{names[i]}, logit {logits[i]:.2f}" for i in explanation.class_ids[0]],
         weights=explanation.weights[0, 0],
     )
 
 
-def said(logits, each, names):
-    return f"{names[each]} {evaluation.probabilities(logits)[each]:.3f} (logit {logits[each]:.2f})"
+def scored(logits: np.ndarray, i: int, names: Sequence[str]) -> str:
+    """The name of a class with its probability and logit."""
+    probability = coda_keras.evaluation.probabilities(logits)[i]
+    return f"{names[i]} {probability:.3f} (logit {logits[i]:.2f})"
 
 
-def parse():
-    flags = Parser(description=__doc__)
+def parse(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespace:
+    flags = Parser(prog=prog, description=__doc__)
     flags.add_argument("images", nargs="+", type=Path, help="image files")
     flags.add_argument(
         "--model", required=True, help="a trained .keras file, or the name of a trained preset"
@@ -105,7 +116,7 @@ def parse():
     )
     flags.add_argument("--size", type=positive_int, help="pixels a side, other than the net's own")
     flags.add_argument("--resize", action="store_true", help="crop and resize images to fit")
-    return flags.parse_args()
+    return flags.parse_args(arguments)
 
 
 if __name__ == "__main__":

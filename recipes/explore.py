@@ -15,23 +15,20 @@ away and the model says what it sees without them. docs/explorer.md shows the vi
 """
 
 import argparse
-import os
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-
-import keras
 import numpy as np
 from coda_keras_export.api.connection import Client
 from coda_keras_export.client import class_labels
 from coda_keras_export.images import open_image
 
-from coda_keras import CoDANet, explorer
-from coda_keras.explanation.display import net_view
+import coda_keras
+from coda_keras import explorer
 from coda_keras.explorer.server import PREDICT
-from coda_keras.models import pretrained as trained
-from coda_keras.training import command, positive_int
+from coda_keras.models.pretrained import cards
+from coda_keras.utils.command_line import Parser, command, positive_int
 from coda_keras.utils.files import write_text
 
 OUTPUT = Path("explorer.html")
@@ -43,10 +40,13 @@ OLD_SERVABLE = (
     "The served model has no signature classify_without: package it again, and pixels can go."
 )
 
+# Logits of images without some pixels.
+Predict = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
 
 @command
-def main():
-    args = parse()
+def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
+    args = parse(arguments, prog)
     views, predicts = explained(args)
     write_text(args.output, explorer.page(views, title(args)))
     print(f"explorer  {args.output}", flush=True)
@@ -56,17 +56,21 @@ def main():
         server.serve_forever()
 
 
-def title(args):
+def title(args: argparse.Namespace) -> str:
     return f"Explanations of {', '.join(args.model)}"
 
 
-def explained(args):
+def explained(
+    args: argparse.Namespace,
+) -> tuple[list[explorer.View], list[Predict | None]]:
     """A view for each model, and what it predicts without some pixels."""
     sources = [Served(args, name) if args.server else Local(name) for name in args.model]
     return [view(args, source) for source in sources], [source.predict for source in sources]
 
 
-def served_page(args, views, predicts):
+def served_page(
+    args: argparse.Namespace, views: list[explorer.View], predicts: list[Predict | None]
+) -> tuple[str, explorer.Removal | None]:
     """The page that asks for new predictions, and what answers it."""
     if not all(predicts):
         return explorer.page(views, title(args), no_model=OLD_SERVABLE), None
@@ -74,7 +78,7 @@ def served_page(args, views, predicts):
     return explorer.page(views, title(args), predict=PREDICT), removal
 
 
-def view(args, source):
+def view(args: argparse.Namespace, source: "Local | Served") -> explorer.View:
     """The images as a model sees them, explained for its likeliest classes."""
     height, width = source.size
     images = [open_image(file, height, width, args.resize)[0] for file in args.images]
@@ -90,31 +94,32 @@ def view(args, source):
 class Local:
     """A net in this process: a file, or a trained preset."""
 
-    def __init__(self, name):
-        self.card = trained.cards().get(name)
-        net = CoDANet.from_preset(name) if self.card else keras.models.load_model(name)
-        if not isinstance(net, CoDANet):
+    def __init__(self, name: str) -> None:
+        net = coda_keras.load_model(name)
+        if not isinstance(net, coda_keras.CoDANet):
             raise ValueError(f"{name} is no CoDA-Net, so it has no contributions of its own.")
         if net.image_size is None:
             raise ValueError(f"{name} takes images of any size; give it an `image_size`.")
         self.name, self.net, self.size = name, net, net.image_size
         self.predict = explorer.without_pixels(net)
 
-    def labels(self, path):
+    def labels(self, path: str | None) -> Sequence[str] | None:
         """The names of the classes: of a file, the preset, the servable beside it, or None."""
-        if self.card and not path:
-            return self.card.class_names
-        found = [path] if path else sorted(Path(self.name).parent.glob(LABELS))
-        return Path(found[0]).read_text(encoding="utf-8").splitlines() if found else None
+        if self.name in cards() and not path:
+            return cards()[self.name].class_names
+        files = [path] if path else sorted(Path(self.name).parent.glob(LABELS))
+        return Path(files[0]).read_text(encoding="utf-8").splitlines() if files else None
 
-    def view(self, images, **more):
+    def view(self, images: np.ndarray, **more: Any) -> explorer.View:
+        from coda_keras.explanation.display import net_view
+
         return net_view(self.net, images, **more)
 
 
 class Served:
     """A net behind a model server."""
 
-    def __init__(self, args, name):
+    def __init__(self, args: argparse.Namespace, name: str) -> None:
         self.name = name
         self.client = Client(args.server, name, timeout=args.timeout)
         self.signatures = self.client.signatures()
@@ -125,12 +130,12 @@ class Served:
         self.size = [dim.size for dim in images.tensor_shape.dim][1:3]
         self.predict = self.without if "classify_without" in self.signatures else None
 
-    def labels(self, path):
+    def labels(self, path: str | None) -> list[str]:
         outputs = self.signatures["classify"].outputs
         classes = outputs["logits"].tensor_shape.dim[1].size
         return class_labels(self.client, self.signatures, classes, path)
 
-    def view(self, images, classes, **more):
+    def view(self, images: np.ndarray, classes: int, **more: Any) -> explorer.View:
         floats = images.astype("float32") / 255
         logits = self.client.predict("classify", {"images": floats}, ["logits"])["logits"]
         class_ids = np.argsort(-logits, axis=1, kind="stable")[:, :classes].astype("int32")
@@ -140,10 +145,10 @@ class Served:
             self.client.predict("explain", {"images": rows[part], "class_ids": ids}, sorted(wanted))
             for part, ids in batches(class_ids.reshape(-1))
         ]
-        found = {name: np.concatenate([each[name] for each in parts]) for name in wanted}
+        joined = {name: np.concatenate([part[name] for part in parts]) for name in wanted}
         shaped = {
             name: values.reshape(*class_ids.shape, *values.shape[1:])
-            for name, values in found.items()
+            for name, values in joined.items()
         }
         return explorer.View(
             images=images,
@@ -152,26 +157,24 @@ class Served:
             maps=shaped["contribution_map"],
             # Servables packaged by earlier versions tell no weights.
             weights=shaped.get("weights"),
-            bias=float(found["bias"][0]),
+            bias=float(joined["bias"][0]),
             **more,
         )
 
-    def without(self, images, removed):
+    def without(self, images: np.ndarray, removed: np.ndarray) -> np.ndarray:
         inputs = {"images": np.float32(images), "removed": removed}
         return self.client.predict("classify_without", inputs, ["logits"])["logits"]
 
 
-def batches(rows):
+def batches(rows: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
     """Parts of an array that one request holds, with their place."""
     for start in range(0, len(rows), BATCH):
         part = slice(start, start + BATCH)
         yield part, rows[part]
 
 
-def parse():
-    flags = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def parse(arguments: Sequence[str] | None = None, prog: str | None = None) -> argparse.Namespace:
+    flags = Parser(prog=prog, description=__doc__)
     flags.add_argument("images", nargs="+", help="image files")
     flags.add_argument(
         "--model",
@@ -201,7 +204,7 @@ def parse():
     flags.add_argument(
         "--timeout", type=float, default=30, help="of a request to --server, in s (%(default)s)"
     )
-    return flags.parse_args()
+    return flags.parse_args(arguments)
 
 
 if __name__ == "__main__":

@@ -13,31 +13,21 @@ of AB are these digits. The folder given by --output receives figure2 and figure
 the two nets, and mnist.json with all numbers.
 """
 
+import argparse
 import json
-import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-os.environ["KERAS_BACKEND"] = "tensorflow"
-
-
-import keras
 import numpy as np
-from scipy.optimize import linear_sum_assignment
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
-from coda_keras import CoDANet, DAUConv2D, GlobalPatch2D, OneVsAllCrossentropy
-from coda_keras.data.images import load_digits, load_idx
-from coda_keras.data.tf_batches import load_tfds
+import coda_keras
+from coda_keras.data.images import ImageData, load_digits, load_idx
 from coda_keras.figures import Column, contribution_rgb, map_table, save_figure, shared_scale
-from coda_keras.layers.alignment import (
-    aligned_subspace,
-    cosines,
-    eigenvectors,
-    maximise,
-    principal_subspace,
-    reached,
-)
-from coda_keras.training import Parser, command, positive_int, save_model
 from coda_keras.utils import provenance
+from coda_keras.utils.command_line import Parser, positive_int, tensorflow_command
 from coda_keras.utils.files import check_folder, write_json
 
 NOISE = 0.3  # standard deviation, of images in [0, 1]
@@ -56,11 +46,18 @@ RANK, MAXIMISED = 3, 50  # of the unit there; passes over all samples
 FORMATS = ("png", "pdf")
 
 
-@command
-def main():
-    args = parse()
+@tensorflow_command
+def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
+    args = parse(arguments, prog)
     check_folder(args.output)
     data = load(args).limit(args.limit_train, args.limit_test)
+    draw(args, data)
+
+
+def draw(args: argparse.Namespace, data: ImageData) -> None:
+    """Draws both figures and writes all numbers."""
+    import keras
+
     keras.utils.set_random_seed(args.seed)
     results = {"figure2": figure2(args, data), "figure3": figure3(args, data)}
     about = {
@@ -76,8 +73,10 @@ def main():
         print(args.output / name)
 
 
-def figure2(args, data):
+def figure2(args: argparse.Namespace, data: ImageData) -> dict[str, Any]:
     """Trains both nets and draws why they say the label, and the strongest other class."""
+    from coda_keras.training.checkpoints import save_model
+
     test = noisy(data.test_images, args.seed + 1)
     shown = [int(np.flatnonzero(data.test_labels == digit)[0]) for digit in SHOWN]
     results, rows = {}, []
@@ -93,51 +92,60 @@ def figure2(args, data):
             "test_accuracy": float(np.mean(logits.argmax(axis=1) == data.test_labels)),
             **alignment(net, test, pairs),
         }
-        told(name, results[name])
+        tell(name, results[name])
         rows.append((name, net.explain(test[shown], pairs[shown]).numpy()))
     save(draw_figure2(test[shown], rows, data.class_names), args.output / "figure2")
     return results
 
 
-def build(layers, temperature, data):
+def build(
+    layers: Sequence[tuple[int, int, int, int]], temperature: float, data: ImageData
+) -> "coda_keras.CoDANet":
     """A CoDA-Net; a single layer sees the whole image as one patch."""
-    units = [DAUConv2D(*layer) for layer in layers]
-    whole = [GlobalPatch2D()] if len(layers) == 1 else []
+    units = [coda_keras.DAUConv2D(*layer) for layer in layers]
+    whole = [coda_keras.GlobalPatch2D()] if len(layers) == 1 else []
     size = data.train_images.shape[1:3]
-    return CoDANet([*whole, *units], temperature, image_size=size, class_names=data.class_names)
+    return coda_keras.CoDANet(
+        [*whole, *units], temperature, image_size=size, class_names=data.class_names
+    )
 
 
-def train(net, data, args):
+def train(net: "coda_keras.CoDANet", data: ImageData, args: argparse.Namespace) -> None:
     """Minimises the one-vs-all cross-entropy, with noise anew in every epoch."""
+    import keras
+
     steps = args.epochs * -(-len(data.train_images) // BATCH_SIZE)
     rate = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps)
-    net.compile(keras.optimizers.Adam(rate), OneVsAllCrossentropy(), jit_compile=False)
+    loss = coda_keras.OneVsAllCrossentropy()
+    net.compile(keras.optimizers.Adam(rate), loss, jit_compile=False)
     for epoch in range(args.epochs):
         images = noisy(data.train_images, [args.seed, epoch])
         net.fit(images, data.train_labels, BATCH_SIZE, verbose=0)
 
 
-def noisy(images, seed):
+def noisy(images: np.ndarray, seed: int | list[int]) -> np.ndarray:
     """uint8 grey images as floats with Gaussian noise, clipped to [0, 1]."""
     noise = np.random.default_rng(seed).normal(0, NOISE, (*images.shape[:3], 1))
     return np.clip(images / 255 + noise, 0, 1).astype("float32")
 
 
-def label_and_rival(logits, labels):
+def label_and_rival(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Class ids `(N, 2)`: the label, and the strongest of the other classes."""
     others = np.where(np.arange(logits.shape[1]) == labels[:, None], -np.inf, logits)
     return np.stack([labels, others.argmax(axis=1)], axis=1)
 
 
-def alignment(net, images, pairs):
+def alignment(net: "coda_keras.CoDANet", images: np.ndarray, pairs: np.ndarray) -> dict[str, float]:
     """Mean cosines of W_{0->L}(x) and x for both classes, and how complete contributions are."""
+    from coda_keras.layers.alignment import cosines
+
     cosine, errors = [], []
     for start in range(0, len(images), BATCH_SIZE):
         part = slice(start, start + BATCH_SIZE)
-        found = net.explain(images[part], pairs[part]).numpy()
+        explanation = net.explain(images[part], pairs[part]).numpy()
         encoded = np.concatenate([images[part], 1 - images[part]], axis=-1)
-        cosine.append(cosines(found.weights, encoded[:, None]))
-        errors.append(found.completeness_error.max())
+        cosine.append(cosines(explanation.weights, encoded[:, None]))
+        errors.append(explanation.completeness_error.max())
     label, rival = np.concatenate(cosine).mean(axis=0)
     return {
         "cosine_of_label": float(label),
@@ -146,56 +154,72 @@ def alignment(net, images, pairs):
     }
 
 
-def draw_figure2(images, rows, names):
+def draw_figure2(
+    images: np.ndarray,
+    rows: Sequence[tuple[str, "coda_keras.Explanation"]],
+    names: Sequence[str],
+) -> Figure:
+    """A row for every net and image: weights and contributions for the label and its rival."""
     """A row for every net and image: weights for brighter pixels, and contributions."""
     columns = []
     for which, role in enumerate(("label", "strongest other")):
         weights, maps, captions = [], [], []
-        for _, found in rows:
+        for _, explanation in rows:
             # What the images' grey meets: the weights of r, g, b less those of 1-r, 1-g, 1-b.
-            grey = found.weights[..., :3].sum(-1) - found.weights[..., 3:].sum(-1)
+            applied = explanation.weights
+            grey = applied[..., :3].sum(-1) - applied[..., 3:].sum(-1)
             weights += [contribution_rgb(pair[which], shared_scale(pair)) for pair in grey]
-            maps += list(found.contribution_map[:, which])
-            ids = found.class_ids[:, which]
-            captions += [f"{names[i]}: {logits[i]:.1f}" for i, logits in zip(ids, found.logits)]
+            maps += list(explanation.contribution_map[:, which])
+            winners = zip(explanation.class_ids[:, which], explanation.logits)
+            captions += [f"{names[i]}: {logits[i]:.1f}" for i, logits in winners]
         columns += [
             Column(f"weights,\n{role}", weights, pictures=True),
             Column(f"contributions,\n{role}", maps, captions),
         ]
-    titles = [name for name, found in rows for _ in found.logits]
+    titles = [name for name, explanation in rows for _ in explanation.logits]
     explained = "the class; in weights, for bright pixels"
     return map_table([*images] * len(rows), columns, titles, scale="row", explained=explained)
 
 
-def figure3(args, data):
+def figure3(args: argparse.Namespace, data: ImageData) -> dict[str, Any]:
     """Maximises a DAU over noisy samples of three digits and draws the eigenvectors of its AB."""
+    import keras
+
+    from coda_keras.layers.alignment import (
+        aligned_subspace,
+        eigenvectors,
+        maximise,
+        principal_subspace,
+        reached,
+    )
+
     indices = [int(np.flatnonzero(data.train_labels == digit)[0]) for digit in SHOWN]
     pictures = data.train_images[indices][..., 0] / 255
     digits = pictures.reshape(len(SHOWN), -1)
     samples = digits.repeat(SAMPLES, axis=0)
     samples += np.random.default_rng([args.seed, 3]).normal(0, SAMPLE_NOISE, samples.shape)
     samples = samples.astype("float32")
-    unit = DAUConv2D(filters=1, rank=RANK, kernel_size=1, use_bias=False)
+    unit = coda_keras.DAUConv2D(filters=1, rank=RANK, kernel_size=1, use_bias=False)
     maximise(unit, samples[:, None, None], MAXIMISED)
     eigenvalues, vectors = eigenvectors(unit)
     vectors, cosine = matched(vectors, digits)
-    singular, singular_cosine = matched(principal_subspace(samples, RANK), digits)
+    singular, likeness = matched(principal_subspace(samples, RANK), digits)
     output = np.mean(keras.ops.convert_to_numpy(unit(samples[:, None, None])))
     results = {
         "samples": len(samples),
         "eigenvalues": [str(value) for value in np.round(eigenvalues, 4)],
         "cosine_of_eigenvectors": cosine.tolist(),
-        "cosine_of_singular_vectors": singular_cosine.tolist(),
+        "cosine_of_singular_vectors": likeness.tolist(),
         "reached": float(output / np.linalg.norm(samples, axis=1).mean()),
         "reached_at_best": reached(samples, aligned_subspace(samples, RANK)),
     }
-    told("eigenvectors", results)
+    tell("eigenvectors", results)
     side = pictures.shape[1:]
     noise = np.clip(samples[::SAMPLES], 0, 1).reshape(-1, *side)
     columns = [
         Column("a noisy sample", rgb(noise), pictures=True),
-        Column("eigenvector\nof AB", vectors.reshape(-1, *side), said(cosine)),
-        Column("singular vector\nof samples", singular.reshape(-1, *side), said(singular_cosine)),
+        Column("eigenvector\nof AB", vectors.reshape(-1, *side), captioned(cosine)),
+        Column("singular vector\nof samples", singular.reshape(-1, *side), captioned(likeness)),
     ]
     figure = map_table(
         rgb(pictures), columns, scale="all", explained="entries", ends=("negative", "positive")
@@ -204,8 +228,10 @@ def figure3(args, data):
     return results
 
 
-def matched(vectors, digits):
+def matched(vectors: np.ndarray, digits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Vectors in the order and with the signs of the digits nearest to them, and their cosines."""
+    from scipy.optimize import linear_sum_assignment
+
     units = digits / np.linalg.norm(digits, axis=1, keepdims=True)
     table = units @ vectors.T
     rows, columns = linear_sum_assignment(-np.abs(table))
@@ -213,36 +239,38 @@ def matched(vectors, digits):
     return vectors[columns] * np.sign(cosine)[:, None], np.abs(cosine)
 
 
-def said(cosine):
+def captioned(cosine: ArrayLike) -> list[str]:
     return [f"cosine {value:.3f}" for value in cosine]
 
 
-def rgb(grey):
+def rgb(grey: np.ndarray) -> np.ndarray:
     return np.repeat(grey[..., None], 3, axis=-1)
 
 
-def told(name, results):
+def tell(name: str, results: dict[str, Any]) -> None:
     print(f"{name}: {json.dumps(results)}", flush=True)
 
 
-def save(figure, path):
+def save(figure: Figure, path: Path) -> None:
     for suffix in FORMATS:
         save_figure(figure, path.with_suffix(f".{suffix}"))
 
 
-def load(args):
+def load(args: argparse.Namespace) -> ImageData:
     """The digits that the flags name."""
     if args.dataset == "digits":
         return load_digits()
     if args.data and not (args.data / "mnist").is_dir():
         return load_idx(args.data)
+    from coda_keras.data.tf_batches import load_tfds
+
     data = load_tfds("mnist", args.data)
-    train, test = (np.repeat(each, 3, -1) for each in (data.train_images, data.test_images))
+    train, test = (np.repeat(grey, 3, -1) for grey in (data.train_images, data.test_images))
     return data._replace(train_images=train, test_images=test)
 
 
-def parse():
-    flags = Parser(description=__doc__)
+def parse(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespace:
+    flags = Parser(prog=prog, description=__doc__)
     flags.add_argument(
         "--dataset", choices=("mnist", "digits"), default="mnist", help="(default: %(default)s)"
     )
@@ -261,7 +289,7 @@ def parse():
     flags.add_argument(
         "--output", type=Path, default=Path("runs/mnist"), help="(default: %(default)s)"
     )
-    return flags.parse_args()
+    return flags.parse_args(arguments)
 
 
 if __name__ == "__main__":

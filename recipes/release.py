@@ -2,29 +2,24 @@
 
     python recipes/release.py --run runs/cifar10-fast --name s_coda_cifar10
 
-Writes coda_keras/weights/NAME.npz and NAME.json. The scores on the card are those of the weights as
-they are stored; beside them stands how far storing them moved the logits.
+Writes coda_keras/models/weights/NAME.npz and NAME.json. The scores on the card are those of the
+weights as they are stored; beside them stands how far storing them moved the logits.
 """
 
 import argparse
 import hashlib
 import json
-import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
-os.environ["KERAS_BACKEND"] = "tensorflow"
-
-
-import keras
 import numpy as np
 
-from coda_keras import PRESETS, training
-from coda_keras.data.tf_batches import load_tfds
-from coda_keras.models import pretrained as trained
-from coda_keras.models.loading import load_model
-from coda_keras.models.precision import float32_copy
+import coda_keras
+from coda_keras.models import pretrained
+from coda_keras.models.presets import PRESETS
 from coda_keras.utils import provenance
+from coda_keras.utils.command_line import Parser, tensorflow_command
 from coda_keras.utils.files import replacing, write_json
 
 INTENDED_USE = (
@@ -38,22 +33,37 @@ LIMITS = (
 )
 
 
-@training.command
-def main():
-    args = parse()
+@tensorflow_command
+def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
+    args = parse(arguments, prog)
     metrics = json.loads((args.run / "metrics.json").read_text())
+    content, card = release(args, metrics)
+    with replacing(card.path) as temporary:
+        temporary.write_bytes(content)
+    write_json(card.path.with_suffix(".json"), card._asdict())
+    print(json.dumps({**card.details["scores"], **card.details["storage"]}, indent=2))
+
+
+def release(args: argparse.Namespace, metrics: dict) -> tuple[bytes, pretrained.Card]:
+    """The file of a run's weights in half precision, and a card with the scores of these."""
+    import keras
+
+    from coda_keras import training
+    from coda_keras.data.tf_batches import load_tfds
+    from coda_keras.models.precision import float32_copy
+
     used = metrics["arguments"]
-    net = float32_copy(load_model(args.run / "model.keras"))
+    net = float32_copy(coda_keras.load_model(args.run / "model.keras"))
     data = load_tfds(args.dataset, args.data)
     images = data.test_images.astype("float32") / 255
     before = net.predict(images, batch_size=250, verbose=0)
-    content = trained.pack(net.get_weights())
+    content = pretrained.pack(net.get_weights())
     net.set_weights([np.asarray(w, "float16").astype("float32") for w in net.get_weights()])
     after = net.predict(images, batch_size=250, verbose=0)
     scores = training.score(net, data, args.grids, args.occlusion_grids)
 
     label = PRESETS[used["preset"]].label
-    card = trained.Card(
+    card = pretrained.Card(
         name=args.name,
         description=(
             f"{label}, ranks times {used['rank_scale']:g}, trained on {args.dataset}: "
@@ -93,10 +103,7 @@ def main():
             "keras": keras.__version__,
         },
     )
-    with replacing(card.path) as temporary:
-        temporary.write_bytes(content)
-    write_json(card.path.with_suffix(".json"), card._asdict())
-    print(json.dumps({**scores, **card.details["storage"]}, indent=2))
+    return content, card
 
 
 def without_places(command: str) -> str:
@@ -104,10 +111,8 @@ def without_places(command: str) -> str:
     return re.sub(r" --(data|output)[ =]\S+", "", command)
 
 
-def parse():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def parse(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespace:
+    parser = Parser(prog=prog, description=__doc__)
     parser.add_argument("--run", type=Path, required=True, help="folder of a finished run")
     parser.add_argument("--name", required=True, help="of the preset: architecture_data")
     parser.add_argument("--dataset", default="cifar10", help="default: cifar10")
@@ -116,7 +121,7 @@ def parse():
     parser.add_argument(
         "--occlusion-grids", type=int, default=50, help="of these for occlusion too (default: 50)"
     )
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

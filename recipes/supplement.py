@@ -15,28 +15,17 @@ their products with the inputs the outputs; what more steps of routing do no DAU
 --output receives all numbers as supplement.json.
 """
 
-import os
+import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-
-
-import keras
 import numpy as np
-from scipy.special import softmax
 
-from coda_keras import DAUConv2D
-from coda_keras.data.images import load_digits, load_idx
-from coda_keras.layers.alignment import (
-    aligned_subspace,
-    kept,
-    matrices,
-    maximise,
-    principal_subspace,
-    reached,
-)
-from coda_keras.training import Parser, command, positive_int
+import coda_keras
+from coda_keras.data.images import ImageData, load_digits, load_idx
 from coda_keras.utils import provenance
+from coda_keras.utils.command_line import Parser, command, positive_int
 from coda_keras.utils.files import check_folder, write_json
 
 RANKS = (1, 3, 10)
@@ -49,11 +38,18 @@ STEPS = (1, 2, 3)
 
 
 @command
-def main():
-    args = parse()
+def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
+    args = parse(arguments, prog)
     check_folder(args.output)
-    keras.utils.set_random_seed(args.seed)
     data = load_idx(args.data) if args.data else load_digits()
+    compute(args, data)
+
+
+def compute(args: argparse.Namespace, data: ImageData) -> None:
+    """Prints both tables and writes all numbers."""
+    import keras
+
+    keras.utils.set_random_seed(args.seed)
     images = data.limit(train=args.limit_train).train_images[..., 0] / 255
     results = {"D": supplement_d(images.reshape(len(images), -1)), "E": supplement_e(args.seed)}
     about = {
@@ -67,33 +63,43 @@ def main():
     print(args.output / "supplement.json")
 
 
-def supplement_d(inputs):
+def supplement_d(inputs: np.ndarray) -> list[dict[str, Any]]:
     """What PCA, the best subspace and DAUs reach, for equally and unequally bright inputs."""
+    from coda_keras.layers import alignment
+
     brightness = np.where(np.arange(len(inputs)) % EVERY, 1.0, BRIGHTER)
     cases = {"digits": inputs, "some brighter": inputs * brightness[:, None]}
     rows = []
     for name, values in cases.items():
         for rank in RANKS:
-            found = {
-                "PCA": principal_subspace(values, rank),
-                "best subspace": aligned_subspace(values, rank),
+            subspaces = {
+                "PCA": alignment.principal_subspace(values, rank),
+                "best subspace": alignment.aligned_subspace(values, rank),
             }
-            row = {"inputs": name, "rank": rank}
-            row |= {label: reached(values, subspace) for label, subspace in found.items()}
+            row: dict[str, Any] = {"inputs": name, "rank": rank}
+            for label, subspace in subspaces.items():
+                row[label] = alignment.reached(values, subspace)
             for rescale, label in RESCALES.items():
-                row[label], found[label] = trained(values, rank, rescale)
-            row |= {f"{label}, squares": kept(values, each) for label, each in found.items()}
+                row[label], subspaces[label] = trained(values, rank, rescale)
+            for label, subspace in subspaces.items():
+                row[f"{label}, squares"] = alignment.kept(values, subspace)
             rows.append(row)
     print("D. Mean output over mean norm of the inputs")
-    table(["inputs", "rank", *found], rows)
+    table(["inputs", "rank", *subspaces], rows)
     print("D. Squared norm kept by the subspaces")
-    table(["inputs", "rank", *(f"{label}, squares" for label in found)], rows)
+    table(["inputs", "rank", *(f"{label}, squares" for label in subspaces)], rows)
     return rows
 
 
-def trained(inputs, rank, rescale):
+def trained(inputs: np.ndarray, rank: int, rescale: str) -> tuple[float, np.ndarray]:
     """What a maximised DAU reaches, and orthonormal rows that span the columns of its A."""
-    unit = DAUConv2D(filters=1, rank=rank, kernel_size=1, rescale=rescale, use_bias=False)
+    import keras
+
+    from coda_keras.layers.alignment import matrices, maximise
+
+    unit = coda_keras.DAUConv2D(
+        filters=1, rank=rank, kernel_size=1, rescale=rescale, use_bias=False
+    )
     patches = inputs.astype("float32")[:, None, None]
     maximise(unit, patches, EPOCHS, batch_size=BATCH_SIZE)
     outputs = keras.ops.convert_to_numpy(unit(patches))
@@ -101,8 +107,10 @@ def trained(inputs, rank, rescale):
     return float(outputs.mean() / np.linalg.norm(inputs, axis=1).mean()), columns.T
 
 
-def supplement_e(seed):
+def supplement_e(seed: int) -> list[dict[str, Any]]:
     """Capsules and DAUs on the same inputs, and how far apart they are."""
+    import keras
+
     random = np.random.default_rng(seed)
     depth = BELOW * POSE
     poses = random.normal(size=(INPUTS, BELOW, POSE))
@@ -125,10 +133,10 @@ def supplement_e(seed):
     return rows
 
 
-def as_units(transforms):
+def as_units(transforms: np.ndarray) -> "coda_keras.DAUConv2D":
     """DAUs whose dynamic weights are the vectors of capsules after one step of routing."""
     below, above, depth, pose = transforms.shape
-    units = DAUConv2D(filters=above, rank=depth, kernel_size=1, use_bias=False)
+    units = coda_keras.DAUConv2D(filters=above, rank=depth, kernel_size=1, use_bias=False)
     units.build((None, 1, 1, depth))
     # The first step couples every capsule below equally to all those above.
     side_by_side = transforms.transpose(2, 1, 0, 3).reshape(depth, above, below * pose) / above
@@ -136,7 +144,7 @@ def as_units(transforms):
     return units
 
 
-def routed(poses, transforms, steps):
+def routed(poses: np.ndarray, transforms: np.ndarray, steps: int) -> np.ndarray:
     """Vectors `(N, above, d)` of capsules by dynamic routing, procedure 1 of Sabour et al. (2017).
 
     Args:
@@ -144,6 +152,8 @@ def routed(poses, transforms, steps):
         transforms: `(below, above, d, pose)`.
         steps: int, iterations.
     """
+    from scipy.special import softmax
+
     votes = np.einsum("ijdp,nip->nijd", transforms, poses)
     logits = np.zeros(votes.shape[:3])
     for _ in range(steps):
@@ -155,7 +165,8 @@ def routed(poses, transforms, steps):
     return vectors
 
 
-def compared(quantity, steps, capsules, units):
+def compared(quantity: str, steps: int, capsules: np.ndarray, units: np.ndarray) -> dict[str, Any]:
+    """A row of the table: root mean squares of both, and the largest difference."""
     return {
         "quantity": quantity,
         "routing steps": steps,
@@ -165,7 +176,7 @@ def compared(quantity, steps, capsules, units):
     }
 
 
-def table(columns, rows):
+def table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
     """Prints dicts as a table."""
     texts = [[written(row[column]) for column in columns] for row in rows]
     widths = [max(map(len, column)) for column in zip(columns, *texts)]
@@ -174,14 +185,14 @@ def table(columns, rows):
     print(flush=True)
 
 
-def written(value):
+def written(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.1e}" if abs(value) < 1e-3 else f"{value:.4f}"
     return str(value)
 
 
-def parse():
-    flags = Parser(description=__doc__)
+def parse(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespace:
+    flags = Parser(prog=prog, description=__doc__)
     flags.add_argument(
         "--data", type=Path, help="folder with MNIST (default: scikit-learn's digits)"
     )
@@ -190,7 +201,7 @@ def parse():
     flags.add_argument(
         "--output", type=Path, default=Path("runs/supplement"), help="(default: %(default)s)"
     )
-    return flags.parse_args()
+    return flags.parse_args(arguments)
 
 
 if __name__ == "__main__":

@@ -1,22 +1,13 @@
 """Models from files."""
 
 import os
-from pathlib import Path
 
 import keras
 import numpy as np
 
 from coda_keras.models.coda_net import CoDANet
 from coda_keras.models.pretrained import cards
-
-
-def check_exists(source: str | os.PathLike) -> None:
-    """Raises ValueError if there is neither such a file nor such a trained preset."""
-    if not Path(source).is_file() and str(source) not in cards():
-        raise ValueError(
-            f"There is no model {source}. Expected a .keras file as the recipes save it, or a "
-            f"preset with trained weights: {', '.join(cards())}."
-        )
+from coda_keras.models.pretrained import check_exists as check_exists
 
 
 def load_model(source: str | os.PathLike) -> keras.Model:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from coda_keras.models import pretrained as trained
+from coda_keras.models import pretrained
 
 
 class Preset(NamedTuple):
@@ -116,7 +116,7 @@ class Plan(NamedTuple):
 def get(name: str) -> Preset:
     """Returns the `Preset` called `name`, such as `"s_coda"`; ValueError if there is none."""
     if name not in PRESETS:
-        expected = sorted([*PRESETS, *trained.cards()])
+        expected = sorted([*PRESETS, *pretrained.cards()])
         raise ValueError(f"Unknown preset: {name!r}. Expected one of {expected}.")
     return PRESETS[name]
 
@@ -141,7 +141,7 @@ def summaries() -> dict[str, Summary]:
             card.test_accuracy,
             card.localisation,
         )
-        for name, card in trained.cards().items()
+        for name, card in pretrained.cards().items()
     }
     return {**sizes, **weights}
 
@@ -159,7 +159,7 @@ def plan(
         ValueError: if there is no such preset, `rank_scale` is not positive, or trained weights
             have another `rescale` or `rank_scale`.
     """
-    card = trained.cards().get(preset)
+    card = pretrained.cards().get(preset)
     if card is not None:
         for name, given in (("rescale", rescale), ("rank_scale", rank_scale)):
             used = getattr(card, name)
@@ -183,7 +183,7 @@ def plan(
     weights = []
     if card is not None:
         # A DAU layer has B, A and b. The last one is for these classes only.
-        arrays = trained.load(card)
+        arrays = pretrained.load(card)
         weights = [arrays[start : start + 3] for start in range(0, len(arrays), 3)]
         weights = weights if classes is None else weights[:-1]
     return Plan(

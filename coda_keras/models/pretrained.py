@@ -7,6 +7,7 @@
 import hashlib
 import io
 import json
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -55,9 +56,18 @@ class Card(NamedTuple):
 @cache
 def cards() -> dict[str, Card]:
     """The cards of all trained presets by name."""
-    found = (json.loads(path.read_text("utf-8")) for path in sorted(FOLDER.glob("*.json")))
-    made = [Card(**{**card, "class_names": tuple(card["class_names"])}) for card in found]
-    return {card.name: card for card in made}
+    files = (json.loads(path.read_text("utf-8")) for path in sorted(FOLDER.glob("*.json")))
+    shipped = [Card(**{**file, "class_names": tuple(file["class_names"])}) for file in files]
+    return {card.name: card for card in shipped}
+
+
+def check_exists(source: str | os.PathLike) -> None:
+    """Raises ValueError if there is neither such a file nor such a trained preset."""
+    if not Path(source).is_file() and str(source) not in cards():
+        raise ValueError(
+            f"There is no model {source}. Expected a .keras file as the recipes save it, or a "
+            f"preset with trained weights: {', '.join(cards())}."
+        )
 
 
 def load(card: Card) -> list[np.ndarray]:

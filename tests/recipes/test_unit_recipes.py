@@ -84,7 +84,7 @@ def test_digits_come_from_where_the_flags_say(tmp_path, monkeypatch, capsys):
     grey = module.load_digits()._replace(
         train_images=np.ones((3, 5, 5, 1), "uint8"), test_images=np.ones((2, 5, 5, 1), "uint8")
     )
-    monkeypatch.setattr(module, "load_tfds", lambda name, folder: grey)
+    monkeypatch.setattr("coda_keras.data.tf_batches.load_tfds", lambda name, folder: grey)
     (tmp_path / "mnist").mkdir()
     found = module.load(argparse.Namespace(dataset="mnist", data=tmp_path))
     assert found.train_images.shape == (3, 5, 5, 3) and found.test_images.shape == (2, 5, 5, 3)
