@@ -1,6 +1,6 @@
 """Takes the pictures of docs/explorer.md and the README: the explorer in its three places.
 
-    python docs/explorer_pictures.py --logs runs
+    PYTHONPATH=tests python docs/explorer_pictures.py --logs runs
 
 opens the trained CIFAR-10 net in Chromium as one HTML file, in TensorBoard and in JupyterLab, and
 writes screenshots and a short animation into docs/images. The folder given by --logs has the event
@@ -17,20 +17,18 @@ import urllib.parse
 from contextlib import contextmanager
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["KERAS_BACKEND"] = "tensorflow"
 ROOT = Path(__file__).resolve().parents[1]
 
-import keras
 import numpy as np
 from browser import Page, launch
 from PIL import Image
 from places import enter_tab, jupyter_lab, leave_notebook, run_notebook, tensorboard
 
-from coda_keras import CoDANet, explorer
+from coda_keras import explorer, load_model
 from coda_keras.data.tf_batches import load_tfds
 from coda_keras.explanation.display import net_view
-from coda_keras.models import pretrained as trained
+from coda_keras.models.pretrained import cards
 from coda_keras.utils.files import replacing
 
 IMAGES = ROOT / "docs/images"
@@ -209,14 +207,11 @@ def in_tensorboard(camera, args):
 def in_notebook(camera, args):
     """An explanation in JupyterLab, the net behind it."""
     page = camera.page
-    load = f"CoDANet.from_preset({args.model!r})"
-    if args.model not in trained.cards():
-        load = f"keras.models.load_model({str(Path(args.model).resolve())!r})"
+    model = args.model if args.model in cards() else str(Path(args.model).resolve())
     data = f"load_tfds('cifar10', {args.data and str(Path(args.data).resolve())!r})"
     hidden = (
-        "import keras\nfrom coda_keras import CoDANet\n"
-        "from coda_keras.data.tf_batches import load_tfds\n"
-        f"net, data = {load}, {data}\n"
+        "from coda_keras import load_model\nfrom coda_keras.data.tf_batches import load_tfds\n"
+        f"net, data = load_model({model!r}), {data}\n"
         "images, class_names = data.test_images[:12] / 255, data.class_names"
     )
     code = (
@@ -235,8 +230,7 @@ def in_notebook(camera, args):
 
 def main():
     args = parse()
-    load = CoDANet.from_preset if args.model in trained.cards() else keras.models.load_model
-    net = load(args.model)
+    net = load_model(args.model)
     data = load_tfds("cifar10", args.data)
     view = net_view(
         net,
