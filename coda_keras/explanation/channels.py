@@ -14,6 +14,8 @@ from coda_keras.backend.types import Tensor
 from coda_keras.layers.encoding import encode
 from coda_keras.utils.arguments import positive_int
 
+EXPLAINED = ("logit", "channel")
+
 
 @dataclass(frozen=True, eq=False)
 class ChannelContributions:
@@ -38,7 +40,11 @@ class ChannelContributions:
 
 
 def strongest_channels(
-    net: Any, images: Tensor, class_ids: ArrayLike, count: int = 3
+    net: Any,
+    images: Tensor,
+    class_ids: ArrayLike,
+    count: int = 3,
+    explained: str = "logit",
 ) -> ChannelContributions:
     """Finds the channels of every layer that contribute most to a class, and their pixels.
 
@@ -47,7 +53,7 @@ def strongest_channels(
         sum_positions(g_l[c] y_l[c])
 
     to the logit, and what of it comes from a pixel is W_{0->l}(x)^T (g_l with all other channels
-    0) times the encoded pixel.
+    0) times the encoded pixel. The images pass through the net once.
 
     Args:
         net: a `CoDANet` of L layers.
@@ -55,55 +61,97 @@ def strongest_channels(
         class_ids: `(B,)` integers.
         count: int k, channels of each layer; fewer where a layer has fewer than k, and then of
             all layers.
+        explained: what the maps sum to: `"logit"` for the channel's contribution to it, or
+            `"channel"` for the sum of the channel itself over its positions, which is the same
+            with 1 in the place of g_l[c].
 
     Returns:
         `ChannelContributions` of NumPy arrays.
 
     Raises:
-        ValueError: if class ids do not fit, or `count` is not positive.
+        ValueError: if class ids or `explained` do not fit, or `count` is not positive.
     """
-    encoded = encode(ops.convert_to_tensor(images))
-    outputs, pullbacks, values = encoded, [], []
-    for layer in net.chain:
-        outputs, pullback = layer.linearize(outputs)
-        pullbacks.append(pullback)
-        values.append(outputs)
-    class_ids = np.asarray(class_ids)
-    classes = outputs.shape[-1]
-    if class_ids.shape != (len(images),) or not np.all((class_ids >= 0) & (class_ids < classes)):
-        raise ValueError(
-            f"Expected a class id in 0 to {classes - 1} for each of {len(images)} images. "
-            f"Received: {class_ids}."
-        )
     positive_int("count", count)
-
-    depth = len(net.body)
-    count = min(count, *(value.shape[-1] for value in values[:depth]))
-    cotangent = ops.one_hot(class_ids, classes, dtype=outputs.dtype)
-    found = []
-    for index in reversed(range(len(pullbacks))):
-        if index < depth:
-            found.append(
-                _strongest(values[index], cotangent, pullbacks[: index + 1], encoded, count)
-            )
-        cotangent = pullbacks[index](cotangent)
-    channels, contributions, maps = (np.stack(each, axis=1) for each in zip(*reversed(found)))
+    if explained not in EXPLAINED:
+        raise ValueError(f"Unknown `explained`: {explained!r}. Expected one of {EXPLAINED}.")
+    outputs, pullbacks = _linearized(net, images)
+    class_ids = _checked(class_ids, outputs)
+    body = outputs[1 : len(net.body) + 1]
+    count = min(count, *(values.shape[-1] for values in body))
+    cotangents = _cotangents(class_ids, outputs, pullbacks)
+    layers = [
+        _strongest(values, cotangents[depth], pullbacks[:depth], outputs[0], count, explained)
+        for depth, values in enumerate(body, start=1)
+    ]
+    channels, contributions, maps = (np.stack(arrays, axis=1) for arrays in zip(*layers))
     names = tuple(layer.name for layer in net.body)
     return ChannelContributions(names, class_ids, channels, contributions, maps)
 
 
-def _strongest(outputs, cotangent, pullbacks, encoded, count):
+def layer_contributions(net: Any, images: Tensor, class_ids: ArrayLike) -> list[np.ndarray]:
+    """What the outputs of every layer contribute to a class logit, value by value.
+
+    Args:
+        net: a `CoDANet` of L layers.
+        images: `(B, H, W, 3)` in [0, 1], or `(B, H, W, 6)` encoded.
+        class_ids: `(B,)` integers.
+
+    Returns:
+        L + 1 arrays `(B, h, w, C)`, of the encoded image and of the outputs of every layer: rows
+        of `W_{l->L}(x)` times the outputs of layer l. Each sums to the logit less b_0.
+
+    Raises:
+        ValueError: if class ids do not fit.
+    """
+    outputs, pullbacks = _linearized(net, images)
+    cotangents = _cotangents(_checked(class_ids, outputs), outputs, pullbacks)
+    return [
+        ops.convert_to_numpy(cotangent * ops.cast(values, cotangent.dtype))
+        for values, cotangent in zip(outputs[: len(net.body) + 1], cotangents)
+    ]
+
+
+def _linearized(net, images):
+    """The encoded images and what every link of the chain makes of them, and its pullbacks."""
+    outputs, pullbacks = [encode(ops.convert_to_tensor(images))], []
+    for layer in net.chain:
+        values, pullback = layer.linearize(outputs[-1])
+        outputs.append(values)
+        pullbacks.append(pullback)
+    return outputs, pullbacks
+
+
+def _checked(class_ids, outputs):
+    class_ids = np.asarray(class_ids)
+    images, classes = len(outputs[0]), outputs[-1].shape[-1]
+    if class_ids.shape != (images,) or not np.all((class_ids >= 0) & (class_ids < classes)):
+        raise ValueError(
+            f"Expected a class id in 0 to {classes - 1} for each of {images} images. "
+            f"Received: {class_ids}."
+        )
+    return class_ids
+
+
+def _cotangents(class_ids, outputs, pullbacks):
+    """The cotangents of a class logit at the encoded images and at the outputs of every link."""
+    logits = outputs[-1]
+    cotangents = [ops.one_hot(class_ids, logits.shape[-1], dtype=logits.dtype)]
+    for pullback in reversed(pullbacks):
+        cotangents.insert(0, pullback(cotangents[0]))
+    return cotangents
+
+
+def _strongest(outputs, cotangent, pullbacks, encoded, count, explained):
     """Channels `(B, k)`, contributions `(B, k)` and maps `(B, k, H, W)` of one layer."""
     # Layers in mixed precision have another dtype than the sums after them.
     cotangent = ops.cast(cotangent, outputs.dtype)
     contributions = ops.convert_to_numpy(ops.sum(ops.cast(outputs * cotangent, "float32"), (1, 2)))
     channels = np.argsort(-contributions, axis=1, kind="stable")[:, :count]
+    begin = cotangent if explained == "logit" else ops.ones_like(outputs)
     maps = []
     for rank in range(count):
-        weights = (
-            cotangent
-            * ops.one_hot(channels[:, rank], outputs.shape[-1], dtype=outputs.dtype)[:, None, None]
-        )
+        one_hot = ops.one_hot(channels[:, rank], outputs.shape[-1], dtype=outputs.dtype)
+        weights = begin * one_hot[:, None, None]
         for pullback in reversed(pullbacks):
             weights = pullback(weights)
         maps.append(ops.convert_to_numpy(ops.sum(weights * ops.cast(encoded, weights.dtype), -1)))

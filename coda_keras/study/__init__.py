@@ -7,15 +7,10 @@
     print(study.table())
     study.figure("6")
 
-See docs/interpretation.md.
+See docs/interpretation.md. The names are in `__init__.pyi`; what they stand for is imported when it
+is used, so that the names of figures need no framework.
 """
 
-from coda_keras.study.drawing import DRAWN as DRAWN
-from coda_keras.study.drawing import VIDEO as VIDEO
-from coda_keras.study.drawing import draw as draw
-from coda_keras.study.missing import Missing as Missing
-from coda_keras.study.pictures import explained_video as explained_video
-from coda_keras.study.settings import Settings as Settings
-from coda_keras.study.study import FIGURES as FIGURES
-from coda_keras.study.study import Study as Study
-from coda_keras.study.subject import Subject as Subject
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -6,85 +6,15 @@ digest of the code that computes it, so that mended code computes anew. The numb
 such argument: a longer run takes up a shorter one's slices.
 """
 
-import ast
-import hashlib
-import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-import coda_keras
-from coda_keras import backend
+from coda_keras.study.code_digests import digest
 from coda_keras.utils.files import replacing, write_json
-
-PACKAGE = "coda_keras"
-
-
-def digest(data: Any) -> str:
-    """Returns a short name of bytes, or of anything that JSON can hold."""
-    if not isinstance(data, bytes):
-        data = json.dumps(data, sort_keys=True).encode()
-    return hashlib.sha256(data).hexdigest()[:12]
-
-
-def code_digest(modules: Iterable[str]) -> str:
-    """Returns a short name of the code of modules and of all of this library that they import.
-
-    Comments, docstrings and formatting do not count.
-
-    Args:
-        modules: names of modules; those outside of this library are left out.
-
-    Example:
-
-    >>> code_digest(["coda_keras.layers.dau"]) == code_digest(["coda_keras.layers.rescale"])
-    False
-    """
-    # The backend's module is chosen when the library is imported.
-    waiting, trees = {*modules, f"{PACKAGE}.backend.{backend.NAME}"}, {}
-    while waiting:
-        name = waiting.pop()
-        source = _source(name)
-        if name not in trees and source is not None:
-            trees[name] = ast.parse(source.read_text(encoding="utf-8"))
-            waiting |= _imports(trees[name])
-    return digest([[name, ast.dump(_bare(trees[name]))] for name in sorted(trees)])
-
-
-def _source(name):
-    """The file of a module of this library, None for any other name."""
-    path = Path(coda_keras.__file__).parents[1].joinpath(*name.split("."))
-    files = path.with_suffix(".py"), path / "__init__.py"
-    found = [file for file in files if file.is_file() and name.partition(".")[0] == PACKAGE]
-    return found[0] if found else None
-
-
-def _imports(tree):
-    """Names that a module imports, among them all modules."""
-    found = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-            # `from coda_keras import encoding` reads that module, not all of the package.
-            found |= {node.module} - {PACKAGE}
-    return found
-
-
-def _bare(tree):
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and _is_docstring(body[0]):
-            node.body = body[1:]
-    return tree
-
-
-def _is_docstring(node):
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
 def collect(

@@ -3,7 +3,6 @@
 Every function takes a `Study` and returns a figure, or raises `Missing` with the reason.
 """
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,12 +10,12 @@ from matplotlib import colormaps
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from coda_keras import attribution, evaluation, figures
+from coda_keras import attribution, figures
 from coda_keras.evaluation.chart import Box
+from coda_keras.evaluation.published import PUBLISHED_NET
 from coda_keras.figures import Entry, Panel, Row
-from coda_keras.study.missing import Missing
+from coda_keras.study.errors import Missing
 
-PUBLISHED_NET = "9L-S-CoDA-SQ-{:g}"
 # A metric and one of its charts.
 LOCALISATION = ("localisation", "localisation")
 LEAST_FIRST = ("pixel_removal", "least")
@@ -29,7 +28,7 @@ def paper_metrics(study: Any) -> Figure:
     rows = [
         Row(
             f"Attribution methods on {study.main.name}",
-            _of_methods(study, study.main, charts, study.published.get(PUBLISHED_NET.format(1000))),
+            _of_methods(study, study.main, charts, study.published.get(PUBLISHED_NET)),
         ),
         Row("Own contributions by temperature", _of_temperatures(study, charts)),
     ]
@@ -53,28 +52,12 @@ def paper_metrics_of_baseline(study: Any) -> Figure:
     return figures.metrics_figure(_drawable([Row(title, panels)]))
 
 
-def of_metric(metric: str, keys: Sequence[str]) -> Callable[[Any], Figure]:
-    """Returns the function that draws charts of one metric for all methods."""
-
-    def draw(study: Any) -> Figure:
-        study.measured(study.main, metric)
-        panels = _of_methods(study, study.main, [(metric, key) for key in keys])
-        return figures.metrics_figure(_drawable([Row(study.main.name, panels)]))
-
-    draw.__doc__ = f"The charts of the metric {metric} for all methods."
-    return draw
-
-
-FIGURES = {
-    "6": paper_metrics,
-    "b4a": most_important_first,
-    "b4b": paper_metrics_of_baseline,
-    **{
-        row.figure: of_metric(row.name, row.make.figure)
-        for row in evaluation.METRICS.values()
-        if row.figure
-    },
-}
+def charts_of_metric(study: Any, metric: str) -> Figure:
+    """The charts of one metric for all methods."""
+    study.measured(study.main, metric)
+    charts = [(metric, key) for key in study.metric(study.main, metric).figure]
+    panels = _of_methods(study, study.main, charts)
+    return figures.metrics_figure(_drawable([Row(study.main.name, panels)]))
 
 
 def _of_methods(study, subject, charts, published=None, beside=None):
@@ -105,9 +88,9 @@ def _of_methods(study, subject, charts, published=None, beside=None):
 
 def _of_temperatures(study, charts):
     numbers = {net.temperature: study.numbers.get(net.name, {}) for net in reversed(study.nets)}
-    ours = {value: found.get("contributions", {}) for value, found in numbers.items()}
+    ours = {value: methods.get("contributions", {}) for value, methods in numbers.items()}
     theirs = {
-        float(name.rpartition("-")[2]): found["Ours"] for name, found in study.published.items()
+        float(name.rpartition("-")[2]): methods["Ours"] for name, methods in study.published.items()
     }
     values = sorted({*ours, *theirs})
     if not ours or len(values) < 2:
@@ -135,13 +118,13 @@ def _panel(metric, key, values):
         entry = {"label": label, "colour": colour}
         theirs = metric.published_summary(theirs) if theirs else None
         for prefix, summary in (("", ours), ("published_", theirs)):
-            found = chart.read(summary) if summary else None
-            if isinstance(found, Box):
-                entry[f"{prefix}box"] = (found.mean, found.quartiles)
+            drawn = chart.read(summary) if summary else None
+            if isinstance(drawn, Box):
+                entry[f"{prefix}box"] = (drawn.mean, drawn.quartiles)
                 if not prefix:
                     entry["count"] = summary.get("images")
-            elif found is not None and not repeated:
-                entry[f"{prefix}curve"] = (found.x, found.y)
+            elif drawn is not None and not repeated:
+                entry[f"{prefix}curve"] = (drawn.x, drawn.y)
         entries.append(Entry(**entry))
         if ours and chart.reference is not None:
             references.append(chart.reference(ours))

@@ -6,14 +6,12 @@ from typing import Any
 
 from coda_keras import explorer
 from coda_keras.figures import save_figure, save_gif
-from coda_keras.study.missing import Missing
-from coda_keras.study.pictures import explained_video
-from coda_keras.study.study import FIGURES, Study
+from coda_keras.study.errors import Missing
+from coda_keras.study.registry import DRAWN, EXPLORER, VIDEO
+from coda_keras.study.study import Study
+from coda_keras.study.video import explained_video
 from coda_keras.study.views import method_views
 
-VIDEO = "video"
-EXPLORER = "explorer"
-DRAWN = (*FIGURES, VIDEO, EXPLORER)
 FORMATS = (".png", ".pdf")
 
 

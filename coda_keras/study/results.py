@@ -6,15 +6,12 @@ from typing import Any
 import numpy as np
 
 from coda_keras import attribution, evaluation
-from coda_keras.evaluation import published_cifar10
+from coda_keras.evaluation.published import PUBLISHED_NET, published_cifar10
 from coda_keras.study.cost import Cost
 from coda_keras.utils.files import write_json, write_text
 from coda_keras.utils.provenance import hardware, now, result_packages, versions
 
 METRICS = {**{name: row.make for name, row in evaluation.METRICS.items()}, Cost.name: Cost}
-
-# The net of the paper that tables set beside one's own.
-PUBLISHED_NET = "9L-S-CoDA-SQ-1000"
 
 
 def as_dict(study: Any, figures: list[str], skipped: dict[str, str]) -> dict[str, Any]:

@@ -9,14 +9,14 @@ from matplotlib.figure import Figure
 
 from coda_keras import attribution
 from coda_keras.evaluation.metric import Metric, Rows
-from coda_keras.study import charts, pictures, results
-from coda_keras.study.cache import code_digest
+from coda_keras.study import results
+from coda_keras.study.code_digests import room_code
 from coda_keras.study.cost import Cost
-from coda_keras.study.missing import Missing
+from coda_keras.study.errors import Missing
+from coda_keras.study.images import StudyData
+from coda_keras.study.registry import figure_function
 from coda_keras.study.settings import Settings
-from coda_keras.study.subject import Subject
-
-FIGURES = {**pictures.FIGURES, **charts.FIGURES}
+from coda_keras.study.studied_model import Subject
 
 
 class Study:
@@ -28,7 +28,8 @@ class Study:
 
     Args:
         models: paths of `.keras` files, or built Keras models.
-        data: test images, labels and class names, as `coda_keras.data.tf_batches.ImageData`.
+        data: test images, in memory or in files, labels and class names, as
+            `coda_keras.data.images.ImageData`.
         settings: `Settings`.
         folder: path for results and partial results.
         baseline: an ordinary classifier to compare with, likewise, or None.
@@ -66,18 +67,19 @@ class Study:
         self.settings = settings or Settings()
         self.folder = Path(folder)
         self.data = data
+        shared = StudyData(data, self.settings.batch_size)
         self.dataset = dataset
         self.published = (published or {}).get("models", {})
         methods = self.settings.methods or attribution.STUDIED
         given = [*models, *([] if baseline is None else [baseline])]
-        found = []
+        subjects: list[Subject] = []
         for model, name in zip(given, _names(given)):
-            in_full = not found or model is baseline
+            in_full = not subjects or model is baseline
             of_it = methods if in_full else ["contributions"]
             parts = self.folder / "parts"
-            found.append(Subject(model, name, data, self.settings, parts, of_it))
-        self.subjects = found[: len(models)]
-        self.baseline = None if baseline is None else found[-1]
+            subjects.append(Subject(model, name, shared, self.settings, parts, of_it))
+        self.subjects = subjects[: len(models)]
+        self.baseline = None if baseline is None else subjects[-1]
         self.numbers: dict[str, dict[str, dict[str, Any]]] = {}
         self._metrics: dict[tuple[str, str], Metric] = {}
 
@@ -90,6 +92,17 @@ class Study:
     def models(self) -> list[Subject]:
         """All subjects, the baseline last."""
         return [*self.subjects, *([self.baseline] if self.baseline else [])]
+
+    @property
+    def main_net(self) -> Subject:
+        """The model that is studied by all methods, where only a CoDA-Net will do.
+
+        Raises:
+            Missing: if it is none.
+        """
+        if not self.main.inherent:
+            raise Missing(f"{self.main} is no CoDA-Net")
+        return self.main
 
     @property
     def nets(self) -> list[Subject]:
@@ -143,7 +156,7 @@ class Study:
         arguments = {
             **subject.method_identity(method),
             "metric": made.arguments,
-            "metric_code": code_digest([type(made).__module__]),
+            "metric_code": room_code(type(made).__module__),
         }
         return subject.collect(
             metric,
@@ -173,14 +186,14 @@ class Study:
         Raises:
             Missing: if there are none.
         """
-        found = {
+        summaries = {
             method: numbers[metric]
             for method, numbers in self.numbers.get(subject.name, {}).items()
             if metric in numbers
         }
-        if not found:
+        if not summaries:
             raise Missing(f"the metric {metric} was not asked for")
-        return found
+        return summaries
 
     def figure(self, name: str) -> Figure:
         """Draws a figure.
@@ -192,9 +205,7 @@ class Study:
             ValueError: if there is no such figure.
             Missing: if something that it shows is not there; the message says what.
         """
-        if name not in FIGURES:
-            raise ValueError(f"Unknown figure: {name!r}. Expected one of {', '.join(FIGURES)}.")
-        return FIGURES[name](self)
+        return figure_function(name)(self)
 
     def table(self) -> str:
         """The numbers as Markdown, a table for every model."""

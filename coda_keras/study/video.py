@@ -1,9 +1,12 @@
 """A short video, and its explanation frame by frame."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageSequence, UnidentifiedImageError
+
+from coda_keras import figures
 
 MOST_FRAMES = 200
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
@@ -61,6 +64,31 @@ def pan(image: np.ndarray, frame_size: tuple[int, int], frames: int = 36) -> np.
     part = (progress - leg)[:, None]
     positions = np.rint((1 - part) * corners[leg] + part * corners[leg + 1]).astype(int)
     return np.stack([image[y : y + height, x : x + width] for y, x in positions])
+
+
+def explained_video(study: Any, source: Any = None) -> np.ndarray:
+    """A video explained frame by frame, uint8 `(T, h, w, 3)`.
+
+    Explained is the class predicted for most frames; of the pan, the class of the middle cell.
+
+    Args:
+        study: `Study`.
+        source: path of an animated GIF or of a folder of frames; None for a slow pan over the
+            first multi-image.
+    """
+    subject = study.main_net
+    if source:
+        frames = read_frames(source, subject.images.shape[1])
+        classes = [subject.predict(frame[None])[0].argmax() for frame in frames]
+        class_id = np.bincount(classes).argmax()
+    else:
+        grid = subject.first_grid
+        # Twice an image on a grid of 3x3: never the whole of it.
+        sides = [side * (grid.n + 1) // 2 for side in subject.images.shape[1:3]]
+        frames = pan(grid.compose(0), sides)
+        class_id = grid.class_ids[0][grid.n // 2 * (grid.n + 1)]
+    maps = subject.method("contributions")(subject.model, frames, int(class_id))
+    return figures.animation_frames(frames, maps, title=subject.class_names[class_id])
 
 
 def _read(file, size):

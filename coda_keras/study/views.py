@@ -5,8 +5,8 @@ from typing import Any
 from coda_keras import attribution
 from coda_keras.explanation.display import explanation_view
 from coda_keras.explorer import View
-from coda_keras.study.missing import Missing
-from coda_keras.study.subject import Subject
+from coda_keras.study.errors import Missing
+from coda_keras.study.studied_model import Subject
 
 CONTRIBUTIONS = "contributions"
 

@@ -6,7 +6,7 @@ from conftest import set_weights
 from keras import ops
 
 from coda_keras import CoDANet, DAUConv2D
-from coda_keras.explanation.channels import strongest_channels
+from coda_keras.explanation.channels import layer_contributions, strongest_channels
 
 CLASS_IDS = np.array([2, 0, 1])
 
@@ -53,6 +53,40 @@ def test_maps_of_all_channels_sum_to_the_map_of_the_class(net, images):
     assert (explained.contributions[:, 2] != 0).sum(1).tolist() == [1, 1, 1]
 
 
+def test_layers_contribute_as_explain_layer_has_it(net, images):
+    found = layer_contributions(net, images, CLASS_IDS)
+    assert [values.shape[-1] for values in found] == [6, 6, 5, 4]
+    for depth, values in enumerate(found):
+        expected = net.explain_layer(images, "logits", CLASS_IDS, from_layer=depth)
+        expected = ops.convert_to_numpy(expected.contributions)
+        np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_maps_of_channels_themselves_are_those_of_explain_layer(net, images):
+    found = strongest_channels(net, images, CLASS_IDS, count=2, explained="channel")
+    of_logits = strongest_channels(net, images, CLASS_IDS, count=2)
+    np.testing.assert_array_equal(found.channels, of_logits.channels)
+    np.testing.assert_array_equal(found.contributions, of_logits.contributions)
+    for layer, rank in np.ndindex(3, 2):
+        of_channel = net.explain_layer(images, layer + 1, found.channels[:, layer, rank])
+        expected = ops.convert_to_numpy(of_channel.contribution_map)
+        np.testing.assert_allclose(found.maps[:, layer, rank], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_images_pass_once(net, images, monkeypatch):
+    passes = []
+    for number, layer in enumerate(net.body):
+        linearize = layer.linearize
+        monkeypatch.setattr(
+            layer,
+            "linearize",
+            lambda x, number=number, linearize=linearize: passes.append(number) or linearize(x),
+        )
+    strongest_channels(net, images, CLASS_IDS)
+    layer_contributions(net, images, CLASS_IDS)
+    assert passes == [0, 1, 2, 0, 1, 2]
+
+
 def test_all_layers_have_as_many_channels(net, images):
     narrow = CoDANet([*net.body[:1], DAUConv2D(3, 4, 3)], temperature=1, image_size=(7, 8))
     top = strongest_channels(narrow, images, [0, 1, 2], count=3)
@@ -64,6 +98,8 @@ def test_what_does_not_fit_is_refused(net, images):
         strongest_channels(net, images, [0, 1])
     with pytest.raises(ValueError, match="count=0"):
         strongest_channels(net, images, CLASS_IDS, count=0)
+    with pytest.raises(ValueError, match="Unknown `explained`: 'logits'"):
+        strongest_channels(net, images, CLASS_IDS, explained="logits")
 
 
 def test_in_mixed_precision_they_are_nearly_the_same(net, images):

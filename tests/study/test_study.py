@@ -10,7 +10,18 @@ from PIL import Image
 from tiny import SIZE, convolutional_net
 
 from coda_keras import attribution, evaluation
-from coda_keras.study import Missing, Settings, Study, cache, layers, subject, video
+from coda_keras.study import (
+    FIGURES,
+    Missing,
+    Settings,
+    Study,
+    baseline_layers,
+    cache,
+    methods,
+    studied_model,
+    video,
+)
+from coda_keras.study.registry import figure_function
 
 pytestmark = pytest.mark.tensorflow
 
@@ -86,13 +97,13 @@ def test_the_seed_reaches_every_random_method(net, quarters, tmp_path):
 
 def test_the_batch_size_bounds_every_call_for_logits(net, quarters, tmp_path, monkeypatch):
     sizes = []
-    compiled = subject.backend.compiled
+    compiled = studied_model.backend.compiled
 
     def watched(function, model):
         run = compiled(function, model)
         return lambda images: sizes.append(len(images)) or run(images)
 
-    monkeypatch.setattr(subject.backend, "compiled", watched)
+    monkeypatch.setattr(studied_model.backend, "compiled", watched)
     made = study(net, quarters, tmp_path, batch_size=5)
     assert len(made.main.logits) == 64
     assert max(sizes) == 5
@@ -131,7 +142,7 @@ def test_dear_methods_get_fewer_images():
 
 def test_a_missing_package_costs_its_method_only(net, quarters, tmp_path, monkeypatch):
     found = importlib.util.find_spec
-    monkeypatch.setattr(subject, "find_spec", lambda name: None if name == "lime" else found(name))
+    monkeypatch.setattr(methods, "find_spec", lambda name: None if name == "lime" else found(name))
     made = Study([net], quarters, Settings(**{**QUICK, "methods": None, "metrics": []}), tmp_path)
     assert "lime" not in made.main.names and "rise" in made.main.names
     # On a CoDA-Net DeepLIFT needs nothing.
@@ -171,58 +182,9 @@ def test_published_results_are_drawn_under_the_same_grid_size_only():
     assert least == results["pixel_removal"]
 
 
-def test_slices_are_keyed_by_the_code_but_not_by_its_comments(tmp_path, monkeypatch):
-    sources = {
-        "coda_keras.a": "from coda_keras import b\n",
-        "coda_keras.b": '"""About b."""\nx = 1  # one\n',
-        "coda_keras.c": "y = 1\n",
-    }
-    for name, source in sources.items():
-        (tmp_path / f"{name}.py").write_text(source)
-    monkeypatch.setattr(cache, "_source", lambda name: tmp_path / f"{name}.py")
-    monkeypatch.setattr(
-        cache, "_imports", lambda tree, real=cache._imports: real(tree) & {*sources}
-    )
-    monkeypatch.setattr(cache.backend, "NAME", "none")
-    (tmp_path / "coda_keras.backend.none.py").write_text("")
-    before = cache.code_digest(["coda_keras.a"])
-    (tmp_path / "coda_keras.b.py").write_text('"""All about b."""\n\nx = 1\n')
-    (tmp_path / "coda_keras.c.py").write_text("y = 2\n")
-    assert cache.code_digest(["coda_keras.a"]) == before
-    (tmp_path / "coda_keras.b.py").write_text("x = 2\n")
-    assert cache.code_digest(["coda_keras.a"]) != before
-
-
-def test_the_code_of_a_method_reaches_down_to_the_layers_it_calls():
-    def seen(module):
-        names, waiting = set(), {module}
-        while waiting:
-            name = waiting.pop()
-            source = cache._source(name)
-            if source and name not in names:
-                names.add(name)
-                waiting |= cache._imports(cache.ast.parse(source.read_text()))
-        return names
-
-    found = seen("coda_keras.attribution.gradcam")
-    assert {"coda_keras.attribution.base", "coda_keras.layers.encoding"} <= found
-    assert not any(name.startswith(("coda_keras.figures", "coda_keras.pict")) for name in found)
-
-
-def test_layers_explain_the_whole_logit(net, quarters):
-    images, labels = quarters.test_images[:3] / 255.0, quarters.test_labels[:3]
-    explained = net.explain(images, labels).numpy()
-    logits = explained.logits[np.arange(3), labels] - explained.bias
-    found = layers.layer_to_class(net, images, labels)
-    assert [values.shape for values in found] == [(3, 8, 8, 6), (3, 4, 4, 8), (3, 4, 4, 4)]
-    for values in found:
-        np.testing.assert_allclose(values.sum((1, 2, 3)), logits, rtol=1e-4)
-    np.testing.assert_allclose(found[0], explained.contributions, atol=1e-5)
-    # The last layer's channels are the classes.
-    strongest = layers.strongest_channels(found[1:])
-    np.testing.assert_array_equal(strongest[-1], labels)
-    maps = layers.input_to_channels(net, images, strongest)
-    np.testing.assert_allclose(maps[-1] / 4, explained.contribution_map, atol=1e-5)
+def test_every_figure_has_a_function():
+    for name in FIGURES:
+        assert callable(figure_function(name))
 
 
 def test_baseline_layers_share_out_the_logit(quarters):
@@ -230,7 +192,7 @@ def test_baseline_layers_share_out_the_logit(quarters):
     model = convolutional_net(SIZE, use_bias=False)
     images, labels = quarters.test_images[:3].astype("float32") / 255, quarters.test_labels[:3]
     logits = model.predict(images, verbose=0)[np.arange(3), labels]
-    found = layers.input_x_gradient_of_layers(model, images, labels)
+    found = baseline_layers.input_x_gradient_of_layers(model, images, labels)
     assert [title for title, _ in found] == ["pixels", "stem", "last_activation"]
     assert [maps.shape for _, maps in found] == [(3, 8, 8), (3, 8, 8), (3, 4, 4)]
     for _, maps in found:
@@ -238,7 +200,7 @@ def test_baseline_layers_share_out_the_logit(quarters):
     kl = keras.layers
     flat = keras.Sequential([keras.Input((SIZE, SIZE, 3)), kl.Flatten(), kl.Dense(4)])
     with pytest.raises(ValueError, match="no activation"):
-        layers.input_x_gradient_of_layers(flat, images, labels)
+        baseline_layers.input_x_gradient_of_layers(flat, images, labels)
 
 
 def test_slices_are_taken_up_and_joined(tmp_path):

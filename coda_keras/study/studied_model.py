@@ -1,9 +1,7 @@
 """A trained model under study: its outputs on the test set, its methods, its maps."""
 
-import inspect
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,11 @@ from coda_keras.evaluation.metric import Attribute
 from coda_keras.explanation.explanation import is_inherent
 from coda_keras.models.loading import check_fits, load_model, weight_bytes
 from coda_keras.models.resnet import with_image_size
-from coda_keras.study.cache import code_digest, collect, digest
+from coda_keras.study.cache import collect
+from coda_keras.study.code_digests import common_code, digest, room_code
+from coda_keras.study.errors import Missing
+from coda_keras.study.images import StudyData, slices
+from coda_keras.study.methods import Remembered, applicable, arguments_of, source_method
 from coda_keras.study.settings import Settings
 
 LOGITS_PER_SLICE = 1000
@@ -35,14 +37,15 @@ class Subject:
     Args:
         model: path of a `.keras` file, or a built Keras model.
         name: str, unique in the study.
-        data: test images, labels and class names, as `coda_keras.data.tf_batches.ImageData`.
+        data: `StudyData`, the test images of the study.
         settings: `Settings`.
         folder: path of the study's partial results.
         methods: names of methods to study the model by; those that do not apply to it are left
             out, and those whose package is missing if `settings` names no methods.
 
     Attributes:
-        images: `(N, H, W, 3)` float32 in [0, 1], the test images.
+        images: `FloatImages` `(N, H, W, 3)`, float32 in [0, 1], the test images; parts of them
+            are read when they are asked for.
         labels: `(N,)`.
         logits: `(N, classes)`.
         accuracy: float, on these images.
@@ -59,37 +62,39 @@ class Subject:
         self,
         model: str | Path | keras.Model,
         name: str,
-        data: Any,
+        data: StudyData,
         settings: Settings,
         folder: Path,
         methods: Sequence[str],
     ) -> None:
         self.name = name
         self.settings = settings
-        self.class_names = list(data.class_names)
-        self.images = data.test_images.astype("float32") / 255.0
-        self.labels = data.test_labels
+        self.class_names = data.class_names
+        self.images = data.images
+        self.labels = data.labels
         self.path = None if isinstance(model, keras.Model) else Path(model)
         self.model = load_model(self.path) if self.path else model
         check_fits(self.model, str(self.path or name), self.images, len(self.class_names))
         self.inherent = is_inherent(self.model)
         self.activation = "sigmoid" if self.inherent else settings.baseline_activation
-        self.names, self.left_out = self._applicable(methods)
+        self.names, self.left_out = applicable(
+            methods, self.inherent, required=settings.methods is not None
+        )
         self._folder = folder / name
         self._made = {}
-        self._remembered = None, {}
+        self._remembered: tuple[str | None, Any] = None, None
         self._grids = {}
-        layers = self.model._flatten_layers()
         # Everything that any number about this model depends on.
         self.identity = {
             "model": digest(self.path.read_bytes() if self.path else weight_bytes(self.model)),
-            "images": digest(data.test_images.tobytes() + data.test_labels.tobytes()),
+            "images": data.digest,
             "activation": self.activation,
             "backend": f"{backend.NAME}, keras {keras.__version__}",
-            "code": code_digest({type(layer).__module__ for layer in layers}),
+            "code": common_code(),
         }
-        found = self.collect("logits", "all", {}, len(self.images), LOGITS_PER_SLICE, self._logits)
-        self.logits = found["logits"]
+        self.logits = self.collect(
+            "logits", "all", {}, len(self.images), LOGITS_PER_SLICE, self._logits
+        )["logits"]
         self.accuracy = float(np.mean(self.logits.argmax(-1) == self.labels))
 
     def __str__(self) -> str:
@@ -130,13 +135,20 @@ class Subject:
 
     @property
     def first_grid(self) -> Grids:
+        """The first multi-image.
+
+        Raises:
+            Missing: if the model is confident of too few images; the message says so.
+        """
         settings = self.settings
-        return self.grids(1, settings.grid_size, settings.seed, self.activation)
+        try:
+            return self.grids(1, settings.grid_size, settings.seed, self.activation)
+        except ValueError as error:
+            raise Missing(str(error)) from error
 
     def source(self, name: str) -> str:
         """The method whose maps are those of `name` on this model."""
-        same = attribution.find(name).same_on_coda
-        return same if same and self.inherent else name
+        return source_method(name, self.inherent)
 
     def label(self, name: str) -> str:
         """What a method is called in tables about this model."""
@@ -161,32 +173,18 @@ class Subject:
         """
         source = self.source(name)
         if self._remembered[0] != source:
-            self._remembered = source, {}
-        kept = self._remembered[1]
-
-        def attribute(model, images, class_ids):
-            keys = [(image.tobytes(), int(label)) for image, label in zip(images, class_ids)]
-            new = [i for i, key in enumerate(keys) if key not in kept]
-            if new:
-                maps = self.method(source)(model, images[new], class_ids[new])
-                kept.update(zip([keys[i] for i in new], maps))
-            return np.stack([kept[key] for key in keys])
-
-        return attribute
+            self._remembered = source, Remembered(self.method(source))
+        return self._remembered[1]
 
     def method_arguments(self, name: str) -> dict[str, Any]:
         """What the maps of a method depend on besides model and images."""
-        row = attribution.find(name)
-        given = self.settings.method_arguments.get(row.family or row.name, {})
-        common = {"activation": self.activation, "seed": self.settings.seed}
-        taken = inspect.signature(row.make).parameters
-        return {**{key: value for key, value in common.items() if key in taken}, **given}
+        return arguments_of(name, self.settings, self.activation)
 
     def method_identity(self, name: str) -> dict[str, Any]:
         """The same with all that tells the method, for `collect`."""
         row = attribution.find(self.source(name))
         arguments = {**row.arguments, **self.method_arguments(row.name)}
-        code = code_digest([row.make.__module__])
+        code = room_code(row.make.__module__)
         return {"method": row.make.__name__, "method_code": code, **arguments}
 
     def maps(self, name: str, indices: Sequence[int]) -> np.ndarray:
@@ -247,24 +245,7 @@ class Subject:
         arguments = {**self.identity, **arguments}
         return collect(folder, arguments, total, step, compute, label or kind, unit)
 
-    def _applicable(self, methods):
-        names, left_out = [], {}
-        for name in methods:
-            if attribution.find(name).inherent and not self.inherent:
-                continue
-            package = attribution.find(self.source(name)).package
-            if package is None or find_spec(package) is not None:
-                names.append(name)
-                continue
-            left_out[name] = (
-                f"{attribution.find(name).label} needs the package `{package}`, of the extra "
-                f"`interpret`: pip install {package}"
-            )
-        if left_out and self.settings.methods is not None:
-            raise ValueError(f"{next(iter(left_out.values()))}; or leave it out of the methods.")
-        return names, left_out
-
     def _logits(self, start, stop):
         size = self.settings.batch_size
-        batches = [slice(i, min(i + size, stop)) for i in range(start, stop, size)]
+        batches = slices(start, stop, size)
         return {"logits": np.concatenate([self.predict(self.images[batch]) for batch in batches])}

@@ -1,4 +1,4 @@
-"""What the layers of a network contribute, for Fig. A.6, A.7 and the figure `layers`."""
+"""Input×Gradient of the layers of an ordinary classifier, for Fig. A.7."""
 
 from contextlib import ExitStack
 from typing import Any
@@ -12,40 +12,6 @@ from coda_keras.attribution.base import class_logits
 from coda_keras.attribution.interception import intercepted
 
 MOST_COLUMNS = 8
-
-
-def layer_to_class(net: Any, images: np.ndarray, class_ids: np.ndarray) -> list[np.ndarray]:
-    """Contributions of every layer's outputs to a class logit of a `CoDANet` (Fig. A.6).
-
-    Returns:
-        A list with an array `(B, h, w, C)` for the encoded image and for every layer of the
-        body: rows of `W_{l->L}(x)` times the outputs of layer l.
-    """
-    found = [
-        net.explain_layer(images, "logits", class_ids, from_layer=depth)
-        for depth in range(len(net.body) + 1)
-    ]
-    return [ops.convert_to_numpy(each.contributions) for each in found]
-
-
-def strongest_channels(contributions: list[np.ndarray]) -> np.ndarray:
-    """The channel of every layer that contributes most to the class: `(layers, B)`."""
-    return np.array([values.sum(axis=(1, 2)).argmax(-1) for values in contributions])
-
-
-def input_to_channels(net: Any, images: np.ndarray, channels: np.ndarray) -> np.ndarray:
-    """Contribution maps of the pixels to one channel of every layer, for every image.
-
-    Args:
-        net: a `CoDANet` of L layers.
-        images: `(B, H, W, 3)`.
-        channels: `(L, B)`, the channel explained.
-
-    Returns:
-        `(L, B, H, W)`.
-    """
-    found = [net.explain_layer(images, depth, of) for depth, of in enumerate(channels, start=1)]
-    return np.stack([ops.convert_to_numpy(each.contribution_map) for each in found])
 
 
 def input_x_gradient_of_layers(

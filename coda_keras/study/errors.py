@@ -1,4 +1,4 @@
-"""What a figure needs and does not find."""
+"""The error of figures that cannot be drawn."""
 
 
 class Missing(Exception):

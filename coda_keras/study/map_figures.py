@@ -12,10 +12,11 @@ from matplotlib.figure import Figure
 from coda_keras import attribution, figures
 from coda_keras.attribution.contributions import own_method
 from coda_keras.evaluation import localisation
+from coda_keras.explanation.channels import layer_contributions, strongest_channels
 from coda_keras.figures import Column, gallery, map_table
-from coda_keras.study import layers, video
-from coda_keras.study.missing import Missing
-from coda_keras.study.subject import Subject
+from coda_keras.study.baseline_layers import input_x_gradient_of_layers
+from coda_keras.study.errors import Missing
+from coda_keras.study.studied_model import Subject
 
 
 def temperatures(study: Any) -> Figure:
@@ -47,7 +48,7 @@ def more_confident(study: Any) -> Figure:
 def multi_image(study: Any) -> Figure:
     """Fig. 7: a multi-image, and the map of every class in it."""
     subject = study.main
-    grid = _first_grid(subject)
+    grid = subject.first_grid
     image = grid.compose(0)
     own, quantity = own_method(subject.model)
     method = subject.method(own, images_a_call=grid.n**2)
@@ -76,12 +77,12 @@ def all_methods(study: Any) -> Figure:
 
 def layers_to_class(study: Any) -> Figure:
     """Fig. A.6: what the outputs of every layer contribute to the class."""
-    subject = _net(study)
+    subject = study.main_net
     chosen = _spread(subject, 4)
     images = subject.images[chosen]
-    found = layers.layer_to_class(subject.model, images, subject.labels[chosen])
-    titles = ["pixels", *(f"layer {i}" for i in range(1, len(found)))]
-    columns = [Column(title, values.sum(-1)) for title, values in zip(titles, found)]
+    by_layer = layer_contributions(subject.model, images, subject.labels[chosen])
+    titles = ["pixels", *(f"layer {i}" for i in range(1, len(by_layer)))]
+    columns = [Column(title, values.sum(-1)) for title, values in zip(titles, by_layer)]
     return map_table(images, columns, _class_names(subject, chosen))
 
 
@@ -93,24 +94,28 @@ def layers_of_baseline(study: Any) -> Figure:
     chosen = _spread(subject, 4)
     images = subject.images[chosen]
     try:
-        found = layers.input_x_gradient_of_layers(subject.model, images, subject.labels[chosen])
+        by_layer = input_x_gradient_of_layers(subject.model, images, subject.labels[chosen])
     except ValueError as error:
         raise Missing(str(error)) from error
-    columns = [Column(_wrapped(title), maps) for title, maps in found]
+    columns = [Column(_wrapped(title), maps) for title, maps in by_layer]
     return map_table(images, columns, _class_names(subject, chosen))
 
 
 def channels(study: Any) -> Figure:
     """Which pixels feed the channel of each layer that contributes most to the class."""
-    subject = _net(study)
+    subject = study.main_net
     chosen = _spread(subject, 4)
     images = subject.images[chosen]
-    found = layers.layer_to_class(subject.model, images, subject.labels[chosen])
-    strongest = layers.strongest_channels(found[1:])
-    maps = layers.input_to_channels(subject.model, images, strongest)
+    strongest = strongest_channels(
+        subject.model, images, subject.labels[chosen], count=1, explained="channel"
+    )
     columns = [
-        Column(f"layer {i}", values, [f"channel {channel}" for channel in of_images])
-        for i, (values, of_images) in enumerate(zip(maps, strongest), start=1)
+        Column(
+            f"layer {i + 1}",
+            strongest.maps[:, i, 0],
+            [f"channel {channel}" for channel in strongest.channels[:, i, 0]],
+        )
+        for i in range(len(strongest.names))
     ]
     return map_table(images, columns, _class_names(subject, chosen), explained="the channel")
 
@@ -132,7 +137,7 @@ def sanity_maps(study: Any) -> Figure:
 
 def weights(study: Any) -> Figure:
     """The weights themselves, rows of W_{0->L}, as colours, beside the contribution maps."""
-    subject = _net(study)
+    subject = study.main_net
     chosen = _confident(subject, per_class=1)
     images, labels = subject.images[chosen], subject.labels[chosen]
     explained = subject.model.explain(images, labels).numpy()
@@ -140,53 +145,6 @@ def weights(study: Any) -> Figure:
     maps = explained.contribution_map
     weights, note = explained.weights, subject.note_of_missing(chosen)
     return gallery(images, maps, captions, columns=2, panel=1.2, weights=weights, note=note)
-
-
-FIGURES = {
-    "4": temperatures,
-    "5": most_confident,
-    "7": multi_image,
-    "8": side_by_side,
-    "a1": more_confident,
-    "a3": all_methods,
-    "a6": layers_to_class,
-    "a7": layers_of_baseline,
-    "layers": channels,
-    "sanity_maps": sanity_maps,
-    "weights": weights,
-}
-
-
-def explained_video(study: Any, source: Any = None) -> np.ndarray:
-    """A video explained frame by frame, uint8 `(T, h, w, 3)`.
-
-    Explained is the class predicted for most frames; of the pan, the class of the middle cell.
-
-    Args:
-        study: `Study`.
-        source: path of an animated GIF or of a folder of frames; None for a slow pan over the
-            first multi-image.
-    """
-    subject = _net(study)
-    if source:
-        frames = video.read_frames(source, subject.images.shape[1])
-        classes = [subject.predict(frame[None])[0].argmax() for frame in frames]
-        class_id = np.bincount(classes).argmax()
-    else:
-        grid = _first_grid(subject)
-        # Twice an image on a grid of 3x3: never the whole of it.
-        sides = [side * (grid.n + 1) // 2 for side in subject.images.shape[1:3]]
-        frames = video.pan(grid.compose(0), sides)
-        class_id = grid.class_ids[0][grid.n // 2 * (grid.n + 1)]
-    maps = subject.method("contributions")(subject.model, frames, int(class_id))
-    return figures.animation_frames(frames, maps, title=subject.class_names[class_id])
-
-
-def _net(study):
-    """The model under study, where only a CoDA-Net will do."""
-    if not study.main.inherent:
-        raise Missing(f"{study.main} is no CoDA-Net")
-    return study.main
 
 
 def _confident(subject: Subject, per_class: int = 1) -> np.ndarray:
@@ -236,10 +194,3 @@ def _comparison(subject, names, chosen):
         for name in names
     ]
     return map_table(subject.images[chosen], columns, _class_names(subject, chosen))
-
-
-def _first_grid(subject):
-    try:
-        return subject.first_grid
-    except ValueError as error:
-        raise Missing(str(error)) from error

@@ -1,0 +1,9 @@
+from .drawing import draw as draw
+from .errors import Missing as Missing
+from .registry import DRAWN as DRAWN
+from .registry import FIGURES as FIGURES
+from .registry import VIDEO as VIDEO
+from .settings import Settings as Settings
+from .studied_model import Subject as Subject
+from .study import Study as Study
+from .video import explained_video as explained_video

@@ -1,0 +1,102 @@
+"""Short names of values, and of the code that computes numbers: other code computes anew.
+
+What is digested is said here, whatever the modules import: for all numbers what runs models and
+explains them, and for those of a method or metric its module and what that takes from its room.
+"""
+
+import ast
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from coda_keras import backend
+
+PACKAGE = Path(__file__).parents[1]
+
+# Rooms and modules that every number depends on, beside the module of the running backend.
+COMMON = (
+    "backend/__init__.py",
+    "backend/arrays.py",
+    "layers",
+    "explanation/class_ids.py",
+    "explanation/explanation.py",
+    "explanation/layer.py",
+    "models/coda_net.py",
+    "models/resnet.py",
+)
+# What rooms say about their modules decides no number.
+REGISTRY = "registry"
+
+
+def digest(data: Any) -> str:
+    """Returns a short name of bytes, or of anything that JSON can hold."""
+    if not isinstance(data, bytes):
+        data = json.dumps(data, sort_keys=True).encode()
+    return hashlib.sha256(data).hexdigest()[:12]
+
+
+def common_code() -> str:
+    """Returns a short name of the code that every number depends on."""
+    return code_digest(common_files())
+
+
+def room_code(module: str) -> str:
+    """Returns a short name of the code of a method or metric, `common_code` aside.
+
+    Args:
+        module: name of the module that defines it; one outside of this library has no code.
+    """
+    return code_digest(room_files(module))
+
+
+def common_files() -> list[Path]:
+    """The files of `COMMON`, and that of the running backend."""
+    paths = [PACKAGE / name for name in (*COMMON, f"backend/{backend.NAME}.py")]
+    return [file for path in paths for file in (path.glob("*.py") if path.is_dir() else [path])]
+
+
+def room_files(module: str) -> list[Path]:
+    """The file of a module, and those of all modules of its room that it imports."""
+    package, _, inner = module.partition(".")
+    room = PACKAGE / inner.partition(".")[0]
+    if package != PACKAGE.name:
+        return []
+    waiting, files = {inner.rpartition(".")[2]}, {}
+    while waiting:
+        name = waiting.pop()
+        file = room / f"{name}.py"
+        if name not in {*files, REGISTRY} and file.is_file():
+            files[name] = file
+            waiting |= _imported(file, f"{PACKAGE.name}.{room.name}")
+    return list(files.values())
+
+
+def code_digest(files: list[Path]) -> str:
+    """Returns a short name of the code of Python files; comments and docstrings do not count."""
+    trees = {file: _bare(ast.parse(file.read_text(encoding="utf-8"))) for file in files}
+    names = {file: file.relative_to(PACKAGE).as_posix() for file in files}
+    return digest([[names[file], ast.dump(trees[file])] for file in sorted(trees)])
+
+
+def _imported(file, room):
+    """Names of modules of a room that a file imports, in functions too."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module == room:
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{room}."):
+            names.add(node.module.rpartition(".")[2])
+    return names
+
+
+def _bare(tree):
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and _is_docstring(body[0]):
+            node.body = body[1:]
+    return tree
+
+
+def _is_docstring(node):
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
