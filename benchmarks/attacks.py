@@ -19,8 +19,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
-ROOT = Path(__file__).resolve().parents[1]
-
 
 import grpc
 import numpy as np
@@ -29,6 +27,7 @@ from coda_keras_export.api.connection import PREDICT, Client
 
 from benchmarks import served
 from benchmarks.serving import SIZE, tiny_net
+from coda_keras.utils.command_line import Parser
 from coda_keras.utils.files import write_json
 
 # Larger ones answer slowly enough for a queue to form.
@@ -86,11 +85,11 @@ def silence(channel: grpc.Channel) -> Counter:
         yield b""
 
     calls = [channel.stream_unary(PREDICT).future(nothing()) for _ in range(200)]
-    found = send(channel, [served.request(images(1))] * 20)
+    answered = send(channel, [served.request(images(1))] * 20)
     for call in calls:
         call.cancel()
     over.set()
-    return found
+    return answered
 
 
 def cancel(channel: grpc.Channel) -> Counter:
@@ -166,12 +165,12 @@ def measure(server: served.Server, name: str, attack: Callable, request: bytes) 
         server.peak_mib()
         before = server.mib()
         with Watch(server.address) as watch:
-            found = attack(channel)
+            answered = attack(channel)
         peak = server.peak_mib()
         response = call(request, timeout=60)
     return {
         "attack": name,
-        "answers": dict(found),
+        "answers": dict(answered),
         "slowest_status_ms": 1000 * watch.slowest,
         "failed_status": watch.failed,
         "memory_mib": [before, peak],
@@ -184,19 +183,17 @@ def table(rows: list[dict]) -> list[str]:
     """The lines of a Markdown table; the status in ms, the most memory more than before in MiB."""
     lines = HEADER.split("\n")
     for row in rows:
-        found = ", ".join(f"{count} {code}" for code, count in sorted(row["answers"].items()))
+        counts = ", ".join(f"{count} {code}" for code, count in sorted(row["answers"].items()))
         before, peak = row["memory_mib"]
         lines.append(
-            f"| {row['attack']} | {found} | {row['slowest_status_ms']:.0f} "
+            f"| {row['attack']} | {counts} | {row['slowest_status_ms']:.0f} "
             f"| +{max(0, peak - before):.0f} |"
         )
     return lines
 
 
 def parse(arguments=None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(description=__doc__)
     parser.add_argument("--only", default="", help="attacks whose name has this text")
     parser.add_argument("--output", type=Path, required=True, help="JSON file of the results")
     return parser.parse_args(arguments)

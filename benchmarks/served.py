@@ -138,9 +138,9 @@ def differs(response, expected: dict[str, np.ndarray]) -> bool:
     if response.outputs.keys() != expected.keys():
         return True
     for name, values in expected.items():
-        found = arrays.read(response.outputs[name])
-        if found.shape != values.shape:
+        answered = arrays.read(response.outputs[name])
+        if answered.shape != values.shape:
             return True
-        if not np.abs(found - values).max() <= TOLERANCE * max(np.abs(values).max(), 1e-6):
+        if not np.abs(answered - values).max() <= TOLERANCE * max(np.abs(values).max(), 1e-6):
             return True
     return False

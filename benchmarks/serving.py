@@ -20,8 +20,6 @@ from concurrent import futures
 from pathlib import Path
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
-ROOT = Path(__file__).resolve().parents[1]
-
 
 import grpc
 import keras
@@ -32,32 +30,26 @@ from coda_keras_export.servable.loading import Servable
 
 from benchmarks import served
 from coda_keras import CoDANet, DAUConv2D
+from coda_keras.utils.command_line import Parser, positive_int
 from coda_keras.utils.files import write_json
 
 SIZE, POOL = 8, 64
 
 
 def parse(arguments=None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(description=__doc__)
     modes = parser.add_subparsers(dest="mode", required=True)
     load, publish = modes.add_parser("load"), modes.add_parser("publish")
-    load.add_argument("--requests", type=_positive, default=3000, help="of each case (%(default)s)")
-    load.add_argument("--clients", type=_positive, nargs="+", default=[1, 4, 16])
-    load.add_argument("--batches", type=_positive, nargs="+", default=[1, 8], help="images")
-    publish.add_argument("--clients", type=_positive, default=8, help="default: %(default)s")
-    publish.add_argument("--versions", type=_positive, default=100, help="default: %(default)s")
+    load.add_argument(
+        "--requests", type=positive_int, default=3000, help="of each case (%(default)s)"
+    )
+    load.add_argument("--clients", type=positive_int, nargs="+", default=[1, 4, 16])
+    load.add_argument("--batches", type=positive_int, nargs="+", default=[1, 8], help="images")
+    publish.add_argument("--clients", type=positive_int, default=8, help="default: %(default)s")
+    publish.add_argument("--versions", type=positive_int, default=100, help="default: %(default)s")
     for mode in (load, publish):
         mode.add_argument("--output", type=Path, required=True, help="JSON file of the results")
     return parser.parse_args(arguments)
-
-
-def _positive(text):
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected a positive integer, got {text}")
-    return number
 
 
 def tiny_net(seed: int) -> CoDANet:
@@ -102,9 +94,9 @@ def run(address: str, requests: Requests, clients: int, count: int, stop=None) -
     latencies, outcomes, versions = [], Counter(), set()
     lock, numbers = threading.Lock(), iter(range(count))
 
-    def work():
+    def work() -> None:
         with served.channel(address) as channel:
-            call, mine, found, seen = served.predict(channel), [], Counter(), set()
+            call, mine, ends, seen = served.predict(channel), [], Counter(), set()
             while not (stop and stop.is_set()):
                 with lock:
                     number = next(numbers, None)
@@ -114,14 +106,14 @@ def run(address: str, requests: Requests, clients: int, count: int, stop=None) -
                 try:
                     response = call(requests.encoded[number % POOL], timeout=600)
                 except grpc.RpcError as error:
-                    found[error.code().name] += 1
+                    ends[error.code().name] += 1
                     continue
                 mine.append(time.perf_counter() - begun)
                 seen.add(response.model_spec.version.value)
-                found["wrong" if requests.wrong(number % POOL, response) else "right"] += 1
+                ends["wrong" if requests.wrong(number % POOL, response) else "right"] += 1
         with lock:
             latencies.extend(mine)
-            outcomes.update(found)
+            outcomes.update(ends)
             versions.update(seen)
 
     threads = [threading.Thread(target=work) for _ in range(clients)]

@@ -14,8 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
-ROOT = Path(__file__).resolve().parents[1]
-
 
 import keras
 import numpy as np
@@ -24,6 +22,7 @@ from coda_keras_export.api import arrays
 
 from benchmarks import served
 from coda_keras import PRESETS, CoDANet
+from coda_keras.utils.command_line import Parser
 from coda_keras.utils.files import write_json
 
 WARM_UP = 3
@@ -31,9 +30,7 @@ HEADER = "| images | session | over gRPC | ratio |\n|---|---|---|---|"
 
 
 def parse(arguments=None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(description=__doc__)
     parser.add_argument("--preset", choices=sorted(PRESETS), default="s_coda")
     parser.add_argument("--rank-scale", type=float, default=0.125, help="default: %(default)s")
     parser.add_argument("--image-size", type=int, help="default: the preset's")

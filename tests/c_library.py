@@ -97,8 +97,8 @@ class Session:
 
     def output(self, name):
         operation, index = name.split(":")
-        found = self.tf.TF_GraphOperationByName(self.graph, operation.encode())
-        return Output(found, int(index))
+        pointer = self.tf.TF_GraphOperationByName(self.graph, operation.encode())
+        return Output(pointer, int(index))
 
     def tensor(self, dtype, shape, values):
         size = {FLOAT: 4, INT32: 4, STRING: STRING_BYTES}[dtype] * len(values)

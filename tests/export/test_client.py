@@ -61,9 +61,9 @@ def test_images_are_turned_as_their_camera_was(tmp_path, right, orientation):
 def test_16_bit_grey_is_scaled(tmp_path):
     values = np.linspace(0, 65535, HEIGHT * WIDTH).astype("uint16").reshape(HEIGHT, WIDTH)
     Image.fromarray(values).save(tmp_path / "a.png")
-    found, _ = opened(tmp_path / "a.png")
+    image, _ = opened(tmp_path / "a.png")
     expected = np.round(values / 65535 * 255)
-    np.testing.assert_array_equal(found, np.repeat(expected[..., None], 3, -1))
+    np.testing.assert_array_equal(image, np.repeat(expected[..., None], 3, -1))
 
 
 @pytest.mark.parametrize("kind", ["RGBA", "LA", "P", "RGB"])
@@ -93,8 +93,8 @@ def test_transparent_images_lie_on_white(tmp_path, right, kind):
 def test_half_transparent_colours_are_mixed_with_white(tmp_path):
     Image.new("RGBA", (WIDTH, HEIGHT), (100, 0, 255, 51)).save(tmp_path / "a.png")
     # A fifth of the colour, four fifths of 255.
-    found, _ = opened(tmp_path / "a.png")
-    np.testing.assert_allclose(found, np.broadcast_to([224, 204, 255], found.shape), atol=1)
+    image, _ = opened(tmp_path / "a.png")
+    np.testing.assert_allclose(image, np.broadcast_to([224, 204, 255], image.shape), atol=1)
 
 
 def chunk(kind, data):

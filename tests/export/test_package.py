@@ -147,17 +147,17 @@ def test_explain_equals_the_oracle_and_adds_up(servable, net, pictures):
     outputs = ask(servable, "explain", images=np.float32(pictures / 255), class_ids=class_ids)
     for index, picture in enumerate(pictures):
         logits, class_id, contributions = expected(net, picture, class_ids[index])
-        found = {name: values[index] for name, values in outputs.items()}
-        np.testing.assert_allclose(found["contributions"], contributions, rtol=1e-4, atol=1e-6)
+        answer = {name: values[index] for name, values in outputs.items()}
+        np.testing.assert_allclose(answer["contributions"], contributions, rtol=1e-4, atol=1e-6)
         np.testing.assert_allclose(
-            found["contribution_map"], contributions.sum(-1), rtol=1e-4, atol=1e-6
+            answer["contribution_map"], contributions.sum(-1), rtol=1e-4, atol=1e-6
         )
-        weights = found["weights"] * oracle.encode(picture / 255)
+        weights = answer["weights"] * oracle.encode(picture / 255)
         np.testing.assert_allclose(weights, contributions, rtol=1e-4, atol=1e-6)
-        assert found["bias"] == np.float32(net.logit_bias)
-        total = found["bias"] + found["contributions"].sum() + found["residual"]
+        assert answer["bias"] == np.float32(net.logit_bias)
+        total = answer["bias"] + answer["contributions"].sum() + answer["residual"]
         np.testing.assert_allclose(total, logits[class_id], rtol=1e-5, atol=1e-6)
-        assert abs(found["residual"]) < 1e-5
+        assert abs(answer["residual"]) < 1e-5
 
 
 def test_pixels_that_are_gone_are_zero_in_all_channels(servable, net, pictures):
@@ -189,11 +189,11 @@ def test_jpeg_and_grey_and_transparent_images_are_decoded(servable, pictures):
     jpeg = tf.io.encode_jpeg(pictures[1], quality=100).numpy()
     progressive = saved(pictures[1], "JPEG", progressive=True)
     files = [*encoded(grey, transparent), jpeg, progressive]
-    found = ask(servable, "serving_bytes", image_bytes=files)
+    answer = ask(servable, "serving_bytes", image_bytes=files)
     decoded = [tf.io.decode_jpeg(file).numpy() for file in (jpeg, progressive)]
     as_images = np.stack([np.repeat(grey, 3, -1), pictures[0], *decoded])
     direct = ask(servable, "serving_default", images=np.float32(as_images) / 255)
-    np.testing.assert_allclose(found["logits"], direct["logits"], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(answer["logits"], direct["logits"], rtol=1e-5, atol=1e-6)
 
 
 def saved(picture, kind, **options):
@@ -344,15 +344,15 @@ def requests_of(pictures):
     }
 
 
-def same(found, expected):
+def same(outputs, expected):
     """Compares outputs; numbers as other kernels for other batches may give them."""
-    assert found.keys() == expected.keys()
+    assert outputs.keys() == expected.keys()
     for name, values in expected.items():
         if values.dtype.kind == "f":
             scale = max(np.abs(values).max(), 1e-3)
-            np.testing.assert_allclose(found[name], values, atol=1e-5 * scale, err_msg=name)
+            np.testing.assert_allclose(outputs[name], values, atol=1e-5 * scale, err_msg=name)
         else:
-            np.testing.assert_array_equal(found[name], values, err_msg=name)
+            np.testing.assert_array_equal(outputs[name], values, err_msg=name)
 
 
 @pytest.mark.parametrize("count", [1, 3, 5])
@@ -363,9 +363,9 @@ def test_filling_a_batch_to_an_allowed_size_changes_no_answer(servable, path, rn
     pictures = rng.integers(0, 256, (count, HEIGHT, WIDTH, 3), "uint8")
     for signature, inputs in requests_of(pictures).items():
         filled = {name: padded(values, size) for name, values in inputs.items()}
-        found = ask(servable, signature, **filled)
-        assert all(len(values) == size for values in found.values())
-        same({k: v[:count] for k, v in found.items()}, ask(servable, signature, **inputs))
+        outputs = ask(servable, signature, **filled)
+        assert all(len(values) == size for values in outputs.values())
+        same({k: v[:count] for k, v in outputs.items()}, ask(servable, signature, **inputs))
 
 
 def test_sessions_run_side_by_side(servable, path, rng):
@@ -382,8 +382,8 @@ def test_sessions_run_side_by_side(servable, path, rng):
             pool.submit(ask, sessions[number % 2], signature, **inputs)
             for number, (signature, inputs) in enumerate(cases)
         ]
-    for found, expected in zip(together, alone):
-        same(found.result(), expected)
+    for answer, expected in zip(together, alone):
+        same(answer.result(), expected)
 
 
 def test_session_checks_of_what_the_signature_says(servable):
@@ -702,10 +702,10 @@ def test_version_policies_that_were_edited_stay(tmp_path):
     config.write_text(text)
     (tmp_path / "four" / "1").mkdir(parents=True)
     folder.write_server_files(tmp_path)
-    found = text_format.Parse(config.read_text(), model_server_config_pb2.ModelServerConfig())
+    listed = text_format.Parse(config.read_text(), model_server_config_pb2.ModelServerConfig())
     policies = [
         text_format.MessageToString(model.model_version_policy, as_one_line=True)
-        for model in found.model_config_list.config
+        for model in listed.model_config_list.config
     ]
     latest = "latest { num_versions: 2 }"
     assert policies == [latest, "all { }", "specific { versions: 7 }", latest]
@@ -719,8 +719,8 @@ def test_a_stock_server_is_told_the_policies_of_the_flags(tmp_path):
         (tmp_path / version).mkdir(parents=True)
     policies = version_policies.parse(["all", "two=specific:3,5"])
     text = folder.models_config(tmp_path, "/models", policies=policies)
-    found = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
-    one, two = found.model_config_list.config
+    listed = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
+    one, two = listed.model_config_list.config
     assert one.model_version_policy.HasField("all")
     assert list(two.model_version_policy.specific.versions) == [3, 5]
 
@@ -802,17 +802,19 @@ def test_a_full_disk_is_one_line(limit, net, tmp_path, capsys):
 
 def test_leftovers_of_killed_packagings_are_removed(net, tmp_path):
     new, old = tmp_path / "tiny" / ".tmp-new", tmp_path / "tiny" / ".tmp-old"
-    config = tmp_path / ".tmp-models.config"
+    config, before = tmp_path / ".tmp-models.config", tmp_path / f".models.{'0a' * 16}.config"
     for path in (new, old):
         path.mkdir(parents=True)
         (path / "saved_model.pb").write_text("half")
-    config.write_text("half")
-    for path in (old, config):
+    for path in (config, before):
+        path.write_text("half")
+    for path in (old, config, before):
         os.utime(path, (0, time.time() - 2 * publishing.LEFTOVER_SECONDS))
     package(net, tmp_path, "tiny")
     assert new.exists()
     assert not old.exists()
     assert not config.exists()
+    assert not before.exists()
 
 
 def test_versions_beyond_the_api_are_not_versions(net, tmp_path):

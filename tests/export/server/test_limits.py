@@ -263,7 +263,7 @@ def test_a_version_that_loads_takes_nothing_away(server, channel, models, gates)
     (gates / "load-tiny").touch()
     publish(models / "tiny" / "2", models / "tiny" / "3")
     eventually(lambda: 3 in status(channel, "tiny"))
-    states = {version: found.state for version, found in status(channel, "tiny").items()}
+    states = {version: state.state for version, state in status(channel, "tiny").items()}
     assert states == {1: AVAILABLE, 2: AVAILABLE, 3: LOADING}
     assert predict(channel).model_spec.version.value == 2
     assert health(channel, "tiny") == SERVING

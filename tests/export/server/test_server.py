@@ -150,16 +150,16 @@ def test_refusals_have_the_stock_servers_codes(predict, images):
         ((good, "regress"), CODE.FAILED_PRECONDITION, '"regress" not found'),
         (({"image_bytes": [b"x"]}, "serving_bytes"), CODE.INVALID_ARGUMENT, "PNG or JPEG"),
     ]:
-        found, details = refusal(predict, *arguments)
-        assert (found, sentence in details) == (code, True), details
+        answered, details = refusal(predict, *arguments)
+        assert (answered, sentence in details) == (code, True), details
     for spec, code, sentence in [
         ({"name": "lion"}, CODE.NOT_FOUND, "no model 'lion'"),
         ({"version": 3}, CODE.NOT_FOUND, "no version 3 of model 'tiny'"),
         ({"name": ""}, CODE.INVALID_ARGUMENT, "has no name"),
         ({"label": "stable"}, CODE.INVALID_ARGUMENT, "label: 'stable'"),
     ]:
-        found, details = refusal(predict, good, **spec)
-        assert (found, sentence in details) == (code, True), details
+        answered, details = refusal(predict, good, **spec)
+        assert (answered, sentence in details) == (code, True), details
     assert arrays(predict(good))["logits"].shape == (2, CLASSES)
 
 
@@ -176,8 +176,8 @@ def test_long_names_and_lists_are_cut_short(channel, predict, images):
         (({"a\nb": images, long: images},), {}, CODE.INVALID_ARGUMENT),
         (({"images": np.zeros([1] * 30 + [0], "float32")},), {}, CODE.INVALID_ARGUMENT),
     ]:
-        found, details = refusal(predict, *arguments, **spec)
-        assert (found, len(details) < 1000) == (code, True), details[:200]
+        answered, details = refusal(predict, *arguments, **spec)
+        assert (answered, len(details) < 1000) == (code, True), details[:200]
     assert refusal(status, channel, long)[0] == CODE.NOT_FOUND
     assert refusal(metadata, channel, "tiny", *["x" * 1000] * 1000)[0] == CODE.INVALID_ARGUMENT
 
@@ -190,8 +190,8 @@ def test_a_deadline_ends_the_wait(predict, images):
 def test_messages_may_be_larger_than_four_mebibytes(predict, images):
     many = np.tile(images, (4000, 1, 1, 1))
     assert many.nbytes > 5 * 2**20
-    found = arrays(predict({"images": many}))["contribution_map"]
-    np.testing.assert_allclose(found[-2:], found[:2], rtol=1e-3, atol=1e-5)
+    maps = arrays(predict({"images": many}))["contribution_map"]
+    np.testing.assert_allclose(maps[-2:], maps[:2], rtol=1e-3, atol=1e-5)
 
 
 def test_a_message_too_large_is_refused(predict, images):
@@ -220,9 +220,9 @@ def test_concurrent_requests_get_their_own_answers(predict, nets, rng):
         return arrays(predict({"images": batch}, "classify", version=1))["logits"]
 
     with futures.ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(ask, batches))
+        logits = list(pool.map(ask, batches))
     expected = np.asarray(nets["tiny", 1](batches[:, 0]))
-    np.testing.assert_allclose(np.concatenate(found), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(np.concatenate(logits), expected, rtol=1e-4, atol=1e-5)
 
 
 def metadata(channel, name, *fields):
@@ -334,11 +334,11 @@ def test_client_maps_are_the_servers(server, files, nets):
         outputs, best = client.ask(connection, image, encoded)
         chosen, _ = client.ask(connection, image, encoded, class_id=1)
     values = np.asarray(image, "float32")[None] / 255
-    for found, class_id in ((outputs, best), (chosen, 1)):
+    for answer, class_id in ((outputs, best), (chosen, 1)):
         expected = nets["tiny", 2].explain(values, np.array([class_id])).numpy()
         for name in ("logits", "contribution_map", "weights"):
             np.testing.assert_allclose(
-                found[name], getattr(expected, name), rtol=1e-4, atol=1e-5, err_msg=name
+                answer[name], getattr(expected, name), rtol=1e-4, atol=1e-5, err_msg=name
             )
 
 
@@ -357,9 +357,9 @@ def test_client_draws_weights_where_servables_tell_them(run_client, files, monke
     signatures = client.Client.signatures
 
     def before(connection):
-        found = signatures(connection)
-        del found["explain"].outputs["weights"]
-        return found
+        described = signatures(connection)
+        del described["explain"].outputs["weights"]
+        return described
 
     for age in ("now", "before"):
         if age == "before":
@@ -475,17 +475,17 @@ class Lying(client.Client):
 
     def answer(self, signature, inputs, outputs=()):
         try:
-            found, version = super().answer(signature, inputs, outputs)
+            answer, version = super().answer(signature, inputs, outputs)
         except OSError:
             return self.lie(signature, {}, 0)
-        return self.lie(signature, found, version)
+        return self.lie(signature, answer, version)
 
 
 def wrong_output(signature, output, change):
-    def lie(asked, found, version):
-        if asked == signature and output in found:
-            found[output] = change(found[output])
-        return found, version
+    def lie(asked, answer, version):
+        if asked == signature and output in answer:
+            answer[output] = change(answer[output])
+        return answer, version
 
     return lie
 
@@ -509,7 +509,7 @@ LIES = [
     wrong_output("labels", "labels", lambda values: values[:1].repeat(len(values))),
     # One row of a batch for another, as request batching might.
     wrong_output("serving_default", "logits", lambda values: values[::-1]),
-    lambda signature, found, version: (found, version + 1),
+    lambda signature, answer, version: (answer, version + 1),
 ]
 
 
@@ -612,9 +612,9 @@ def test_the_stock_server_is_used_where_it_is_installed(models, images, nets, tm
         proved = tls.client_credentials(tmp_path / "ca", *own)
         with client.Client(server.address, "tiny", timeout=60, credentials=proved) as connection:
             many = np.tile(images, (4000, 1, 1, 1))
-            found = connection.predict("classify", {"images": many}, ["logits"])["logits"]
+            logits = connection.predict("classify", {"images": many}, ["logits"])["logits"]
         expected = np.asarray(nets["tiny", 2](images))
-        np.testing.assert_allclose(found[:2], expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(logits[:2], expected, rtol=1e-4, atol=1e-5)
         assert server.address.startswith("127.0.0.1:")
     finally:
         assert server.end(signal.SIGINT) == 0
@@ -663,8 +663,8 @@ def test_ctrl_c_ends_it_and_broken_files_do_not(models, tmp_path):
         (broken / file).write_text("broken")
     server = Server(tmp_path)
     with grpc.insecure_channel(server.address) as channel:
-        found = status(channel, "tiny")
-    assert {v: s.state for v, s in found.items()} == {1: AVAILABLE, 2: END, 3: END}
+        states = status(channel, "tiny")
+    assert {v: s.state for v, s in states.items()} == {1: AVAILABLE, 2: END, 3: END}
     assert server.end(signal.SIGINT) == 0
     assert not any("Traceback" in line for line in server.errors)
 
