@@ -1,0 +1,93 @@
+"""The folder of servables, and the files of the stock server in it."""
+
+import re
+
+import pytest
+from coda_keras_export.package import package
+from coda_keras_export.servable import folder, version_policies
+from google.protobuf import text_format
+from servables import HEIGHT, NAMES, WIDTH, served, tiny_net
+from tensorflow_serving.config import model_server_config_pb2
+
+pytestmark = pytest.mark.tensorflow
+
+
+@pytest.fixture(scope="module")
+def net():
+    return tiny_net()
+
+
+@pytest.fixture(scope="module")
+def path(net, tmp_path_factory):
+    return package(net, tmp_path_factory.mktemp("servables"), "tiny", labels=NAMES)
+
+
+def test_files_for_the_stock_server(tmp_path):
+    for version in ("one/1", "two/3", "two/12", "no_version/.tmp-1", "none"):
+        (tmp_path / version).mkdir(parents=True)
+    (tmp_path / "compose.yaml").write_text("mine")
+    folder.write_server_files(tmp_path)
+    config = text_format.Parse(
+        (tmp_path / "models.config").read_text(), model_server_config_pb2.ModelServerConfig()
+    )
+    models = config.model_config_list.config
+    assert [(m.name, m.base_path) for m in models] == [
+        ("one", "/models/one"),
+        ("two", "/models/two"),
+    ]
+    assert [m.model_version_policy.latest.num_versions for m in models] == [2, 2]
+    assert (tmp_path / "compose.yaml").read_text() == "mine"
+    batching = (tmp_path / "batching_parameters.txt").read_text()
+    largest = re.search(r"max_batch_size \{ value: (\d+) \}", batching)[1]
+    assert re.findall(r"allowed_batch_sizes: (\d+)", batching)[-1] == largest
+    compose = (folder.DEPLOY / "compose.yaml").read_text()
+    for name in re.findall(r"/models/([\w.]+)\n", compose):
+        assert (tmp_path / name).is_file()
+
+
+def test_version_policies_that_were_edited_stay(tmp_path):
+    for version in ("one/1", "two/1", "three/1"):
+        (tmp_path / version).mkdir(parents=True)
+    folder.write_server_files(tmp_path)
+    config = tmp_path / "models.config"
+    text = config.read_text()
+    for edited in ("all { }", "specific { versions: 7 }"):
+        text = re.sub(r"latest \{[^}]*\}", edited, text, count=1)
+    config.write_text(text)
+    (tmp_path / "four" / "1").mkdir(parents=True)
+    folder.write_server_files(tmp_path)
+    listed = text_format.Parse(config.read_text(), model_server_config_pb2.ModelServerConfig())
+    policies = [
+        text_format.MessageToString(model.model_version_policy, as_one_line=True)
+        for model in listed.model_config_list.config
+    ]
+    latest = "latest { num_versions: 2 }"
+    assert policies == [latest, "all { }", "specific { versions: 7 }", latest]
+    config.write_text("no configuration")
+    folder.write_server_files(tmp_path)
+    assert served(tmp_path) == ["four", "one", "three", "two"]
+
+
+def test_a_stock_server_is_told_the_policies_of_the_flags(tmp_path):
+    for version in ("one/1", "two/3"):
+        (tmp_path / version).mkdir(parents=True)
+    policies = version_policies.parse(["all", "two=specific:3,5"])
+    text = folder.models_config(tmp_path, "/models", policies=policies)
+    listed = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
+    one, two = listed.model_config_list.config
+    assert one.model_version_policy.HasField("all")
+    assert list(two.model_version_policy.specific.versions) == [3, 5]
+
+
+def test_a_servable_says_how_it_is_batched(path, tmp_path):
+    text = (path / "batching_params.pbtxt").read_text()
+    assert f"max_batch_size {{ value: {2**20 // (HEIGHT * WIDTH)} }}" in text
+    assert "max_execution_batch_size { value: 32 }" in text
+    assert re.findall(r"allowed_batch_sizes: (\d+)", text) == ["1", "2", "4", "8", "16", "32"]
+    assert "num_batch_threads" not in text
+    for size, request, batch in (((1024, 100), 50, 8), ((2000, 3000), 50, 1), ((32, 32), 1024, 32)):
+        text = folder.batching_params(*size, classes=50)
+        assert f"max_batch_size {{ value: {request} }}" in text
+        assert f"max_execution_batch_size {{ value: {batch} }}" in text
+        # Servers refuse the file otherwise.
+        assert re.findall(r"allowed_batch_sizes: (\d+)", text)[-1] == str(batch)

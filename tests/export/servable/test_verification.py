@@ -1,0 +1,133 @@
+"""What is not published: servables that would not serve, or answer otherwise than the net."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from coda_keras_export.package import package
+from servables import CLASSES, NAMES, encoded, tiny_net
+
+from coda_keras import CoDANet, DAUConv2D, DynamicLinear
+from coda_keras.exporting import signatures
+
+pytestmark = pytest.mark.tensorflow
+
+
+class Fault(DynamicLinear):
+    """A layer that passes its input on, in a way that servers do not run or that lies."""
+
+    def __init__(self, kind, **kwargs):
+        super().__init__(**kwargs)
+        self.kind = kind
+
+    def linearize(self, inputs):
+        if self.kind == "python":
+            shape = inputs.shape
+            inputs = tf.py_function(lambda x: x, [inputs], inputs.dtype)
+            inputs.set_shape(shape)
+        elif self.kind == "xla":
+            inputs = tf.function(tf.identity, jit_compile=True)(inputs)
+        elif not tf.executing_eagerly():
+            inputs = 1.1 * inputs
+        return inputs, lambda cotangent: cotangent
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "kind": self.kind}
+
+
+@pytest.mark.parametrize(
+    "kind, sentence",
+    [("python", "EagerPyFunc"), ("xla", "jit_compile"), ("lie", "does not answer as the net")],
+)
+def test_a_servable_that_would_not_serve_is_not_published(kind, sentence, tmp_path):
+    keras.saving.register_keras_serializable("test_export")(Fault)
+    net = CoDANet([Fault(kind), DAUConv2D(CLASSES, 2, 3)], temperature=1.0, image_size=6)
+    with pytest.raises(ValueError, match=sentence):
+        package(net, tmp_path, "faulty")
+    assert list(tmp_path.iterdir()) == []
+
+
+WRONG = {
+    "probabilities": tf.nn.softmax,
+    "class_ids": lambda values: (values + 1) % CLASSES,
+    "bias": lambda values: 2 * values,
+    "residual": lambda values: values + 0.01,
+    "labels": lambda values: values[::-1],
+    "logits": lambda values: values + 0.01,
+    "contribution_map": lambda values: tf.transpose(values, (0, 2, 1)),
+    "contributions": lambda values: values[..., ::-1],
+    "weights": lambda values: tf.abs(values),
+}
+
+
+def tell_lies(monkeypatch, signature, output, lie):
+    """Makes one output of a signature wrong."""
+    honest = signatures.signatures
+
+    def lying(net, labels=None):
+        made = honest(net, labels)
+        function, specs = made[signature]
+
+        def wrong(*args, **kwargs):
+            outputs = function(*args, **kwargs)
+            return {**outputs, output: lie(outputs[output])}
+
+        return {**made, signature: (wrong, specs)}
+
+    monkeypatch.setattr(signatures, "signatures", lying)
+
+
+def outputs_of_a_servable():
+    made = signatures.signatures(tiny_net(size=(6, 6)), NAMES)
+    zeros = {
+        "images": np.zeros((1, 6, 6, 3), "float32"),
+        "class_ids": np.zeros(1, "int32"),
+        "removed": np.zeros((1, 6, 6), bool),
+        "image_bytes": np.array(encoded(np.zeros((6, 6, 3), "uint8")), object),
+    }
+    for name, (function, specs) in made.items():
+        for output in function(*(tf.constant(zeros[spec.name]) for spec in specs)):
+            yield name, output
+
+
+@pytest.mark.parametrize("signature, output", list(outputs_of_a_servable()))
+def test_no_output_of_a_published_servable_is_wrong(signature, output, tmp_path, monkeypatch):
+    tell_lies(monkeypatch, signature, output, WRONG[output])
+    net = tiny_net(size=(6, 6))
+    sentence = rf"does not answer as the net does: {signature}\.{output} "
+    with pytest.raises(ValueError, match=sentence):
+        package(net, tmp_path, "lying", labels=NAMES)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_that_nothing_else_tells_is_that_of_its_function(tmp_path, monkeypatch):
+    honest, net = signatures.signatures, tiny_net()
+
+    def extended(net, labels=None):
+        function, specs = honest(net, labels)["classify"]
+
+        def brightness(images):
+            # Like a kernel that a server runs otherwise than eager TensorFlow does.
+            wrong = 0.0 if tf.executing_eagerly() else error
+            return {**function(images), "brightness": tf.reduce_mean(images, (1, 2, 3)) + wrong}
+
+        return {**honest(net, labels), "classify": (brightness, specs)}
+
+    monkeypatch.setattr(signatures, "signatures", extended)
+    error = 0.1
+    with pytest.raises(ValueError, match=r"classify\.brightness differs"):
+        package(net, tmp_path, "tiny")
+    error = 0.0
+    assert package(net, tmp_path, "tiny").name == "1"
+
+
+def test_a_tie_of_classes_may_be_broken_either_way(tmp_path, monkeypatch):
+    net = tiny_net()
+    layer = net.body[-1]
+    layer.kernel.assign(np.take(layer.kernel.numpy(), [0, 0, 0], axis=-2))
+    layer.bias.assign(np.take(layer.bias.numpy(), [0, 0, 0], axis=-1))
+    tell_lies(monkeypatch, "serving_default", "class_ids", lambda ids: ids + 2)
+    assert package(net, tmp_path, "tiny").name == "1"

@@ -1,0 +1,60 @@
+"""Servables of tiny nets, what is asked of them, and what the oracle says to that."""
+
+import numpy as np
+import oracle
+import tensorflow as tf
+from conftest import as_oracle, set_weights
+from google.protobuf import text_format
+from tensorflow_serving.config import model_server_config_pb2
+
+from coda_keras import CoDANet, DAUConv2D
+
+HEIGHT, WIDTH, CLASSES = 8, 7, 3
+NAMES = ["cat", "dog", "ship"]
+
+
+def tiny_net(seed=1, size=(HEIGHT, WIDTH), **kwargs):
+    layers = [DAUConv2D(4, 2, 3, strides=2, **kwargs), DAUConv2D(CLASSES, 4, 1, **kwargs)]
+    net = CoDANet(layers, temperature=2.0, image_size=size, **kwargs)
+    if net.built:
+        set_weights(net, np.random.default_rng(seed))
+    return net
+
+
+def ask(servable, signature, **inputs):
+    protos = {name: tf.make_tensor_proto(value) for name, value in inputs.items()}
+    return servable.predict(signature, protos)
+
+
+def encoded(*pictures):
+    return [tf.io.encode_png(picture).numpy() for picture in pictures]
+
+
+def by_oracle(net, picture, class_id=None):
+    """Logits, the class explained and its contributions, in float64 by plain loops."""
+    image = oracle.encode(picture / 255)
+    layers = [as_oracle(layer) for layer in net.body]
+    logits = oracle.logits(image, layers, net.temperature, net.logit_bias)
+    class_id = int(np.argmax(logits)) if class_id is None else class_id
+    weights = oracle.weights_of_logits(image, layers, net.temperature)[class_id]
+    return logits, class_id, weights * image
+
+
+def wrong_shapes():
+    image = np.full((1, HEIGHT, WIDTH, 3), 0.5, "float32")
+    ids = np.zeros(1, "int32")
+    yield "serving_default", {"images": image[0]}
+    yield "serving_default", {"images": image[None]}
+    yield "serving_default", {"images": image[:, 1:]}
+    yield "classify", {"images": image[..., :2]}
+    yield "classify", {"images": image.transpose(0, 2, 1, 3)}
+    yield "explain", {"images": image, "class_ids": ids[0]}
+    yield "explain", {"images": image, "class_ids": ids[None]}
+    yield "serving_bytes", {"image_bytes": [[b"no image"]]}
+
+
+def served(root):
+    config = text_format.Parse(
+        (root / "models.config").read_text(), model_server_config_pb2.ModelServerConfig()
+    )
+    return [model.name for model in config.model_config_list.config]
