@@ -2,76 +2,21 @@
 
 import os
 import re
-import runpy
 import shutil
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
 
 import coda_keras
+from coda_keras.utils import moved_modules
 
 pytestmark = [pytest.mark.once, pytest.mark.process]
 
 ROOT = Path(__file__).resolve().parents[1]
-
-
-@pytest.fixture
-def metadata(monkeypatch):
-    setuptools = pytest.importorskip("setuptools")
-    found = {}
-    monkeypatch.setattr(setuptools, "setup", lambda **values: found.update(values))
-    monkeypatch.chdir(ROOT)
-    runpy.run_path(str(ROOT / "setup.py"))
-    return found
-
-
-def test_every_module_is_in_a_package(metadata):
-    folders = {path.parent for path in (ROOT / "coda_keras").rglob("*.py")}
-    names = {".".join(folder.relative_to(ROOT).parts) for folder in folders}
-    names |= {"coda_keras_recipes", "coda_keras_export"}
-    assert set(metadata["packages"]) == names
-
-
-def test_every_data_file_is_shipped(metadata):
-    package = ROOT / "coda_keras"
-    shipped = {
-        path for pattern in metadata["package_data"]["coda_keras"] for path in package.glob(pattern)
-    }
-    there = {
-        path
-        for path in package.rglob("*")
-        if path.is_file() and path.suffix != ".py" and "__pycache__" not in path.parts
-    }
-    assert shipped == there
-    assert package / "py.typed" in shipped
-
-
-def test_tensorboard_is_one_that_starts_beside_a_new_setuptools(metadata):
-    # 2.20 imports pkg_resources, which setuptools 82 no longer has.
-    requirements = pytest.importorskip("packaging.requirements")
-    required = [requirements.Requirement(text) for text in metadata["install_requires"]]
-    (tensorboard,) = [item for item in required if item.name == "tensorboard"]
-    assert "2.20.0" not in tensorboard.specifier
-    assert "2.21.0" in tensorboard.specifier
-
-
-def test_everything_that_is_shown_of_a_package_is_there(metadata):
-    assert metadata["keywords"] and metadata["classifiers"]
-    assert metadata["version"] in (ROOT / "CITATION.cff").read_text()
-    assert f"## {metadata['version']}" in (ROOT / "CHANGELOG.md").read_text()
-    # Nobody who could be written to is made up.
-    assert not {"author", "author_email", "maintainer", "url"} & metadata.keys()
-
-
-def test_the_description_reads_well_without_the_repository(metadata):
-    page = metadata["long_description"]
-    assert "![" not in page
-    links = re.findall(r"\]\(([^)]*)\)", page)
-    assert links and all(link.startswith("https://") for link in links)
-    assert len(page) > 0.8 * len((ROOT / "README.md").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +41,71 @@ def installed(tmp_path_factory):
     return folder / "site"
 
 
+@pytest.fixture(scope="module")
+def metadata(installed):
+    (distribution,) = distributions(path=[str(installed)])
+    return distribution.metadata
+
+
+def folders(root):
+    return {path.parent.relative_to(root) for path in root.rglob("*.py")}
+
+
+def data_files(root):
+    paths = {path.relative_to(root) for path in root.rglob("*") if path.is_file()}
+    return {path for path in paths if path.suffix not in (".py", ".pyc")}
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("coda_keras", "coda_keras"),
+        ("recipes", "coda_keras_recipes"),
+        ("export", "coda_keras_export"),
+    ],
+)
+def test_every_module_and_data_file_is_shipped(folder, name, installed):
+    assert folders(ROOT / folder) == folders(installed / name)
+    assert data_files(ROOT / folder) == data_files(installed / name)
+
+
+def test_the_wheel_says_that_it_has_types(installed):
+    assert (installed / "coda_keras/py.typed").exists()
+
+
+def test_tensorboard_is_one_that_starts_beside_a_new_setuptools(metadata):
+    # 2.20 imports pkg_resources, which setuptools 82 no longer has.
+    requirements = pytest.importorskip("packaging.requirements")
+    required = [requirements.Requirement(text) for text in metadata.get_all("Requires-Dist")]
+    (tensorboard,) = [item for item in required if item.name == "tensorboard"]
+    assert "2.20.0" not in tensorboard.specifier
+    assert "2.21.0" in tensorboard.specifier
+
+
+def test_everything_that_is_shown_of_a_package_is_there(metadata):
+    assert metadata["Keywords"] and metadata["Classifier"]
+    assert metadata["Version"] in (ROOT / "CITATION.cff").read_text()
+    assert f"## {metadata['Version']}\n" in (ROOT / "CHANGELOG.md").read_text()
+    # Nobody who could be written to is made up.
+    made_up = {"Author", "Author-email", "Maintainer", "Maintainer-email", "Home-page"}
+    assert not {*made_up, "Project-URL"} & set(metadata)
+
+
+def test_names_that_changed_stand_in_the_changelog():
+    page = (ROOT / "CHANGELOG.md").read_text()
+    rows = dict(re.findall(r"^\| `([\w.]+)` \| `([\w.]+)` \|$", page, re.MULTILINE))
+    moved = {**moved_modules.MODULES, **moved_modules.NAMES, **moved_modules.CONTENTS}
+    assert moved and moved.items() <= rows.items()
+
+
+def test_the_description_reads_well_without_the_repository(metadata):
+    page = metadata["Description"] or metadata.get_payload()
+    assert "![" not in page
+    links = re.findall(r"\]\(([^)]*)\)", page)
+    assert links and all(link.startswith("https://") for link in links)
+    assert len(page) > 0.8 * len((ROOT / "README.md").read_text())
+
+
 def started(installed, *arguments):
     """Runs Python with the installed files in its path, far from the clone."""
     return subprocess.run(
@@ -109,17 +119,13 @@ def started(installed, *arguments):
 
 def test_a_wheel_has_no_names_that_others_have(installed):
     there = {path.name for path in installed.iterdir() if not path.name.endswith(".dist-info")}
-    assert there == {"coda_keras", "coda_keras_commands"}
-    deploy = installed / "coda_keras_commands/export/deploy"
-    assert {p.name for p in deploy.iterdir()} == {
-        p.name for p in (ROOT / "export/deploy").iterdir()
-    }
+    assert there == {"coda_keras", "coda_keras_export", "coda_keras_recipes"}
 
 
 def test_a_wheel_has_the_commands(installed):
     (entry_points,) = installed.glob("*.dist-info/entry_points.txt")
-    assert "coda-keras = coda_keras_recipes.__main__:main" in entry_points.read_text()
-    done = started(installed, "-c", "import coda_keras_recipes.__main__ as m; m.main()")
+    assert "coda-keras = coda_keras.commands.main:main" in entry_points.read_text()
+    done = started(installed, "-c", "from coda_keras.commands import main; main.main()")
     assert done.returncode == 0 and done.stderr == ""
     for command in ("train", "package", "serve", "ask", "interpret", "explain"):
         assert re.search(rf"^  {command} +\S", done.stdout, re.MULTILINE), command
@@ -134,7 +140,7 @@ def test_commands_of_a_wheel_are_called_by_their_names(installed):
     assert done.returncode == 2 and done.stderr.startswith("coda-keras serve: error: There is no")
     done = started(installed, "-m", "coda_keras", "train", "digits", "--epochs", "0")
     assert done.returncode == 2
-    assert done.stderr.startswith("coda-keras train digits: argument --epochs: 0 is not")
+    assert done.stderr.startswith("coda-keras train digits: error: argument --epochs: 0 is not")
     version = started(installed, "-m", "coda_keras", "--version")
     assert version.stdout.strip() == coda_keras.__version__
 
