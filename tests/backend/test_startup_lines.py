@@ -9,6 +9,7 @@ import pytest
 
 pytestmark = pytest.mark.tensorflow
 
+pytestmark = pytest.mark.once
 ROOT = Path(__file__).resolve().parents[2]
 KNOWN = (
     "WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\\n"

@@ -11,6 +11,7 @@ import coda_keras
 from coda_keras.commands import main as commands
 from coda_keras.commands.table import COMMANDS
 
+pytestmark = pytest.mark.once
 ROOT = Path(__file__).resolve().parents[2]
 FRAMEWORKS = {"keras", "tensorflow", "jax", "torch"}
 ONCE = """
