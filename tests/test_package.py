@@ -40,7 +40,8 @@ def test_the_package_imports_nothing_that_it_does_not_need():
 
 
 def test_rooms_that_know_arrays_only_need_no_keras():
-    code = "from coda_keras import examples, explorer, figures; examples.load(); figures.gallery"
+    code = "from coda_keras import examples, explorer, figures; examples.load(); figures.gallery\n"
+    code += "import coda_keras.explorer.server, coda_keras.tensorboard.plugin"
     assert not imported_by(code) & {"keras", "tensorflow", "jax", "torch"}
 
 

@@ -116,7 +116,7 @@ def _in_range(ids, classes, expected):
     if known is not None:
         if known.size and not (known.min() >= 0 and known.max() < classes):
             raise ValueError(f"{expected} Received values from {known.min()} to {known.max()}.")
-        return known, None
+        return np.asarray(known), None
     valid = ops.logical_and(ids >= 0, ids < classes)
     require(ops.all(valid), f"{expected} Received:", ids)
     return ids, valid

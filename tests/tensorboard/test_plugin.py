@@ -278,6 +278,21 @@ def test_the_installed_command_finds_the_tab_and_reads_the_same(command, url):
         assert ours == theirs, path
 
 
+def test_event_files_of_0_2_0_are_read():
+    from coda_keras.explorer.packing import unpack
+
+    url = tensorboard(ROOT / "tests/fixtures/0.2.0/tensorboard", "--load_fast=false")
+    (entry,) = json.loads(ask(url, "entries")[2])["entries"]
+    (step,) = entry["steps"]
+    place = urllib.parse.urlencode({"run": entry["run"], "tag": entry["tag"], "step": step})
+    manifest = json.loads(ask(url, f"view?{place}")[2])
+    (image,) = manifest["images"]
+    for class_id, logit in enumerate(image["logits"]):
+        blob = ask(url, f"blob?{place}&index={image['maps'][str(class_id)]}")[2]
+        total = manifest["bias"] + unpack(blob)["map"].sum()
+        assert total == pytest.approx(logit, rel=1e-4, abs=1e-4)
+
+
 def test_a_bound_leaves_out_classes_then_images(tmp_path):
     from coda_keras.explorer.storage import encoded_view, fitted
 
