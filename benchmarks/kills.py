@@ -25,10 +25,10 @@ ROOT = Path(__file__).resolve().parents[1]
 import numpy as np
 
 from coda_keras import CoDANet, DAUConv2D, training
+from coda_keras.data.augmentation import flip_and_crop, rand_augment
 from coda_keras.data.images import ImageData
-from coda_keras.data.tf_augmentation import flip_and_crop, rand_augment
-from coda_keras.training import run
 from coda_keras.utils import provenance
+from coda_keras.utils.command_line import positive_int
 from coda_keras.utils.files import write_json
 
 IMAGES, BATCH = 64, 8
@@ -129,22 +129,21 @@ def newest(folder):
 
 def train(folder, epochs):
     """A whole training, or the rest of one; writes the final weights and the history."""
-    args = training.parser("", **VALUES, epochs=epochs, output=folder).parse_args([])
+    settings = training.Settings(**VALUES, epochs=epochs, output=folder)
     values = np.random.default_rng(1)
     labels = np.arange(IMAGES, dtype="int32") % 2
     images = values.integers(0, 150, (IMAGES, 8, 8, 3)) + 100 * labels[:, None, None, None]
     images = images.astype("uint8")
     data = ImageData(images, labels, images[:BATCH], labels[:BATCH], ["dark", "bright"])
 
-    def build():
+    def build(settings, data):
         layers = [DAUConv2D(4, 2, 3, strides=2), DAUConv2D(2, 2, 1)]
         return CoDANet(layers, temperature=2.0, image_size=8, regularisation=0.1)
 
     # Without TensorBoard's pictures, which cost more than all the rest of such a training.
-    run.tensorboard_callbacks = lambda *_, **__: []
-    strategy = training.start(args)
+    devices = training.start(settings)
     augment = [rand_augment(operations=1), flip_and_crop(1)]
-    net, history = training.train(args, strategy, build, data, augment)
+    net, history = training.train(settings, devices, build, data, augment)
     weights = {f"weight_{n}": weight for n, weight in enumerate(net.get_weights())}
     logs = [[log[name] for name in sorted(log) if name != "seconds"] for log in history]
     np.savez(folder / "final.npz", history=logs, **weights)
@@ -154,8 +153,8 @@ def parse():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--kills", type=training.positive_int, default=20, help="default: 20")
-    parser.add_argument("--epochs", type=training.positive_int, default=30, help="default: 30")
+    parser.add_argument("--kills", type=positive_int, default=20, help="default: 20")
+    parser.add_argument("--epochs", type=positive_int, default=30, help="default: 30")
     parser.add_argument("--seed", type=int, default=0, help="of the moments; default: 0")
     parser.add_argument("--output", type=Path, help="JSON file of the result")
     return parser.parse_args()

@@ -23,14 +23,17 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from coda_keras import CoDANet, OneVsAllCrossentropy, training
+from coda_keras import CoDANet, OneVsAllCrossentropy
+from coda_keras.data.augmentation import flip_and_crop, rand_augment
+from coda_keras.data.batches import TrainBatches
 from coda_keras.data.image_files import ImageFiles
 from coda_keras.data.image_store import stored
-from coda_keras.data.tf_augmentation import flip_and_crop, rand_augment
 from coda_keras.data.tf_batches import train_batches
-from coda_keras.training import tf_distribution as distribution
+from coda_keras.training.devices import set_precision
 from coda_keras.training.optimizers import DAUMuon
+from coda_keras.training.tf_distribution import use_xla
 from coda_keras.utils import provenance
+from coda_keras.utils.command_line import positive_int
 from coda_keras.utils.files import write_json
 
 IMAGES, SIZE = 10_000, 32
@@ -55,7 +58,9 @@ def main():
 
     for name, augment in PIPELINES.items():
         # More epochs than fit into the time.
-        batches = train_batches(images, labels, args.batch_size, 10_000, augment=augment())
+        batches = train_batches(
+            TrainBatches(images, labels, args.batch_size, 10_000, augment=augment())
+        )
         calls = measured(functools.partial(next, iter(batches)), args.seconds)
         note(name, args.batch_size * calls)
     with tempfile.TemporaryDirectory() as folder:
@@ -70,15 +75,15 @@ def main():
             ("the same after RandAugment", pixels, [rand_augment(), crop]),
         ):
             batches = train_batches(
-                large, labels[:PHOTOGRAPHS], args.batch_size, 10_000, augment=augment
+                TrainBatches(large, labels[:PHOTOGRAPHS], args.batch_size, 10_000, augment=augment)
             )
             calls = measured(functools.partial(next, iter(batches)), args.seconds)
             note(name, args.batch_size * calls)
     batch = images[: args.batch_size] / np.float32(255), labels[: args.batch_size]
     for precision in ("float32", "mixed_bfloat16"):
-        distribution.set_precision(precision)
+        set_precision(precision)
         net = CoDANet.from_preset("s_coda", rank_scale=args.rank_scale, image_size=SIZE)
-        xla = distribution.use_xla(tf.distribute.get_strategy())
+        xla = use_xla(tf.distribute.get_strategy())
         net.compile(DAUMuon(), OneVsAllCrossentropy(), jit_compile=xla)
         calls = measured(functools.partial(net.train_on_batch, *batch), args.seconds)
         note(f"training step, {precision}", args.batch_size * calls)
@@ -119,7 +124,7 @@ def parse():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--output", type=Path, required=True, help="JSON file of the results")
-    parser.add_argument("--batch-size", type=training.positive_int, default=64, help="default: 64")
+    parser.add_argument("--batch-size", type=positive_int, default=64, help="default: 64")
     parser.add_argument("--rank-scale", type=float, default=0.125, help="default: 0.125")
     parser.add_argument("--seconds", type=float, default=5.0, help="each, default: 5")
     return parser.parse_args()

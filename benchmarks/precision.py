@@ -15,14 +15,15 @@ ROOT = Path(__file__).resolve().parents[1]
 
 import numpy as np
 
-from coda_keras import CoDANet, attribution, training
+from coda_keras import CoDANet, attribution
 from coda_keras.data.tf_batches import load_tfds
 from coda_keras.models.loading import load_model
 from coda_keras.utils import provenance
+from coda_keras.utils.command_line import command, positive_int
 from coda_keras.utils.files import write_json
 
 
-@training.command
+@command
 def main():
     args = parse()
     data = load_tfds("cifar10", args.data).limit(test=args.limit_test)
@@ -68,8 +69,8 @@ def parse():
     parser.add_argument("--model", required=True, help="a trained preset, or a .keras file")
     parser.add_argument("--output", type=Path, required=True, help="JSON file of the results")
     parser.add_argument("--data", help="folder of prepared data sets")
-    parser.add_argument("--maps", type=training.positive_int, default=250, help="default: 250")
-    parser.add_argument("--limit-test", type=training.positive_int, metavar="N")
+    parser.add_argument("--maps", type=positive_int, default=250, help="default: 250")
+    parser.add_argument("--limit-test", type=positive_int, metavar="N")
     return parser.parse_args()
 
 

@@ -26,6 +26,7 @@ from coda_keras.figures import save_figure
 from coda_keras.models.loading import load_model
 from coda_keras.models.precision import float32_copy
 from coda_keras.utils import provenance
+from coda_keras.utils.command_line import positive_int
 from coda_keras.utils.files import write_json
 
 
@@ -129,9 +130,9 @@ def parse():
     parser.add_argument("--figure", type=Path, help="file of a chart of all results")
     parser.add_argument("--data", help="folder of prepared data sets")
     parser.add_argument("--grids", type=int, default=100, help="default: 100")
-    parser.add_argument("--every", type=training.positive_int, default=1, help="so many epochs")
-    parser.add_argument("--average", type=training.positive_int, help="checkpoints to average")
-    parser.add_argument("--limit-test", type=training.positive_int, metavar="N")
+    parser.add_argument("--every", type=positive_int, default=1, help="so many epochs")
+    parser.add_argument("--average", type=positive_int, help="checkpoints to average")
+    parser.add_argument("--limit-test", type=positive_int, metavar="N")
     return parser.parse_args()
 
 

@@ -21,14 +21,21 @@ command is given again.
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
+from coda_keras_recipes import experiments, training_run
 
-from coda_keras_recipes import experiments
+from coda_keras.training import Settings
+from coda_keras.utils.command_line import command
 
-from coda_keras import CoDANet, training
+if TYPE_CHECKING:
+    from coda_keras import CoDANet
+    from coda_keras.data.batches import Augment
+    from coda_keras.data.images import ImageData
 
 VALUES = {
     "preset": "s_coda",
@@ -65,43 +72,31 @@ FAST = {
     "output": Path("runs/cifar10-fast"),
 }
 PADDING = 4
-OPERATIONS, MAGNITUDE = 2, 9  # of RandAugment
 
 
-@training.command
-def main():
-    args = parse()
-    strategy = training.start(args)
-    data = training.load("cifar10", args.data).limit(args.limit_train, args.limit_test)
-    augment = [training.rand_augment(OPERATIONS, MAGNITUDE)] if args.randaugment else []
-    augment.append(training.flip_and_crop(PADDING, flip=not args.alternate_flip))
-    if args.cutout:
-        augment.append(training.cutout(args.cutout))
-
-    def build():
-        return CoDANet.from_preset(
-            args.preset,
-            classes=len(data.class_names),
-            rescale=args.rescale,
-            temperature=args.temperature,
-            rank_scale=args.rank_scale,
-            image_size=32,
-            class_names=data.class_names,
-            regularisation=args.regularisation,
-        )
-
-    def servable(net, folder, labels):
-        # Needs TensorFlow, which other backends train without.
-        from coda_keras_export.package import package
-
-        return package(net, folder, "coda", labels=labels)
-
-    net, history = training.train(args, strategy, build, data, augment)
-    training.conclude(args, net, data, history, servable)
+@command
+def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
+    settings = parse(arguments, prog)
+    training_run.run(settings, build, load, augment, servable="coda")
 
 
-def parse(arguments=None):
-    return experiments.parse(__doc__, "cifar10", VALUES, FAST, arguments)
+def load(settings: Settings) -> "ImageData":
+    from coda_keras.data import loading
+
+    return loading.load("cifar10", settings.data)
+
+
+def augment(settings: Settings) -> list["Augment"]:
+    return training_run.augmentation(settings, PADDING)
+
+
+def build(settings: Settings, data: "ImageData") -> "CoDANet":
+    return training_run.coda_net(settings, data, image_size=32)
+
+
+def parse(arguments: Sequence[str] | None = None, prog: str | None = None) -> Settings:
+    """The settings of a command line; None for that of this process."""
+    return experiments.parse(__doc__, "cifar10", VALUES, FAST, arguments, prog)
 
 
 if __name__ == "__main__":

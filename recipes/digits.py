@@ -8,13 +8,21 @@ after three minutes on two cores that were not idle.
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
+from coda_keras_recipes import training_run
 
-from coda_keras import CoDANet, training
-from coda_keras.data.images import load_digits
+from coda_keras.training import Settings, SettingsParser
+from coda_keras.utils.command_line import command
+
+if TYPE_CHECKING:
+    from coda_keras import CoDANet
+    from coda_keras.data.batches import Augment
+    from coda_keras.data.images import ImageData
 
 VALUES = {
     "preset": "s_coda",
@@ -36,34 +44,27 @@ VALUES = {
 PADDING = 1
 
 
-@training.command
-def main():
-    args = training.parser(__doc__, **VALUES).parse_args()
-    strategy = training.start(args)
-    data = load_digits().limit(args.limit_train, args.limit_test)
+@command
+def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
+    settings = SettingsParser(__doc__, prog, **VALUES).settings(arguments)
+    training_run.run(settings, build, load, augment, servable="digits")
+
+
+def load(settings: Settings) -> "ImageData":
+    from coda_keras.data.images import load_digits
+
+    return load_digits()
+
+
+def augment(settings: Settings) -> list["Augment"]:
+    from coda_keras.data.augmentation import flip_and_crop
+
     # A mirrored digit is none.
-    augment = [training.flip_and_crop(PADDING, flip=False)]
+    return [flip_and_crop(PADDING, flip=False)]
 
-    def build():
-        return CoDANet.from_preset(
-            args.preset,
-            classes=len(data.class_names),
-            rescale=args.rescale,
-            temperature=args.temperature,
-            rank_scale=args.rank_scale,
-            image_size=16,
-            class_names=data.class_names,
-            regularisation=args.regularisation,
-        )
 
-    def servable(net, folder, labels):
-        # Needs TensorFlow, which other backends train without.
-        from coda_keras_export.package import package
-
-        return package(net, folder, "digits", labels=labels)
-
-    net, history = training.train(args, strategy, build, data, augment)
-    training.conclude(args, net, data, history, servable)
+def build(settings: Settings, data: "ImageData") -> "CoDANet":
+    return training_run.coda_net(settings, data, image_size=16)
 
 
 if __name__ == "__main__":

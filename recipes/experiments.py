@@ -11,7 +11,6 @@ Other flags, `--fast` too, go with it: what the row sets stays, what is typed co
 numbers are those that recipes/sweep.py has written into docs/results, and of the nets that ship.
 """
 
-import argparse
 import json
 import os
 import sys
@@ -22,9 +21,9 @@ from typing import Any, NamedTuple
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 ROOT = Path(__file__).resolve().parents[1]
 
-
-from coda_keras import training
 from coda_keras.models.pretrained import Card, cards
+from coda_keras.training import Settings, SettingsParser
+from coda_keras.utils.command_line import Parser, command, nearest
 
 RESULTS = "docs/results/experiments*.json"
 
@@ -119,21 +118,23 @@ def parse(
     values: Mapping[str, Any],
     fast: Mapping[str, Any] | None = None,
     arguments: Sequence[str] | None = None,
-) -> argparse.Namespace:
+    prog: str | None = None,
+) -> Settings:
     """Reads a recipe's command line, with `--experiment` and `--list`.
 
     Args:
         description: the recipe's docstring, for `--help`.
         recipe: name of its file.
-        values: its own values; see `coda_keras.training.parser`.
+        values: its own values; see `coda_keras.training.SettingsParser`.
         fast: other ones, with `--fast`.
         arguments: list of str; None for those of this process.
+        prog: name of the command; None for that of the script.
 
     Raises:
         ValueError: if there is no such experiment, or another recipe runs it.
     """
     # What these ask for decides the defaults of all others.
-    first = training.Parser(add_help=False)
+    first = Parser(add_help=False, prog=prog)
     first.add_argument("--experiment")
     first.add_argument("--list", action="store_true")
     first.add_argument("--fast", action="store_true")
@@ -148,19 +149,17 @@ def parse(
             raise ValueError(f"{asked.experiment} is an experiment of recipes/{row.recipe}.py.")
         folder = asked.experiment + ("-fast" if fast and asked.fast else "")
         defaults.update(row.settings, output=Path("runs", folder))
-    parser = training.parser(description, **defaults)
-    named = parser.add_argument_group("experiments of the paper")
-    named.add_argument("--experiment", metavar="NAME", help="take its settings for defaults")
-    named.add_argument("--list", action="store_true", help="print all experiments, and end")
-    args = parser.parse_args(arguments)
-    del args.list
-    return args
+    parser = SettingsParser(description, prog, **defaults, experiment=None)
+    parser.groups["experiments of the paper"].add_argument(
+        "--list", action="store_true", help="print all experiments, and end"
+    )
+    return parser.settings(arguments)
 
 
 def find(name: str) -> Experiment:
     """The experiment of that name; ValueError, which suggests another, if there is none."""
     if name not in EXPERIMENTS:
-        suggestion = training.nearest(name, EXPERIMENTS)
+        suggestion = nearest(name, EXPERIMENTS)
         raise ValueError(f"There is no experiment {name!r}.{suggestion} --list shows them all.")
     return EXPERIMENTS[name]
 
@@ -197,10 +196,10 @@ def table() -> str:
     """All experiments with the paper's numbers and ours, in Markdown."""
     head = ("experiment", "paper", "its accuracy", "ours", "its localisation", "ours")
     head += ("our net", "epochs x images", "hours")
-    found = results()
+    best = results()
     rows = [head, ["---"] * len(head)]
     for name, row in EXPERIMENTS.items():
-        own = found.get(name)
+        own = best.get(name)
         rows.append(
             (
                 name,
@@ -239,10 +238,9 @@ def _share(value, grid_size=3):
     return "" if value is None else f"{value:.4f}{size}"
 
 
-@training.command
-def main():
-    parser = training.Parser(description=__doc__)
-    parser.parse_args()
+@command
+def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
+    Parser(description=__doc__, prog=prog).parse_args(arguments)
     print(table())
 
 

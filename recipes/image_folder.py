@@ -17,13 +17,21 @@ the same command is given again.
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
+from coda_keras_recipes import training_run
 
-from coda_keras import CoDANet, training
-from coda_keras.data import image_folder
+from coda_keras.training import Settings, SettingsParser
+from coda_keras.utils.command_line import command
+
+if TYPE_CHECKING:
+    from coda_keras import CoDANet
+    from coda_keras.data.batches import Augment
+    from coda_keras.data.images import ImageData
 
 VALUES = {
     "preset": "s_coda_cifar10",
@@ -46,42 +54,31 @@ VALUES = {
     "output": Path("runs/image_folder"),
 }
 PADDING = 0.125  # of the image size
-OPERATIONS, MAGNITUDE = 2, 9  # of RandAugment
 
 
-@training.command
-def main():
-    parser = training.parser(__doc__, **VALUES)
-    args = parser.parse_args()
-    if args.data is None:
+@command
+def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
+    parser = SettingsParser(__doc__, prog, **VALUES)
+    settings = parser.settings(arguments)
+    if settings.data is None:
         parser.error("--data FOLDER is needed: a folder with a folder of images for every class")
-    strategy = training.start(args)
-    photographs = image_folder.scan(args.data, args.test_fraction)
+    training_run.run(settings, build, load, augment, servable="image_folder")
+
+
+def load(settings: Settings) -> "ImageData":
+    from coda_keras.data import image_folder
+
+    photographs = image_folder.scan(settings.data, settings.test_fraction)
     print(*photographs.notes, sep="\n")
-    data = photographs.load(args.image_size, cache=args.cache)
-    data = data.limit(args.limit_train, args.limit_test)
-    augment = [training.rand_augment(OPERATIONS, MAGNITUDE)] if args.randaugment else []
-    augment.append(training.flip_and_crop(round(PADDING * args.image_size)))
+    return photographs.load(settings.image_size, cache=settings.cache)
 
-    def build():
-        return CoDANet.from_preset(
-            args.preset,
-            classes=len(data.class_names),
-            rescale=args.rescale,
-            temperature=args.temperature,
-            rank_scale=args.rank_scale,
-            image_size=args.image_size,
-            class_names=data.class_names,
-        )
 
-    def servable(net, folder, labels):
-        # Needs TensorFlow, which other backends train without.
-        from coda_keras_export.package import package
+def augment(settings: Settings) -> list["Augment"]:
+    return training_run.augmentation(settings, round(PADDING * settings.image_size))
 
-        return package(net, folder, "image_folder", labels=labels)
 
-    net, history = training.train(args, strategy, build, data, augment)
-    training.conclude(args, net, data, history, servable)
+def build(settings: Settings, data: "ImageData") -> "CoDANet":
+    return training_run.coda_net(settings, data, settings.image_size)
 
 
 if __name__ == "__main__":

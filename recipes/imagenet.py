@@ -18,20 +18,22 @@ TensorBoard's event files. An interrupted run resumes when the same command is g
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
+from coda_keras_recipes import experiments, training_run
 
-from coda_keras_export.package import package
-from coda_keras_recipes import experiments
+from coda_keras.training import Settings
+from coda_keras.utils.command_line import Parser, command
 
-from coda_keras import CoDANet, training
-from coda_keras.data import image_folder
-from coda_keras.data import tf_records as records
-from coda_keras.data.tf_augmentation import flip_and_crop, rand_augment
-from coda_keras.data.tf_batches import prepared
-from coda_keras.models.resnet import resnet50
+if TYPE_CHECKING:
+    import keras
+
+    from coda_keras.data.batches import Augment
+    from coda_keras.data.images import ImageData
 
 NETWORK = {
     "preset": "l_coda",
@@ -56,51 +58,47 @@ VALUES = {
 RESNET50 = {"model": "resnet50", "output": Path("runs/imagenet-resnet50")}
 CLASSES = 100
 RESIZED, CROPPED = 256, 240
-OPERATIONS, MAGNITUDE = 2, 9  # of RandAugment
 
 
-@training.command
-def main():
-    args = parse()
-    strategy = training.start(args)
-    data = load(args).limit(args.limit_train, args.limit_test)
-    augment = [rand_augment(OPERATIONS, MAGNITUDE), flip_and_crop(padding=0, size=CROPPED)]
-
-    def build():
-        if args.model == "resnet50":
-            return resnet50(classes=len(data.class_names), image_size=CROPPED)
-        return CoDANet.from_preset(
-            args.preset,
-            classes=len(data.class_names),
-            rescale=args.rescale,
-            temperature=args.temperature,
-            rank_scale=args.rank_scale,
-            image_size=CROPPED,
-            class_names=data.class_names,
-            regularisation=args.regularisation,
-        )
-
-    def servable(net, folder, labels):
-        return package(net, folder, "imagenet", labels=labels)
-
-    net, history = training.train(args, strategy, build, data, augment)
-    training.conclude(args, net, data, history, servable)
+@command
+def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
+    settings = parse(arguments, prog)
+    training_run.run(settings, build, load, augment, servable="imagenet")
 
 
-def load(args):
+def load(settings: Settings) -> "ImageData":
     """The images of a folder of class folders, or of TensorFlow Datasets."""
-    if args.data and (Path(args.data) / "train").is_dir():
-        found = image_folder.scan(args.data, classes=CLASSES)
-        return found.load(CROPPED, RESIZED, args.cache)
+    if settings.data and (Path(settings.data) / "train").is_dir():
+        from coda_keras.data import image_folder
+
+        folder = image_folder.scan(settings.data, classes=CLASSES)
+        return folder.load(CROPPED, RESIZED, settings.cache)
     import tensorflow_datasets as tfds
 
-    builder = prepared(tfds.builder("imagenet2012", data_dir=args.data))
-    return records.read(builder, CROPPED, RESIZED, CLASSES, cache=args.cache)
+    from coda_keras.data import tf_records
+    from coda_keras.data.tf_batches import prepared
+
+    builder = prepared(tfds.builder("imagenet2012", data_dir=settings.data))
+    return tf_records.read(builder, CROPPED, RESIZED, CLASSES, cache=settings.cache)
 
 
-def parse(arguments=None):
-    """The flags of the model that is asked for: a ResNet has neither ranks nor a temperature."""
-    first = training.Parser(add_help=False)
+def augment(settings: Settings) -> list["Augment"]:
+    from coda_keras.data.augmentation import flip_and_crop, rand_augment
+
+    return [rand_augment(), flip_and_crop(padding=0, size=CROPPED)]
+
+
+def build(settings: Settings, data: "ImageData") -> "keras.Model":
+    if settings.model == "resnet50":
+        from coda_keras.models.resnet import resnet50
+
+        return resnet50(classes=len(data.class_names), image_size=CROPPED)
+    return training_run.coda_net(settings, data, CROPPED)
+
+
+def parse(arguments: Sequence[str] | None = None, prog: str | None = None) -> Settings:
+    """The settings of the model that is asked for: a ResNet has neither ranks nor a temperature."""
+    first = Parser(add_help=False, prog=prog)
     first.add_argument("--model")
     first.add_argument("--experiment")
     asked, _ = first.parse_known_args(arguments)
@@ -108,7 +106,7 @@ def parse(arguments=None):
     if "resnet50" in (asked.model, asked.experiment):
         common = {name: value for name, value in VALUES.items() if name not in NETWORK}
         values = {**common, **RESNET50}
-    return experiments.parse(__doc__, "imagenet", values, None, arguments)
+    return experiments.parse(__doc__, "imagenet", values, None, arguments, prog)
 
 
 if __name__ == "__main__":

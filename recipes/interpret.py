@@ -30,8 +30,8 @@ from coda_keras.models.loading import check_exists, load_model
 from coda_keras.study import DRAWN, VIDEO, Settings, Study, draw
 from coda_keras.study.video import read_frames
 from coda_keras.tensorboard.summaries import Board
-from coda_keras.training import Parser, command, positive_int
 from coda_keras.utils import provenance
+from coda_keras.utils.command_line import Parser, command, positive_int
 from coda_keras.utils.files import check_folder
 
 METHODS = attribution.STUDIED

@@ -14,15 +14,22 @@ and TensorBoard's event files. An interrupted run resumes when the same command 
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
+from coda_keras_recipes import experiments, training_run
 
-from coda_keras_recipes import experiments
+from coda_keras.training import Settings
+from coda_keras.utils.command_line import command
 
-from coda_keras import training
-from coda_keras.models.resnet import resnet56
+if TYPE_CHECKING:
+    import keras
+
+    from coda_keras.data.batches import Augment
+    from coda_keras.data.images import ImageData
 
 VALUES = {
     "epochs": 200,
@@ -34,26 +41,32 @@ VALUES = {
     "output": Path("runs/resnet56"),
 }
 PADDING = 4
-OPERATIONS, MAGNITUDE = 2, 9  # of RandAugment
 
 
-@training.command
-def main():
-    args = parse()
-    strategy = training.start(args)
-    data = training.load("cifar10", args.data).limit(args.limit_train, args.limit_test)
-    augment = [training.rand_augment(OPERATIONS, MAGNITUDE)] if args.randaugment else []
-    augment.append(training.flip_and_crop(PADDING))
-
-    def build():
-        return resnet56(classes=len(data.class_names), image_size=32)
-
-    net, history = training.train(args, strategy, build, data, augment)
-    training.conclude(args, net, data, history)
+@command
+def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
+    training_run.run(parse(arguments, prog), build, load, augment)
 
 
-def parse(arguments=None):
-    return experiments.parse(__doc__, "resnet56", VALUES, None, arguments)
+def load(settings: Settings) -> "ImageData":
+    from coda_keras.data import loading
+
+    return loading.load("cifar10", settings.data)
+
+
+def augment(settings: Settings) -> list["Augment"]:
+    return training_run.augmentation(settings, PADDING)
+
+
+def build(settings: Settings, data: "ImageData") -> "keras.Model":
+    from coda_keras.models.resnet import resnet56
+
+    return resnet56(classes=len(data.class_names), image_size=32)
+
+
+def parse(arguments: Sequence[str] | None = None, prog: str | None = None) -> Settings:
+    """The settings of a command line; None for that of this process."""
+    return experiments.parse(__doc__, "resnet56", VALUES, None, arguments, prog)
 
 
 if __name__ == "__main__":

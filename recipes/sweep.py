@@ -13,6 +13,7 @@ fails does not stop the others; the exit code is then 1.
 figures that these are points of, as PNG and PDF.
 """
 
+import argparse
 import importlib
 import json
 import os
@@ -20,18 +21,19 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Any
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 ROOT = Path(__file__).resolve().parents[1]
 
 
-from coda_keras_recipes import experiments, sweep_figures
+from coda_keras_recipes import experiments
 
-from coda_keras import backend, training
-from coda_keras.utils import provenance
+from coda_keras.utils.command_line import Parser, command, nearest, positive_int
 from coda_keras.utils.files import write_json
 
 # What results.json takes from the metrics.json of a run.
@@ -41,13 +43,13 @@ PLACES = ("data", "output")  # change nothing of what is computed
 SCORED = ("cifar10",)  # recipes whose nets and data recipes/evaluate.py knows
 
 
-@training.command
-def main():
+@command
+def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    args, flags = parse()
+    args, flags = parse(arguments, prog)
     names = chosen(args.names)
     # A mistake in the flags ends the command before anything runs.
-    runs = {name: arguments(name, args.output / name, flags) for name in names}
+    runs = {name: settings(name, args.output / name, flags) for name in names}
     for name in experiments.EXPERIMENTS:
         if finished(args.output / name):
             check_finished(name, args.output / name, flags)
@@ -56,6 +58,8 @@ def main():
     done = [name for name in experiments.EXPERIMENTS if finished(args.output / name)]
     rows = [result(name, args.output / name, scores_file(args)) for name in done]
     write_json(args.output / "results.json", {"results": rows})
+    from coda_keras_recipes import sweep_figures
+
     sweep_figures.save(rows, args.output)
     count = f"{len(names) - len(failures)} of {len(names)} runs"
     print(f"results  {args.output / 'results.json'}, {count}")
@@ -63,42 +67,46 @@ def main():
         sys.exit(1)
 
 
-def chosen(names):
+def chosen(names: Sequence[str]) -> list[str]:
     """The experiments of these names, figures and tables, in the order of the table."""
     table = experiments.EXPERIMENTS
     places = {place for row in table.values() for place in row.places}
-    found = set()
+    asked = set()
     for name in names:
         if name in places:
-            found |= {each for each, row in table.items() if name in row.places}
+            asked |= {experiment for experiment, row in table.items() if name in row.places}
         elif name in table:
-            found.add(name)
+            asked.add(name)
         else:
-            suggestion = training.nearest(name, [*table, *places])
+            suggestion = nearest(name, [*table, *places])
             raise ValueError(
                 f"There is no experiment {name!r}.{suggestion} recipes/experiments.py lists them."
             )
-    return [name for name in table if name in found]
+    return [name for name in table if name in asked]
 
 
-def command_line(name, folder, flags):
+def command_line(name: str, folder: Path, flags: Sequence[str]) -> list[str]:
+    """What the recipe of an experiment is called with."""
     return ["--experiment", name, "--output", str(folder), *flags]
 
 
-def arguments(name, folder, flags):
-    """What the recipe makes of the flags."""
-    recipe, _, settings, *_ = experiments.EXPERIMENTS[name]
-    if settings is None:
-        raise ValueError(f"{name} is no training of one net: python recipes/{recipe}.py runs it.")
-    module = importlib.import_module(f"coda_keras_recipes.{recipe}")
-    return provenance.plain(vars(module.parse(command_line(name, folder, flags))))
+def settings(name: str, folder: Path, flags: Sequence[str]) -> dict[str, Any]:
+    """What the recipe of an experiment makes of the flags, as metrics.json records it."""
+    from coda_keras.utils import provenance
+
+    row = experiments.EXPERIMENTS[name]
+    if row.settings is None:
+        message = f"{name} is no training of one net: python recipes/{row.recipe}.py runs it."
+        raise ValueError(message)
+    recipe = importlib.import_module(f"coda_keras_recipes.{row.recipe}")
+    return provenance.plain(recipe.parse(command_line(name, folder, flags)).as_dict())
 
 
-def check_finished(name, folder, flags):
+def check_finished(name: str, folder: Path, flags: Sequence[str]) -> None:
     """Raises FileExistsError if a finished run had other arguments."""
-    metrics, wanted = folder / "metrics.json", arguments(name, folder, flags)
+    metrics, wanted = folder / "metrics.json", settings(name, folder, flags)
     # A flag that is younger than the run had its default.
-    before = arguments(name, folder, [flag for flag in flags if flag == "--fast"])
+    before = settings(name, folder, [flag for flag in flags if flag == "--fast"])
     before.update(json.loads(metrics.read_text("utf-8"))["arguments"])
     changed = [
         "--" + key.replace("_", "-")
@@ -112,54 +120,75 @@ def check_finished(name, folder, flags):
         )
 
 
-def run_all(runs, args, flags):
-    """Runs what is not finished; returns the names of runs that failed."""
+def run_all(
+    runs: Mapping[str, Mapping[str, Any]], args: argparse.Namespace, flags: Sequence[str]
+) -> list[str]:
+    """Runs what is not finished; returns the names of runs that failed.
+
+    Args:
+        runs: the settings of the runs by their names.
+        args: of this command.
+        flags: those that go on to the recipes.
+    """
     gpus, devices = visible_gpus(), SimpleQueue()
-    for index in range(args.at_once):
+    at_once = args.at_once or max(1, len(gpus))
+    for index in range(at_once):
         devices.put(gpus[index % len(gpus)] if gpus else None)
     processes, stopping = {}, threading.Event()
 
     def call(name, script, line):
-        """One process to its end; whether it ended well."""
-        if stopping.is_set():
-            return False
+        """One process to its end; the exit code."""
         device = devices.get()
         environment = {**os.environ, **({"CUDA_VISIBLE_DEVICES": device} if device else {})}
-        log = args.output / f"{name}.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as written:
-            processes[name] = subprocess.Popen(
-                [sys.executable, ROOT / "recipes" / f"{script}.py", *line],
-                stdout=written,
-                stderr=subprocess.STDOUT,
-                env=environment,
-            )
-            code = processes[name].wait()
-        devices.put(device)
+        try:
+            with log_of(name).open("ab") as log:
+                processes[name] = subprocess.Popen(
+                    [sys.executable, ROOT / "recipes" / f"{script}.py", *line],
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    env=environment,
+                )
+                return processes[name].wait()
+        finally:
+            devices.put(device)
+
+    def log_of(name):
+        args.output.mkdir(parents=True, exist_ok=True)
+        return args.output / f"{name}.log"
+
+    def ends_well(name, script, line):
+        """Whether a process did what it was to do; says if not."""
+        if stopping.is_set():
+            return False
+        try:
+            code = call(name, script, line)
+        except OSError as error:
+            print(f"{name}: cannot be started: {error}", file=sys.stderr)
+            return False
         if code and not stopping.is_set():
+            log = log_of(name)
             last = (log.read_text("utf-8", "replace").strip().splitlines() or ["no output"])[-1]
             print(f"{name}: failed with exit code {code}: {last} ({log})", file=sys.stderr)
         return code == 0
 
     def run(name):
-        folder = args.output / name
+        folder, scores = args.output / name, scores_file(args)
+        recipe = experiments.EXPERIMENTS[name].recipe
         if not finished(folder):
             print(f"{name}: training", flush=True)
-            recipe = experiments.EXPERIMENTS[name].recipe
-            if not call(name, recipe, command_line(name, folder, flags)):
+            if not ends_well(name, recipe, command_line(name, folder, flags)):
                 return False
-        known = experiments.EXPERIMENTS[name].recipe in SCORED
-        if known and not (folder / scores_file(args)).exists():
-            line = ["--model", folder / "model.keras", "--output", folder / scores_file(args)]
+        if recipe in SCORED and not (folder / scores).exists():
+            line = ["--model", folder / "model.keras", "--output", folder / scores]
             line += ["--grids", str(args.grids), "--grid-size", str(args.grid_size), "--fewer"]
             line += ["--data", runs[name]["data"]] if runs[name]["data"] else []
-            if not call(name, "evaluate", line):
+            if not ends_well(name, "evaluate", line):
                 return False
-        row = result(name, folder, scores_file(args))
+        row = result(name, folder, scores)
         print(f"{name}: {row['test_accuracy']:.2%}", flush=True)
         return True
 
-    pool = ThreadPoolExecutor(args.at_once)
+    pool = ThreadPoolExecutor(at_once)
     futures = {name: pool.submit(run, name) for name in runs}
     try:
         return [name for name, future in futures.items() if not future.result()]
@@ -172,15 +201,17 @@ def run_all(runs, args, flags):
         pool.shutdown(cancel_futures=True)
 
 
-def finished(folder):
+def finished(folder: Path) -> bool:
+    """Whether the run in a folder has come to its end."""
     return (folder / "metrics.json").exists()
 
 
-def scores_file(args):
+def scores_file(args: argparse.Namespace) -> str:
+    """Name of the file with the scores on these grids, in the folder of a run."""
     return f"scores-{args.grids}-grids-of-{args.grid_size}.json"
 
 
-def result(name, folder, scores):
+def result(name: str, folder: Path, scores: str) -> dict[str, Any]:
     """A row of results.json."""
     metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
     row = {"experiment": name, **{key: metrics[key] for key in KEPT}}
@@ -192,15 +223,20 @@ def result(name, folder, scores):
     return row
 
 
-def visible_gpus():
+def visible_gpus() -> list[str]:
     """What CUDA_VISIBLE_DEVICES may name, a str for each GPU open to this process."""
-    given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    found = [str(index) for index in range(len(backend.accelerators()))]
-    return given.split(",")[: len(found)] if given else found
+    from coda_keras import backend
+
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    gpus = [str(index) for index in range(len(backend.accelerators()))]
+    return visible.split(",")[: len(gpus)] if visible else gpus
 
 
-def parse():
-    parser = training.Parser(description=__doc__)
+def parse(
+    arguments: Sequence[str] | None = None, prog: str | None = None
+) -> tuple[argparse.Namespace, list[str]]:
+    """The arguments of this command, and the flags that go on to the recipes."""
+    parser = Parser(description=__doc__, prog=prog)
     parser.add_argument("names", nargs="+", metavar="NAME", help="an experiment, figure or table")
     parser.add_argument(
         "--output", type=Path, default=Path("runs/sweep"), help="folder of all runs"
@@ -210,17 +246,16 @@ def parse():
     )
     parser.add_argument(
         "--grid-size",
-        type=training.positive_int,
+        type=positive_int,
         default=3,
         help="images a side of a grid; 2 for nets that know few classes yet (default: 3)",
     )
     parser.add_argument(
         "--at-once",
-        type=training.positive_int,
-        default=max(1, len(backend.accelerators())),
+        type=positive_int,
         help="runs at the same time (default: one per GPU, else one)",
     )
-    return parser.parse_known_args()
+    return parser.parse_known_args(arguments)
 
 
 if __name__ == "__main__":

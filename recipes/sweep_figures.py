@@ -9,15 +9,17 @@ these is printed.
 
 import json
 import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
-
 from coda_keras_recipes.experiments import EXPERIMENTS
 
-from coda_keras import training
-from coda_keras.figures import Curve, save_figure, sweep_figure
+from coda_keras.utils.command_line import Parser, command
+
+Row = Mapping[str, Any]
 
 KINDS = {"squash": ("SQ", "#c0392b"), "l2": ("L2", "#2471a3")}
 # Place in the paper: name of the figure, what its x axis says and takes from a run.
@@ -38,19 +40,21 @@ DEFAULTS = {"temperature": 1000.0, "rescale": "squash"}
 SIZES = ("rank_scale", "epochs", "limit_train")
 
 
-@training.command
-def main():
-    parser = training.Parser(description=__doc__)
+@command
+def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
+    parser = Parser(description=__doc__, prog=prog)
     parser.add_argument("results", type=Path, help="results.json of a sweep")
     parser.add_argument("--output", type=Path, default=Path(), help="folder of the figures")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     rows = json.loads(args.results.read_text("utf-8"))["results"]
     print(table(rows))
     save(rows, args.output)
 
 
-def save(rows, folder):
+def save(rows: Sequence[Row], folder: Path) -> None:
     """Draws every figure that some of the runs are points of, as PNG and PDF."""
+    from coda_keras.figures import Curve, save_figure, sweep_figure
+
     for place, (name, x_label, x_of) in FIGURES.items():
         points = [row for row in rows if place in EXPERIMENTS[row["experiment"]].places]
         if not points:
@@ -72,7 +76,7 @@ def save(rows, folder):
         print(f"figure   {folder / name}.png")
 
 
-def published(place, grid_size):
+def published(place: str, grid_size: int) -> list[Row]:
     """The paper's numbers in a figure, in the form of results."""
     return [
         {
@@ -85,11 +89,12 @@ def published(place, grid_size):
     ]
 
 
-def of_kind(rows, rescale):
+def of_kind(rows: Sequence[Row], rescale: str) -> list[Row]:
+    """Those whose units are rescaled like this."""
     return [row for row in rows if row["arguments"]["rescale"] == rescale]
 
 
-def scores(rows, x_of):
+def scores(rows: Sequence[Row], x_of: Callable[[Row], Any]) -> list[dict[Any, float]]:
     """Accuracy and localisation by x, as far as known."""
     return [
         {x_of(row): row[name] for row in rows if row[name] is not None}
@@ -97,7 +102,7 @@ def scores(rows, x_of):
     ]
 
 
-def table(rows):
+def table(rows: Sequence[Row]) -> str:
     """What the runs came to, in Markdown."""
     lines = [
         "| experiment | test accuracy | localisation | grids | seconds |",
@@ -111,14 +116,14 @@ def table(rows):
     return "\n".join(lines)
 
 
-def title(points):
+def title(points: Sequence[Row]) -> str:
     """What all of the runs have in common, of what makes them small."""
     values = {name: {row["arguments"][name] for row in points} for name in SIZES}
     names = {"rank_scale": "ranks x {:g}", "epochs": "epochs: {}", "limit_train": "of {:,} images"}
     return ", ".join(
-        names[name].format(*found)
-        for name, found in values.items()
-        if len(found) == 1 and found != {None}
+        names[name].format(*shared)
+        for name, shared in values.items()
+        if len(shared) == 1 and shared != {None}
     )
 
 

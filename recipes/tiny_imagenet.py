@@ -17,17 +17,21 @@ TensorBoard's event files. An interrupted run resumes when the same command is g
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
+from coda_keras_recipes import experiments, training_run
 
-from coda_keras_export.package import package
-from coda_keras_recipes import experiments
+from coda_keras.training import Settings
+from coda_keras.utils.command_line import command
 
-from coda_keras import CoDANet, training
-from coda_keras.data import tiny_imagenet
-from coda_keras.data.tf_augmentation import flip_and_crop, rand_augment
+if TYPE_CHECKING:
+    from coda_keras import CoDANet
+    from coda_keras.data.batches import Augment
+    from coda_keras.data.images import ImageData
 
 VALUES = {
     "preset": "xl_coda",
@@ -64,39 +68,31 @@ FAST = {
     "output": Path("runs/tiny_imagenet-fast"),
 }
 PADDING = 4
-OPERATIONS, MAGNITUDE = 2, 9  # of RandAugment
 
 
-@training.command
-def main():
-    args = parse()
-    strategy = training.start(args)
-    data = tiny_imagenet.load(args.data, args.archive, args.cache)
-    data = data.limit(args.limit_train, args.limit_test)
-    augment = [rand_augment(OPERATIONS, MAGNITUDE)] if args.randaugment else []
-    augment.append(flip_and_crop(PADDING))
-
-    def build():
-        return CoDANet.from_preset(
-            args.preset,
-            classes=len(data.class_names),
-            rescale=args.rescale,
-            temperature=args.temperature,
-            rank_scale=args.rank_scale,
-            image_size=tiny_imagenet.SIZE,
-            class_names=data.class_names,
-            regularisation=args.regularisation,
-        )
-
-    def servable(net, folder, labels):
-        return package(net, folder, "tiny_imagenet", labels=labels)
-
-    net, history = training.train(args, strategy, build, data, augment)
-    training.conclude(args, net, data, history, servable)
+@command
+def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
+    settings = parse(arguments, prog)
+    training_run.run(settings, build, load, augment, servable="tiny_imagenet")
 
 
-def parse(arguments=None):
-    return experiments.parse(__doc__, "tiny_imagenet", VALUES, FAST, arguments)
+def load(settings: Settings) -> "ImageData":
+    from coda_keras.data import tiny_imagenet
+
+    return tiny_imagenet.load(settings.data, settings.archive, settings.cache)
+
+
+def augment(settings: Settings) -> list["Augment"]:
+    return training_run.augmentation(settings, PADDING)
+
+
+def build(settings: Settings, data: "ImageData") -> "CoDANet":
+    return training_run.coda_net(settings, data, image_size=64)
+
+
+def parse(arguments: Sequence[str] | None = None, prog: str | None = None) -> Settings:
+    """The settings of a command line; None for that of this process."""
+    return experiments.parse(__doc__, "tiny_imagenet", VALUES, FAST, arguments, prog)
 
 
 if __name__ == "__main__":

@@ -1,133 +1,79 @@
-"""Batches for training by NumPy alone, for backends beside which there is no TensorFlow.
-
-As in `coda_keras.data.tf_batches` order and augmentation are functions of `(seed, epoch, image)`,
-though not the same ones.
-"""
+"""Batches by NumPy alone, for backends beside which there is no TensorFlow."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import keras
 import numpy as np
 
-from coda_keras.data.images import Images, steps_per_epoch, test_batch_size
-
-Augment = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+from coda_keras.data.batches import TrainBatches
+from coda_keras.data.images import Images, test_batch_size
 
 # Batches made while the device computes, and threads that make them.
 AHEAD, THREADS = 8, 4
-# What `cutout` fills its squares with.
-GREY = 128
+
+# An image that cannot be read says so itself.
+reporting_broken_images = nullcontext
 
 
-def flip_and_crop(padding: int = 4, flip: bool = True) -> Augment:
-    """Random crop after zero padding, and a horizontal flip for every second image.
-
-    Args:
-        padding: int, zeros put on each side before the crop of the original size.
-        flip: bool.
-
-    Returns:
-        A function `(image, random) -> image` of arrays and a generator of random numbers.
-    """
-
-    def augment(image, random):
-        height, width, _ = image.shape
-        row, column = random.integers(0, 2 * padding + 1, 2)
-        image = np.pad(image, ((padding, padding), (padding, padding), (0, 0)))
-        image = image[row : row + height, column : column + width]
-        return image[:, ::-1] if flip and random.random() < 0.5 else image
-
-    return augment
-
-
-def cutout(size: int) -> Augment:
-    """A grey square at a random place, which may reach beyond the image (DeVries & Taylor, 2017).
+class Draws:
+    """See `coda_keras.data.batches.Draws`; what a stage draws from is a `numpy.random.Generator`.
 
     Args:
-        size: int, pixels a side of the square.
-
-    Returns:
-        A function `(image, random) -> image` of arrays and a generator of random numbers.
+        seed, epoch: int.
+        count: int, of the images.
     """
 
-    def augment(image, random):
-        row, column = random.integers(0, image.shape[:2]) - size // 2
-        image = image.copy()
-        image[max(0, row) : max(0, row + size), max(0, column) : max(0, column + size)] = GREY
-        return image
+    arrays = np
 
-    return augment
+    def __init__(self, seed: int, epoch: int, count: int) -> None:
+        self.seed, self.epoch, self.count = seed, epoch, count
+        self.first_flips = np.random.default_rng(seed).integers(0, 2, count)
+
+    def permutation(self) -> np.ndarray:
+        return np.random.default_rng([self.seed, self.epoch]).permutation(self.count)
+
+    def first_flip(self, index: int) -> int:
+        return self.first_flips[index]
+
+    def of(self, index: int, stage: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, self.epoch, index, stage])
 
 
-def train_batches(
-    images: Images,
-    labels: np.ndarray,
-    batch_size: int,
-    epochs: int,
-    start_epoch: int = 0,
-    seed: int = 0,
-    augment: Sequence[Augment] = (),
-    sizes: Sequence[int] | None = None,
-    start_step: int = 0,
-    alternate_flip: bool = False,
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Batches for the epochs `start_epoch` to `epochs`, one after the other.
+def train_batches(batches: TrainBatches) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Makes batches to train on, float32 images in [0, 1] and labels; see `TrainBatches`."""
+    images, sizes = batches.images, batches.sizes
 
-    A run resumed at a step sees the very batches an uninterrupted one sees. The incomplete last
-    batch of an epoch is dropped.
+    def batch(epoch, draws, indices):
+        examples = _to_unit_range(
+            [batches.augmented(np.asarray(images[i]), epoch, i, draws) for i in indices]
+        )
+        examples = examples if sizes is None else _scaled(examples, sizes[epoch])
+        return examples, batches.labels[indices]
 
-    Args:
-        images: uint8 `(N, H, W, 3)`, in memory or not.
-        labels: int32 `(N,)`.
-        batch_size: int.
-        epochs, start_epoch, seed: int.
-        augment: functions `(image, random) -> image` for one uint8 image.
-        sizes: for each epoch the height and width to which augmented images are scaled, by the mean
-            over areas; None to leave them as they are.
-        start_step: int, batches of the first epoch that are left out.
-        alternate_flip: bool, whether every image is flipped in every second epoch, half of them in
-            the first one, before `augment` (Jordan, 2024).
+    def parts():
+        for epoch in range(batches.start_epoch, batches.epochs):
+            draws = Draws(batches.seed, epoch, len(images))
+            for indices in batches.order(epoch, draws).reshape(-1, batches.share_size):
+                yield epoch, draws, indices
 
-    Yields:
-        float32 images in [0, 1] and labels, `N // batch_size` batches an epoch.
-
-    Raises:
-        ValueError: if there are fewer images than a batch holds.
-    """
-    steps = steps_per_epoch(len(images), batch_size)
-    first_flips = np.random.default_rng(seed).integers(0, 2, len(images))
-
-    def example(epoch, index):
-        image = np.asarray(images[index])
-        if alternate_flip and (epoch + first_flips[index]) % 2 == 0:
-            image = image[:, ::-1]
-        for stage, function in enumerate(augment):
-            image = function(image, np.random.default_rng([seed, epoch, index, stage]))
-        return image
-
-    def batch(epoch, indices):
-        examples = _to_unit_range([example(epoch, index) for index in indices])
-        return (examples if sizes is None else _scaled(examples, sizes[epoch])), labels[indices]
-
-    def batches():
-        for epoch in range(start_epoch, epochs):
-            order = np.random.default_rng([seed, epoch]).permutation(len(images))
-            for step in range(start_step if epoch == start_epoch else 0, steps):
-                yield epoch, order[step * batch_size : (step + 1) * batch_size]
-
-    def made():
-        with ThreadPoolExecutor(THREADS) as pool:
-            waiting = deque()
-            for each in batches():
-                waiting.append(pool.submit(batch, *each))
-                if len(waiting) > AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
+    with ThreadPoolExecutor(THREADS) as pool:
+        waiting = deque()
+        for part in parts():
+            waiting.append(pool.submit(batch, *part))
+            if len(waiting) > AHEAD:
                 yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
-    return made()
+
+def test_batches(
+    images: Images, labels: np.ndarray, batch_size: int | None = None
+) -> "TestBatches":
+    """All of the images in order; see `TestBatches`."""
+    return TestBatches(images, labels, batch_size)
 
 
 class TestBatches(keras.utils.PyDataset):

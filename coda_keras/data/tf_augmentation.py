@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from coda_keras.data.numpy_batches import GREY
+from coda_keras.data.numpy_augmentation import GREY
 
 Augment = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 

@@ -2,22 +2,22 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from coda_keras.data.batches import TrainBatches
 from coda_keras.data.images import ImageData as ImageData
 from coda_keras.data.images import Images
 from coda_keras.data.images import load_digits as load_digits
-from coda_keras.data.images import steps_per_epoch as steps_per_epoch
 from coda_keras.data.images import test_batch_size as test_batch_size
-from coda_keras.data.tf_augmentation import Augment
 
 # The second part of the seed of what changes with epochs has 0, that of lasting flips this.
 FLIPS = 1
+_fold_in = tf.random.experimental.stateless_fold_in
 JPEG_NOTE = "on JPEG-compressed copies of the images, which cost a little accuracy"
 
 
@@ -93,95 +93,62 @@ def _is_jpeg(builder):
     return next(iter(raw))["image"].numpy().startswith(b"\xff\xd8")
 
 
-def train_batches(
-    images: Images,
-    labels: np.ndarray,
-    batch_size: int,
-    epochs: int,
-    start_epoch: int = 0,
-    seed: int = 0,
-    augment: Sequence[Augment] = (),
-    sizes: Sequence[int] | None = None,
-    start_step: int = 0,
-    share: tuple[int, int] = (0, 1),
-    alternate_flip: bool = False,
-) -> tf.data.Dataset:
-    """Batches for the epochs `start_epoch` to `epochs`, one after the other.
+class Draws:
+    """See `coda_keras.data.batches.Draws`; what a stage draws from is a seed, integers `(2,)`.
 
-    Order and augmentation are functions of `(seed, epoch, image)` alone: a run resumed at a
-    step sees the very batches an uninterrupted one sees. Each of these, and each stage of the
-    augmentation, is folded into the seed by a hash, so that no two share random numbers. The
-    incomplete last batch of an epoch is dropped, since replicas given unequal shares would train
-    to other weights. Images that are not in memory are read by several threads, a few batches
-    ahead; the batches are the same.
+    Seeds are folded into one another by a hash.
 
     Args:
-        images: uint8 `(N, H, W, 3)`, in memory or not.
-        labels: int32 `(N,)`.
-        batch_size: int, over all replicas.
-        epochs, start_epoch, seed: int.
-        augment: functions `(image, seed) -> image` for one uint8 image and a seed of shape (2,).
-        sizes: for each epoch the height and width to which augmented images are scaled, by the mean
-            over areas; None to leave them as they are.
-        start_step: int, batches of the first epoch that are left out.
-        share: `(index, count)`, which of how many equal parts of every batch is wanted.
-        alternate_flip: bool, whether every image is flipped in every second epoch, half of them in
-            the first one, before `augment` (Jordan, 2024): each is seen both ways in any two
-            epochs, which independent flips do half the time.
-
-    Returns:
-        `tf.data.Dataset` of float32 images in [0, 1] and labels, `N // batch_size` batches an
-        epoch.
-
-    Raises:
-        ValueError: if there are fewer images than a batch holds, or a batch has no such parts.
+        seed: int.
+        epoch: scalar tensor, int64.
+        count: int, of the images.
     """
-    count = len(images)
-    used = steps_per_epoch(count, batch_size) * batch_size
-    part, parts = share
-    if batch_size % parts or not 0 <= part < parts:
-        raise ValueError(
-            f"A batch of {batch_size} images has no part {part} of {parts} equal ones."
-        )
-    fold_in = tf.random.experimental.stateless_fold_in
-    example_at = _examples(images, labels)
 
-    def flipped(epoch, index):
-        own = fold_in(tf.constant([seed, FLIPS], tf.int64), index)
-        first = tf.random.stateless_uniform((), own, 0, 2, tf.int64)
-        return tf.equal((epoch + first) % 2, 0)
+    arrays = tf
+
+    def __init__(self, seed: int, epoch: tf.Tensor, count: int) -> None:
+        self.seed, self.count = seed, count
+        epoch_seed = _fold_in(tf.constant([seed, 0], tf.int64), epoch)
+        seeds = tf.random.experimental.stateless_split(epoch_seed, 2)
+        self.order_seed, self.image_seed = tf.unstack(seeds)
+
+    def permutation(self) -> tf.Tensor:
+        indices = tf.range(self.count, dtype=tf.int64)
+        return tf.random.experimental.stateless_shuffle(indices, seed=self.order_seed)
+
+    def first_flip(self, index: tf.Tensor) -> tf.Tensor:
+        seed = _fold_in(tf.constant([self.seed, FLIPS], tf.int64), index)
+        return tf.random.stateless_uniform((), seed, 0, 2, tf.int64)
+
+    def of(self, index: tf.Tensor, stage: int) -> tf.Tensor:
+        return _fold_in(_fold_in(self.image_seed, index), tf.constant(stage, tf.int64))
+
+
+def train_batches(batches: TrainBatches) -> tf.data.Dataset:
+    """Makes batches to train on, float32 images in [0, 1] and labels; see `TrainBatches`."""
+    example_at, sizes = _examples(batches.images, batches.labels), batches.sizes
 
     def one_epoch(epoch):
-        epoch_seed = fold_in(tf.constant([seed, 0], tf.int64), epoch)
-        order_seed, image_seed = tf.unstack(tf.random.experimental.stateless_split(epoch_seed, 2))
-        order = tf.random.experimental.stateless_shuffle(
-            tf.range(count, dtype=tf.int64), seed=order_seed
-        )
-        skipped = tf.where(epoch == start_epoch, start_step * batch_size, 0)
-        parted = tf.reshape(order[skipped:used], (-1, parts, batch_size // parts))
-        order = tf.reshape(parted[:, part], (-1,))
+        draws = Draws(batches.seed, epoch, len(batches.images))
 
         def example(index):
-            (image, label), own_seed = example_at(index), fold_in(image_seed, index)
-            if alternate_flip:
-                image = tf.cond(flipped(epoch, index), lambda: image[:, ::-1], lambda: image)
-            for stage, function in enumerate(augment):
-                image = function(image, fold_in(own_seed, tf.constant(stage, tf.int64)))
-            return image, label
+            image, label = example_at(index)
+            return batches.augmented(image, epoch, index, draws), label
 
-        examples = tf.data.Dataset.from_tensor_slices(order)
+        examples = tf.data.Dataset.from_tensor_slices(batches.order(epoch, draws))
         examples = examples.map(example, num_parallel_calls=tf.data.AUTOTUNE)
-        batches = examples.batch(batch_size // parts, drop_remainder=True).map(_to_unit_range)
+        examples = examples.batch(batches.share_size, drop_remainder=True).map(_to_unit_range)
         if sizes is None:
-            return batches
+            return examples
         size = tf.gather(tf.constant(sizes), epoch)
 
         def scale(images, labels):
             return tf.image.resize(images, tf.stack([size, size]), "area"), labels
 
-        return batches.map(scale)
+        return examples.map(scale)
 
-    return tf.data.Dataset.range(start_epoch, epochs).flat_map(one_epoch).prefetch(tf.data.AUTOTUNE)
+    epochs = tf.data.Dataset.range(batches.start_epoch, batches.epochs)
+    return epochs.flat_map(one_epoch).prefetch(tf.data.AUTOTUNE)
 
 
 def test_batches(
@@ -201,7 +168,7 @@ def test_batches(
 
 
 @contextmanager
-def telling_broken_images() -> Iterator[None]:
+def reporting_broken_images() -> Iterator[None]:
     """Turns what TensorFlow says of an image that could not be read into a `ValueError` about it.
 
     For a loop over batches: an image that stays in its file is read in the middle of an epoch.
@@ -209,10 +176,10 @@ def telling_broken_images() -> Iterator[None]:
     try:
         yield
     except tf.errors.OpError as error:
-        found = re.search(r"BrokenImage: (.*)", error.message)
-        if found is None:
+        broken = re.search(r"BrokenImage: (.*)", error.message)
+        if broken is None:
             raise
-        raise ValueError(found[1]) from error
+        raise ValueError(broken[1]) from error
 
 
 def _examples(images, labels) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from coda_keras.data.image_files import pixels
 from coda_keras.data.image_store import MEMORY, stored
 from coda_keras.data.images import ImageData
-from coda_keras.data.tf_batches import telling_broken_images
+from coda_keras.data.tf_batches import reporting_broken_images
 
 
 def read(
@@ -101,7 +101,7 @@ def _rows(builder, split, size, crop, classes, progress) -> Iterator[tuple[np.nd
         return tf.numpy_function(image, [data, number], tf.uint8), label
 
     examples = numbered.map(decode, num_parallel_calls=tf.data.AUTOTUNE).prefetch(64)
-    with telling_broken_images():
+    with reporting_broken_images():
         yield from tqdm(
             examples.as_numpy_iterator(),
             f"reading {builder.name}/{split}",

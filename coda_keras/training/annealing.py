@@ -49,7 +49,8 @@ class AnnealedCrossentropy(OneVsAllCrossentropy):
         areas: pairs `(first step, area)`, the area of the images from that step on, as a fraction
             of those that the net is for; the first for step 0.
         iterations: variable that counts the steps, such as `optimizer.iterations`, or a tensor; an
-            attribute that may change. Without it the loss is that of T for images of full size.
+            attribute, which `coda_keras.training.objective.anneal` sets for training steps alone.
+            Without it the loss is that of T for images of full size.
         reduction, name: as for `keras.losses.Loss`.
     """
 

@@ -19,6 +19,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from coda_keras import backend
 from coda_keras.utils.files import replacing
 
 FILES = "checkpoint-*.npz"
@@ -157,6 +158,12 @@ def set_metrics(metrics: Sequence[keras.metrics.Metric], values: Sequence[np.nda
 
 def _variables(model):
     return {"weights": model.variables, "optimizer": model.optimizer.variables}
+
+
+def synchronise(model: keras.Model) -> None:
+    """Brings a net's variables up to date: on JAX their values are elsewhere while epochs last."""
+    if backend.NAME == "jax":
+        model.jax_state_sync()
 
 
 def value_of(variable: Any) -> Any:

@@ -1,6 +1,5 @@
 """What every run leaves behind: accuracy, completeness, pictures, a servable."""
 
-import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from PIL import Image
 
 from coda_keras import attribution, backend, explorer
 from coda_keras.attribution.contributions import own_method
+from coda_keras.data import batches
 from coda_keras.data.images import ImageData
 from coda_keras.evaluation import (
     localisation,
@@ -24,9 +24,12 @@ from coda_keras.explanation.dataset import explain_dataset
 from coda_keras.explanation.display import net_view
 from coda_keras.figures import gallery, save_figure
 from coda_keras.models.coda_net import CoDANet
-from coda_keras.training.pipeline import is_chief, telling_broken_images, test_batches
+from coda_keras.training.settings import Settings
 from coda_keras.utils import provenance
 from coda_keras.utils.files import write_json
+
+# From a net, the folder and the names of the classes to the path of a servable.
+Package = Callable[[CoDANet, Path, list[str]], Path]
 
 # Images explained at once for the gallery.
 GALLERY_BATCH = 32
@@ -37,29 +40,29 @@ EXPLORED, EXPLORER_BYTES = 20, 16 * 2**20
 
 
 def conclude(
-    args: argparse.Namespace,
+    settings: Settings,
     net: keras.Model,
     data: ImageData,
     history: Sequence[dict[str, float]],
-    package: Callable[[CoDANet, Path, list[str]], Path] | None = None,
-) -> None:
+    package: Package | None = None,
+) -> dict[str, Any]:
     """Tests the trained net on every test image and writes the results into the run's folder.
 
-    `metrics.json` comes last: it marks the run as finished. Of several workers only the chief does
-    anything. A net without an explanation of its
-    own gets no servable, and Input×Gradient in its gallery.
+    `metrics.json` comes last: it marks the run as finished. A net without an explanation of its own
+    gets no servable, and Input×Gradient in its gallery.
 
     Args:
-        args: the parsed flags.
+        settings: of the run.
         net: the trained `CoDANet`, or a classifier to compare with.
         data: `ImageData`.
         history: logs of the epochs.
         package: function `(net, folder, class names) -> path` that makes a servable of a
             `CoDANet`; None for no servable.
+
+    Returns:
+        What `metrics.json` holds.
     """
-    if not is_chief():
-        return
-    run = args.output
+    run = settings.output
     logits, error = evaluate(net, data)
     accuracies = _accuracies(logits, data)
     save_figure(draw_gallery(net, data, logits), run / "gallery.png")
@@ -77,7 +80,7 @@ def conclude(
         "completeness_error": error,
         "parameters": net.count_params(),
         "training_seconds": sum(epoch["seconds"] for epoch in history),
-        "arguments": provenance.plain(vars(args)),
+        "arguments": provenance.plain(settings.as_dict()),
         "command": provenance.command(),
         "finished": provenance.now(),
         "versions": provenance.versions(),
@@ -100,6 +103,7 @@ def conclude(
     if isinstance(net, CoDANet):
         print(f"explorer            {run / 'explorer.html'}, for any browser")
     print(f"all numbers         {run / 'metrics.json'}")
+    return metrics
 
 
 def evaluate(net: keras.Model, data: ImageData) -> tuple[np.ndarray, float | None]:
@@ -109,12 +113,13 @@ def evaluate(net: keras.Model, data: ImageData) -> tuple[np.ndarray, float | Non
         Logits `(N, classes)`, and for a `CoDANet` the largest `Explanation.completeness_error` of
         the predicted classes, None for others.
     """
-    batches = test_batches(data.test_images, data.test_labels)
+    framework = batches.framework()
+    test_images = framework.test_batches(data.test_images, data.test_labels)
     fields = ("logits", "class_ids", "bias", "residual")
-    with telling_broken_images():
+    with framework.reporting_broken_images():
         if not isinstance(net, CoDANet):
-            return net.predict(batches, verbose=0), None
-        explanations = list(explain_dataset(net, batches, fields=fields))
+            return net.predict(test_images, verbose=0), None
+        explanations = list(explain_dataset(net, test_images, fields=fields))
     logits = np.concatenate([explanation.logits for explanation in explanations])
     errors = [explanation.completeness_error.max() for explanation in explanations]
     return logits, float(np.max(errors))
@@ -236,13 +241,14 @@ def _own_maps(net, images, labels):
     method, quantity = own_method(net)
     if not isinstance(net, CoDANet):
         return attribution.maps(net, images, labels, method), None, quantity
-    batches = [
+    parts = [
         (images[start : start + GALLERY_BATCH], labels[start : start + GALLERY_BATCH])
         for start in range(0, len(images), GALLERY_BATCH)
     ]
     fields = ("contribution_map", "weights")
-    found = list(explain_dataset(net, batches, "labels", fields, progress=False))
-    maps, weights = (np.concatenate([getattr(each, name) for each in found]) for name in fields)
+    explanations = list(explain_dataset(net, parts, "labels", fields, progress=False))
+    maps = np.concatenate([explanation.contribution_map for explanation in explanations])
+    weights = np.concatenate([explanation.weights for explanation in explanations])
     return maps, weights, quantity
 
 

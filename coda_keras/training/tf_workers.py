@@ -28,7 +28,7 @@ class WorkerLost(ConnectionError):
 
 
 @contextmanager
-def telling_of_lost_workers(how_to_go_on: Callable[[], str] = str) -> Iterator[None]:
+def reporting_lost_workers(how_to_go_on: Callable[[], str] = str) -> Iterator[None]:
     """Turns what TensorFlow says of broken connections into `WorkerLost`.
 
     Args:
@@ -131,7 +131,7 @@ class Workers:
             return [context.all_reduce(tf.distribute.ReduceOp.SUM, value) for value in values]
 
         together = tf.function(functools.partial(self._run, add_up, tensors), autograph=False)
-        with telling_of_lost_workers():
+        with reporting_lost_workers():
             found = together()
         return [value.numpy().astype(each.dtype) for value, each in zip(found, arrays)]
 

@@ -4,8 +4,14 @@ import numpy as np
 import pytest
 from tiny import assert_flips_alternate, hidden_squares
 
-from coda_keras.data import numpy_batches as array_batches
-from coda_keras.data.numpy_batches import TestBatches, cutout, flip_and_crop, train_batches
+from coda_keras.data import numpy_batches
+from coda_keras.data.batches import TrainBatches
+from coda_keras.data.numpy_augmentation import cutout, flip_and_crop
+from coda_keras.data.numpy_batches import TestBatches
+
+
+def train_batches(*arguments, **options):
+    return numpy_batches.train_batches(TrainBatches(*arguments, **options))
 
 
 @pytest.fixture
@@ -36,7 +42,7 @@ def test_resumed_batches_equal_uninterrupted_ones_to_the_pixel(rng, monkeypatch)
         return list(train_batches(images, labels, 4, 3, seed=seed, augment=augment, **begin))
 
     whole = batches()
-    monkeypatch.setattr(array_batches, "AHEAD", 1)
+    monkeypatch.setattr(numpy_batches, "AHEAD", 1)
     resumed = batches(start_epoch=1, start_step=1)
     assert len(resumed) == 3
     for (x, y), (x_resumed, y_resumed) in zip(whole[3:], resumed):

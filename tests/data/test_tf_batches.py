@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 from tiny import assert_flips_alternate, hidden_squares
 
+from coda_keras.data.batches import TrainBatches
 from coda_keras.data.image_files import ImageFiles
 
 pytestmark = pytest.mark.tensorflow
@@ -21,13 +22,17 @@ def numbered():
     return images, indices.astype("int32")
 
 
+def train_batches(*arguments, **options):
+    return data.train_batches(TrainBatches(*arguments, **options))
+
+
 def epochs_of(batches, steps):
     labels = [labels.numpy() for _, labels in batches]
     return [np.concatenate(labels[i : i + steps]) for i in range(0, len(labels), steps)]
 
 
 def test_every_epoch_is_another_permutation_without_the_incomplete_batch(numbered):
-    orders = epochs_of(data.train_batches(*numbered, batch_size=5, epochs=3, seed=1), steps=4)
+    orders = epochs_of(train_batches(*numbered, batch_size=5, epochs=3, seed=1), steps=4)
     assert [len(order) for order in orders] == [20, 20, 20]
     assert all(len(set(order)) == 20 for order in orders)
     assert not np.array_equal(orders[0], orders[1])
@@ -35,7 +40,7 @@ def test_every_epoch_is_another_permutation_without_the_incomplete_batch(numbere
 
 
 def test_images_stay_with_their_labels_in_the_unit_range(numbered):
-    for images, labels in data.train_batches(*numbered, batch_size=5, epochs=1):
+    for images, labels in train_batches(*numbered, batch_size=5, epochs=1):
         np.testing.assert_allclose(images.numpy()[:, 2, 1, 0] * 255, labels.numpy(), rtol=1e-6)
         assert images.dtype == tf.float32
 
@@ -47,7 +52,7 @@ def test_resumed_batches_equal_uninterrupted_ones_to_the_pixel(rng):
     augment = [augmentation.rand_augment(2, 9), augmentation.flip_and_crop(padding=2)]
 
     def batches(start, seed=7, **more):
-        made = data.train_batches(images, labels, 4, 3, start, seed, augment, **more)
+        made = train_batches(images, labels, 4, 3, start, seed, augment, **more)
         return [(x.numpy(), y.numpy()) for x, y in made]
 
     whole = batches(0)
@@ -72,7 +77,7 @@ def seeds_of(images, labels, seed, epochs=3):
     def second(seen, seed):
         return tf.concat([seen, tf.bitcast(tf.cast(seed, tf.int64), tf.uint8)], axis=0)
 
-    batches = data.train_batches(images, labels, len(images), epochs, 0, seed, [first, second])
+    batches = train_batches(images, labels, len(images), epochs, 0, seed, [first, second])
     seeds = {}
     for epoch, (seen, order) in enumerate(batches):
         found = np.rint(seen.numpy() * 255).astype("uint8").reshape(len(images), 2, 16)
@@ -93,7 +98,7 @@ def test_seeds_do_not_depend_on_where_training_starts(numbered):
         def stage(image, seed):
             return tf.bitcast(seed, tf.uint8)
 
-        made = data.train_batches(*numbered, 23, 3, start, 4, [stage])
+        made = train_batches(*numbered, 23, 3, start, 4, [stage])
         return [x.numpy()[np.argsort(y.numpy())] for x, y in made]
 
     np.testing.assert_array_equal(first_pixels(0)[2], first_pixels(2)[0])
@@ -118,13 +123,13 @@ def test_crop_and_flip_draw_from_seeds_that_no_other_image_draws_from(monkeypatc
 
 def test_too_few_images_for_a_batch(numbered):
     with pytest.raises(ValueError, match="23 training images for batches of 24"):
-        data.train_batches(*numbered, batch_size=24, epochs=1)
+        train_batches(*numbered, batch_size=24, epochs=1)
 
 
 @pytest.mark.parametrize("share", [(0, 2), (5, 5), (-1, 5)])
 def test_parts_that_a_batch_does_not_have(numbered, share):
     with pytest.raises(ValueError, match="A batch of 5 images has no part"):
-        data.train_batches(*numbered, batch_size=5, epochs=1, share=share)
+        train_batches(*numbered, batch_size=5, epochs=1, share=share)
 
 
 def test_test_batches_hold_every_image_in_order(numbered):
@@ -156,7 +161,7 @@ def test_crops_are_windows_of_the_padded_image_and_half_are_flipped(rng):
 
 
 def test_flips_that_alternate_show_every_image_both_ways_in_two_epochs(rng):
-    assert_flips_alternate(data.train_batches, rng)
+    assert_flips_alternate(train_batches, rng)
 
 
 def test_cutout_is_a_grey_square_whose_middle_is_anywhere(rng):
@@ -172,7 +177,7 @@ def test_rand_augment_changes_images_one_by_one_and_keeps_their_kind(rng):
     image = rng.integers(0, 256, (16, 16, 3)).astype("uint8")
     images, labels = np.stack([image] * 16), np.zeros(16, "int32")
     augment = [augmentation.rand_augment(operations=2, magnitude=9)]
-    ((augmented, _),) = data.train_batches(images, labels, 16, 1, augment=augment)
+    ((augmented, _),) = train_batches(images, labels, 16, 1, augment=augment)
     augmented = augmented.numpy()
     assert augmented.shape == (16, 16, 16, 3)
     assert augmented.min() >= 0 and augmented.max() <= 1
@@ -185,7 +190,7 @@ def test_rand_augment_draws_each_of_the_operations_of_keras_cv_or_none(rng):
     count, strength = 660, 0.3
     augment = [augmentation.rand_augment(operations=1, magnitude=30 * strength)]
     images, labels = np.stack([image] * count), np.zeros(count, "int32")
-    ((found, _),) = data.train_batches(images, labels, count, 1, augment=augment)
+    ((found, _),) = train_batches(images, labels, count, 1, augment=augment)
     found = np.rint(found.numpy() * 255)
     floats = image[None].astype("float32")
     policy = layers.RandAugment.get_standard_policy((0, 255), strength, 0.0)
@@ -235,7 +240,7 @@ def test_images_in_memory_on_disk_and_in_files_come_in_the_same_batches(tmp_path
 
     def batches(of, start=0):
         augment = [augmentation.flip_and_crop(padding=1)]
-        made = data.train_batches(of, labels, 3, 3, start, 5, augment)
+        made = train_batches(of, labels, 3, 3, start, 5, augment)
         return [*made.as_numpy_iterator(), *data.test_batches(of, labels, 4).as_numpy_iterator()]
 
     expected = batches(images)
@@ -252,13 +257,13 @@ def test_images_in_memory_on_disk_and_in_files_come_in_the_same_batches(tmp_path
 
 def test_a_file_that_breaks_in_the_middle_of_an_epoch_is_named(tmp_path):
     (tmp_path / "a.png").write_text("none")
-    batches = data.train_batches(ImageFiles([tmp_path / "a.png"], 6), np.zeros(1, "int32"), 1, 1)
+    batches = train_batches(ImageFiles([tmp_path / "a.png"], 6), np.zeros(1, "int32"), 1, 1)
     with (
         pytest.raises(ValueError, match=r"^\S+a\.png is no image .*"),
-        data.telling_broken_images(),
+        data.reporting_broken_images(),
     ):
         list(batches)
-    with pytest.raises(tf.errors.OutOfRangeError), data.telling_broken_images():
+    with pytest.raises(tf.errors.OutOfRangeError), data.reporting_broken_images():
         raise tf.errors.OutOfRangeError(None, None, "another error")
 
 

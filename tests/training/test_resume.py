@@ -14,11 +14,12 @@ tf = pytest.importorskip("tensorflow")
 training = pytest.importorskip("coda_keras.training")
 
 from coda_keras import CoDANet, DAUConv2D
+from coda_keras.data.augmentation import flip_and_crop
 from coda_keras.data.images import ImageData
-from coda_keras.data.tf_augmentation import flip_and_crop
 from coda_keras.training import checkpoints
 from coda_keras.training import tf_workers as workers
-from coda_keras.training.watch import interval, signals
+from coda_keras.training.interruption import signals
+from coda_keras.training.intervals import interval
 
 VALUES = {
     **{"epochs": 2, "batch_size": 4, "learning_rate": 0.01, "schedule": "steps", "halve_every": 3},
@@ -35,40 +36,36 @@ def data(rng):
     return ImageData(images, labels, images[:5], labels[:5], ["dark", "bright"])
 
 
-def arguments(folder, *flags):
-    return training.parser("", **VALUES, output=folder).parse_args([str(flag) for flag in flags])
+def settings(folder, *flags):
+    parser = training.SettingsParser("", **VALUES, output=folder)
+    return parser.settings([str(flag) for flag in flags])
 
 
-@pytest.fixture(autouse=True)
-def no_boards(monkeypatch):
-    monkeypatch.setattr("coda_keras.training.run.tensorboard_callbacks", lambda *_, **__: [])
-
-
-def coda_net():
+def coda_net(settings, data):
     layers = [DAUConv2D(3, 2, 3), DAUConv2D(2, 2, 1)]
     return CoDANet(layers, temperature=1.0, image_size=6, regularisation=0.1)
 
 
-def build():
+def build(settings=None, data=None):
     """What is the quickest to trace."""
     layers = [keras.Input((6, 6, 3)), keras.layers.Flatten(), keras.layers.Dense(2)]
     return keras.Sequential(layers)
 
 
-def train(args, data, build=build, augment=()):
-    return training.train(args, training.start(args), build, data, augment)
+def train(settings, data, build=build, augment=()):
+    return training.train(settings, training.start(settings), build, data, augment)
 
 
 def at(step, action, monkeypatch):
     """Has `action` called before a step, counted over all epochs from 0."""
 
-    class Acting(training.Watch):
+    class Acting(training.Checkpointing):
         def on_train_batch_begin(self, batch, logs=None):
             if STEPS * self.progress.epoch + self._first + batch == step:
                 action(self)
             super().on_train_batch_begin(batch, logs)
 
-    monkeypatch.setattr("coda_keras.training.run.Watch", Acting)
+    monkeypatch.setattr("coda_keras.training.loop.Checkpointing", Acting)
 
 
 def without_seconds(history):
@@ -101,12 +98,14 @@ def test_a_checkpoint_brings_back_net_optimiser_metrics_and_progress(tmp_path, r
     metric.update_state([1.0, 2.5])
     progress = training.Progress(1, 2, 3.5, [{"loss": 0.1}], checkpoints.read_metrics([metric]))
     training.save(tmp_path, net, progress)
-    found = training.restore(tmp_path, other)
+    restored_progress = training.restore(tmp_path, other)
     for ours, theirs in zip(state(other), state(net), strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    assert dataclasses.replace(found, metrics=[]) == dataclasses.replace(progress, metrics=[])
+    assert dataclasses.replace(restored_progress, metrics=[]) == dataclasses.replace(
+        progress, metrics=[]
+    )
     restored = keras.metrics.Mean()
-    checkpoints.set_metrics([restored], found.metrics)
+    checkpoints.set_metrics([restored], restored_progress.metrics)
     assert float(restored.result()) == 1.75
 
 
@@ -162,13 +161,13 @@ def test_a_stopped_run_goes_on_to_the_same_weights_and_history(
     flags += ["--schedule", "cosine"]
 
     def run(folder):
-        return train(arguments(tmp_path / folder, *flags), data, coda_net, [flip_and_crop(1)])
+        return train(settings(tmp_path / folder, *flags), data, coda_net, [flip_and_crop(1)])
 
     if not uninterrupted:
         uninterrupted.update(zip(("net", "history"), run("whole")))
     net, history = uninterrupted["net"], uninterrupted["history"]
     with monkeypatch.context() as patch:
-        at(step, lambda watch: signal.raise_signal(signal.SIGTERM), patch)
+        at(step, lambda checkpointing: signal.raise_signal(signal.SIGTERM), patch)
         with pytest.raises(training.Stopped) as end:
             run("cut")
     assert end.value.exit_code == 143
@@ -188,22 +187,22 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path, data, monkeypat
     class Killed(BaseException):
         pass
 
-    def kill(watch):
+    def kill(checkpointing):
         raise Killed
 
-    net, _ = train(arguments(tmp_path / "whole"), data)
+    net, _ = train(settings(tmp_path / "whole"), data)
     with monkeypatch.context() as patch:
         at(4, kill, patch)
         with pytest.raises(Killed):
-            train(arguments(tmp_path / "cut", "--checkpoint-every", 2), data)
+            train(settings(tmp_path / "cut", "--checkpoint-every", 2), data)
     assert names(tmp_path / "cut")[-1] == "checkpoint-0001-0000000.npz"
-    resumed, _ = train(arguments(tmp_path / "cut", "--checkpoint-every", 1), data)
+    resumed, _ = train(settings(tmp_path / "cut", "--checkpoint-every", 1), data)
     for ours, theirs in zip(resumed.get_weights(), net.get_weights()):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
 def test_a_second_ctrl_c_stops_at_once_and_says_what_is_saved(tmp_path, data, monkeypatch):
-    def twice(watch):
+    def twice(checkpointing):
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
 
@@ -211,7 +210,7 @@ def test_a_second_ctrl_c_stops_at_once_and_says_what_is_saved(tmp_path, data, mo
         with monkeypatch.context() as patch:
             at(step, twice, patch)
             with pytest.raises(KeyboardInterrupt, match=said) as end:
-                train(arguments(tmp_path), data)
+                train(settings(tmp_path), data)
         assert end.value.exit_code == 130
 
 
@@ -234,14 +233,14 @@ def test_intervals_are_steps_or_times(text):
 def test_every_so_often_there_is_a_checkpoint(tmp_path, data):
     seen = []
 
-    class Noting(training.Watch):
+    class Noting(training.Checkpointing):
         def on_train_batch_begin(self, batch, logs=None):
             super().on_train_batch_begin(batch, logs)
             seen.append(self.saved)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("coda_keras.training.run.Watch", Noting)
-        train(arguments(tmp_path, "--checkpoint-every", "1e-9s", "--keep-checkpoints"), data)
+        patch.setattr("coda_keras.training.loop.Checkpointing", Noting)
+        train(settings(tmp_path, "--checkpoint-every", "1e-9s", "--keep-checkpoints"), data)
     assert seen == [None, (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]
     assert names(tmp_path) == [
         "checkpoint-0001-0000002.npz",
@@ -262,13 +261,13 @@ def test_every_so_often_there_is_a_checkpoint(tmp_path, data):
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_good_weights(
     step, tmp_path, data, monkeypatch
 ):
-    def spoil(watch):
-        watch.model.layers[-1].bias.assign([np.nan, 0.0])
+    def spoil(checkpointing):
+        checkpointing.model.layers[-1].bias.assign([np.nan, 0.0])
 
     at(step, spoil, monkeypatch)
     said = rf"loss is not finite after step {step - 2} of epoch 2\. Try a lower --learning-rate"
     with pytest.raises(FloatingPointError, match=said) as error:
-        train(arguments(tmp_path, "--precision", "float32"), data)
+        train(settings(tmp_path, "--precision", "float32"), data)
     path = tmp_path / "last-good.keras"
     assert f"{path} has the weights after epoch 1 and 0 steps" in str(error.value)
     kept = keras.models.load_model(path)
@@ -277,13 +276,13 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_good_weights(
 
 
 def test_weights_that_are_not_finite_are_never_saved(tmp_path, data, monkeypatch):
-    def spoil(watch):
-        watch.received.append(signal.SIGTERM)
-        watch.model.layers[-1].bias.assign([np.inf, 0.0])
+    def spoil(checkpointing):
+        checkpointing.received.append(signal.SIGTERM)
+        checkpointing.model.layers[-1].bias.assign([np.inf, 0.0])
 
     at(5, spoil, monkeypatch)
     with pytest.raises(FloatingPointError, match="A weight is not finite after step 2 of epoch 2"):
-        train(arguments(tmp_path), data)
+        train(settings(tmp_path), data)
     assert names(tmp_path) == ["checkpoint-0001-0000000.npz"]
 
 
@@ -307,13 +306,13 @@ def test_a_full_disk_leaves_the_last_checkpoint(error, tmp_path, data, monkeypat
     with monkeypatch.context() as patch:
         patch.setattr(np, "savez", filling)
         with pytest.raises(OSError, match=r"disk is full\. .* goes on after epoch 1\."):
-            train(arguments(tmp_path, "--checkpoint-every", 1), data)
+            train(settings(tmp_path, "--checkpoint-every", 1), data)
     assert names(tmp_path) == ["checkpoint-0000-0000002.npz", "checkpoint-0001-0000000.npz"]
     assert not list(tmp_path.glob(".*"))
 
 
 def test_other_errors_stay_what_they_are(tmp_path, data, monkeypatch):
-    def fail(watch):
+    def fail(checkpointing):
         raise error
 
     for error in (
@@ -323,17 +322,17 @@ def test_other_errors_stay_what_they_are(tmp_path, data, monkeypatch):
         with monkeypatch.context() as patch:
             at(1, fail, patch)
             with pytest.raises(type(error), match=r"broken|OOM"):
-                train(arguments(tmp_path), data)
+                train(settings(tmp_path), data)
 
 
 def test_a_lost_worker_is_told_in_a_line_with_a_code_of_its_own():
     with (
         pytest.raises(workers.WorkerLost, match=r"start all again\. From step 3\.") as lost,
-        workers.telling_of_lost_workers(lambda: "From step 3."),
+        workers.reporting_lost_workers(lambda: "From step 3."),
     ):
         raise tf.errors.UnavailableError(None, None, "Connection reset")
     assert lost.value.exit_code == 75
-    with pytest.raises(tf.errors.ResourceExhaustedError), workers.telling_of_lost_workers():
+    with pytest.raises(tf.errors.ResourceExhaustedError), workers.reporting_lost_workers():
         raise tf.errors.ResourceExhaustedError(None, None, "OOM")
 
 
@@ -341,11 +340,11 @@ def test_a_lost_worker_is_told_in_a_line_with_a_code_of_its_own():
 
 
 def test_epochs_can_be_added_while_rate_and_temperature_stay(tmp_path, data, monkeypatch):
-    def stop(watch):
-        watch.received.append(signal.SIGTERM)
+    def stop(checkpointing):
+        checkpointing.received.append(signal.SIGTERM)
 
     def run(folder, *flags):
-        return train(arguments(tmp_path / folder, *flags), data)
+        return train(settings(tmp_path / folder, *flags), data)
 
     trapezoid = ["--schedule", "trapezoid", "--epochs"]
     for folder, flags in (("a", [*trapezoid, 4]), ("b", ["--schedule", "cosine", "--epochs", 4])):

@@ -21,6 +21,7 @@ from coda_keras.data.images import ImageData
 from coda_keras.training import tf_distribution as distribution
 from coda_keras.training import tf_steps as steps
 from coda_keras.training import tf_workers as workers
+from coda_keras.utils.command_line import command
 
 VALUES = {
     **{"epochs": 2, "batch_size": 4, "learning_rate": 0.01, "schedule": "cosine"},
@@ -35,14 +36,14 @@ def make_data():
     return ImageData(images, labels, images[:5], labels[:5], ["dark", "bright"])
 
 
-def build():
+def build(settings=None, data=None):
     return CoDANet([DAUConv2D(3, 2, 3), DAUConv2D(2, 2, 1)], temperature=1.0, image_size=6)
 
 
 def train(folder, *flags):
     flags = [str(flag) for flag in (*flags, "--output", folder)]
-    args = training.parser("", **VALUES).parse_args(flags)
-    net, history = training.train(args, training.start(args), build, make_data(), [])
+    settings = training.SettingsParser("", **VALUES).settings(flags)
+    net, history = training.train(settings, training.start(settings), build, make_data())
     return net.get_weights(), history
 
 
@@ -53,13 +54,6 @@ def assert_same(found, expected):
     for ours, theirs in zip(history, expected[1], strict=True):
         ours, theirs = ({**each, "seconds": 0} for each in (ours, theirs))
         assert ours == pytest.approx(theirs, abs=1e-5)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_boards():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("coda_keras.training.run.tensorboard_callbacks", lambda *_, **__: [])
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +170,7 @@ def test_two_workers_train_as_one_and_the_chief_alone_writes(tmp_path, whole):
 
 if __name__ == "__main__":
 
-    @training.command
+    @command
     def main():
         train(Path(sys.argv[1]), *sys.argv[2:])
 

@@ -1,6 +1,6 @@
 """What recipes share: flags, the folder of a run, checkpoints, the report."""
 
-import argparse
+import dataclasses
 import json
 from pathlib import Path
 
@@ -17,14 +17,19 @@ from coda_keras.attribution.contributions import own_method
 from coda_keras.data.tf_batches import ImageData
 from coda_keras.training import report
 from coda_keras.training import tf_distribution as distribution
+from coda_keras.training.devices import set_precision
 
 VALUES = {"epochs": 2, "batch_size": 4, "learning_rate": 0.1, "schedule": "steps", "halve_every": 3}
 NAMES = ["dark", "bright"]
 
 
 @pytest.fixture
-def args(tmp_path):
-    return training.parser("", **VALUES, output=tmp_path / "run").parse_args([])
+def settings(tmp_path):
+    return read(tmp_path / "run")
+
+
+def read(folder, *flags, **values):
+    return training.SettingsParser("", **{**VALUES, **values}, output=folder).settings(flags)
 
 
 @pytest.fixture
@@ -34,38 +39,18 @@ def data(rng):
     return ImageData(images, labels, images[:5], labels[:5], NAMES)
 
 
-def coda_net():
+def coda_net(settings=None, data=None):
     return CoDANet([DAUConv2D(3, 2, 3), DAUConv2D(2, 2, 1)], temperature=1.0, image_size=6)
 
 
-def classifier():
+def classifier(settings=None, data=None):
     return keras.Sequential(
         [keras.Input((6, 6, 3)), keras.layers.Flatten(), keras.layers.Dense(2)], name="plain"
     )
 
 
-def run(args, data, build=coda_net, package=None, augment=()):
-    net, history = training.train(args, training.start(args), build, data, augment)
-    training.conclude(args, net, data, history, package)
-    return net
-
-
-# Flags.
-
-
-def test_a_recipe_takes_the_flags_that_it_has_values_for():
-    parser = training.parser("", **VALUES)
-    args = parser.parse_args(["--epochs", "5", "--data", "there"])
-    assert (args.epochs, args.batch_size, args.data) == (5, 4, "there")
-    for absent in ("--temperature", "--rank-scale", "--preset", "--randaugment"):
-        with pytest.raises(SystemExit) as end:
-            parser.parse_args([absent, "1"])
-        assert end.value.code == 2
-
-
-def test_a_value_without_a_flag_is_a_mistake_of_the_recipe():
-    with pytest.raises(ValueError, match="no flag for temprature"):
-        training.parser("", temprature=10.0)
+def run(settings, data, build=coda_net, package=None):
+    return training.fit(settings, build, data, package=package).net
 
 
 # Devices.
@@ -88,7 +73,7 @@ def test_more_replicas_than_gpus(monkeypatch):
 
 def test_precision_is_keras_policy_without_tf32():
     try:
-        distribution.set_precision("mixed_bfloat16")
+        set_precision("mixed_bfloat16")
         assert keras.config.dtype_policy().name == "mixed_bfloat16"
         assert not tf.config.experimental.tensor_float_32_execution_enabled()
     finally:
@@ -98,18 +83,17 @@ def test_precision_is_keras_policy_without_tf32():
 # The folder of a run.
 
 
-def test_a_start_that_fails_leaves_no_folder(args, data):
+def test_a_start_that_fails_leaves_no_folder(settings, data):
     with pytest.raises(ValueError, match="5 training images for batches of 6"):
-        args.batch_size = 6
-        training.train(args, training.start(args), coda_net, data.limit(train=5), [])
-    assert not args.output.exists()
+        run(dataclasses.replace(settings, batch_size=6, limit_train=5), data)
+    assert not settings.output.exists()
 
 
-def test_a_finished_run_is_refused(args):
-    args.output.mkdir()
-    (args.output / "metrics.json").write_text("{}")
+def test_a_finished_run_is_refused(settings):
+    settings.output.mkdir()
+    (settings.output / "metrics.json").write_text("{}")
     with pytest.raises(FileExistsError, match="holds a finished run"):
-        training.start(args)
+        training.start(settings)
 
 
 @pytest.mark.parametrize(
@@ -120,29 +104,29 @@ def test_a_finished_run_is_refused(args):
         ({"rank_scale": 0.5}, "--rank-scale"),
     ],
 )
-def test_an_interrupted_run_with_other_arguments_is_refused(args, record, flags):
-    before = {k: v for k, v in vars(args).items() if k not in ("data", "output")}
-    args.output.mkdir()
-    (args.output / "arguments.json").write_text(json.dumps({**before, **record}))
+def test_an_interrupted_run_with_other_arguments_is_refused(settings, record, flags):
+    before = {k: v for k, v in settings.as_dict().items() if k not in ("data", "output")}
+    settings.output.mkdir()
+    (settings.output / "arguments.json").write_text(json.dumps({**before, **record}))
     with pytest.raises(FileExistsError, match=f"with another {flags}. Repeat"):
-        training.start(args)
-    (args.output / "arguments.json").write_text(json.dumps(before))
-    assert training.start(args).num_replicas_in_sync == 1
+        training.start(settings)
+    (settings.output / "arguments.json").write_text(json.dumps(before))
+    assert training.start(settings).strategy.num_replicas_in_sync == 1
 
 
 # Schedules.
 
 
 def test_steps_halve_the_rate_every_so_many_epochs():
-    args = argparse.Namespace(schedule="steps", learning_rate=0.8, halve_every=3, epochs=9)
-    rate = training.learning_rate(args, steps_per_epoch=10)
-    found = [float(rate(step)) for step in (0, 29, 30, 59, 60)]
-    np.testing.assert_allclose(found, [0.8, 0.8, 0.4, 0.4, 0.2], rtol=1e-6)
+    settings = training.Settings(schedule="steps", learning_rate=0.8, halve_every=3, epochs=9)
+    rate = training.learning_rate(settings, steps_per_epoch=10)
+    rates = [float(rate(step)) for step in (0, 29, 30, 59, 60)]
+    np.testing.assert_allclose(rates, [0.8, 0.8, 0.4, 0.4, 0.2], rtol=1e-6)
 
 
 def test_cosine_warms_up_and_ends_at_0():
-    args = argparse.Namespace(schedule="cosine", learning_rate=0.8, halve_every=3, epochs=10)
-    rate = training.learning_rate(args, steps_per_epoch=10)
+    settings = training.Settings(schedule="cosine", learning_rate=0.8, halve_every=3, epochs=10)
+    rate = training.learning_rate(settings, steps_per_epoch=10)
     # 5 of the 100 steps are linear, the rest is half a cosine.
     expected = [0.0, 0.4 * 0.8, 0.8, 0.8 * 0.5 * (1 + np.cos(np.pi * 40 / 95)), 0.0]
     np.testing.assert_allclose([float(rate(s)) for s in (0, 2, 5, 45, 100)], expected, atol=1e-6)
@@ -151,24 +135,24 @@ def test_cosine_warms_up_and_ends_at_0():
 # The report.
 
 
-def test_a_run_reports_what_its_net_says(args, data):
+def test_a_run_reports_what_its_net_says(settings, data):
     packaged = []
 
     def package(net, folder, names):
         packaged.append((folder, names))
         return folder / "1"
 
-    net = run(args, data, package=package)
-    metrics = json.loads((args.output / "metrics.json").read_text())
+    net = run(settings, data, package=package)
+    metrics = json.loads((settings.output / "metrics.json").read_text())
     images = data.test_images.astype("float32") / 255
     explanation = net.explain(images).numpy()
     assert metrics["test_accuracy"] == np.mean(explanation.logits.argmax(1) == data.test_labels)
     assert metrics["completeness_error"] < 1e-5
     assert metrics["parameters"] == net.count_params()
-    assert metrics["arguments"]["output"] == str(args.output)
+    assert metrics["arguments"]["output"] == str(settings.output)
     assert len(metrics["history"]) == 2
-    assert packaged == [(args.output / "servables", NAMES)]
-    assert {path.name for path in (args.output / "examples").iterdir()} == {
+    assert packaged == [(settings.output / "servables", NAMES)]
+    assert {path.name for path in (settings.output / "examples").iterdir()} == {
         "dark-0.png",
         "bright-1.png",
     }
@@ -198,12 +182,12 @@ def test_the_completeness_error_is_the_largest_of_all_images(data, monkeypatch):
     assert error == pytest.approx(0.5, rel=1e-5)
 
 
-def test_a_classifier_without_explanations_gets_no_servable(args, data):
-    net = run(args, data, classifier, package=None)
-    metrics = json.loads((args.output / "metrics.json").read_text())
+def test_a_classifier_without_explanations_gets_no_servable(settings, data):
+    net = run(settings, data, classifier, package=None)
+    metrics = json.loads((settings.output / "metrics.json").read_text())
     assert metrics["completeness_error"] is None
-    assert not (args.output / "servables").exists()
-    assert (args.output / "gallery.png").exists()
+    assert not (settings.output / "servables").exists()
+    assert (settings.output / "gallery.png").exists()
     logits, error = report.evaluate(net, data)
     images = data.test_images.astype("float32") / 255
     np.testing.assert_allclose(logits, net(images), rtol=1e-5, atol=1e-6)
@@ -245,45 +229,43 @@ def test_a_step_is_compiled_by_xla_on_one_gpu_only(monkeypatch):
 
 def test_what_was_trained_in_bfloat16_explains_in_float32(tmp_path, data):
     flags = ["--precision", "mixed_bfloat16", "--keep-checkpoints"]
-    args = training.parser("", **VALUES, output=tmp_path / "run").parse_args(flags)
+    settings = read(tmp_path / "run", *flags)
     try:
-        net = run(args, data)
+        net = run(settings, data)
     finally:
         keras.config.set_dtype_policy("float32")
-    saved = keras.models.load_model(args.output / "model.keras")
+    saved = keras.models.load_model(settings.output / "model.keras")
     assert {layer.compute_dtype for each in (net, saved) for layer in each.body} == {"float32"}
-    checkpoint = keras.models.load_model(args.output / "checkpoints/002.keras")
+    checkpoint = keras.models.load_model(settings.output / "checkpoints/002.keras")
     assert {layer.compute_dtype for layer in checkpoint.body} == {"bfloat16"}
     for weight, expected in zip(saved.get_weights(), checkpoint.get_weights()):
         np.testing.assert_array_equal(weight, expected)
-    metrics = json.loads((args.output / "metrics.json").read_text())
+    metrics = json.loads((settings.output / "metrics.json").read_text())
     assert metrics["completeness_error"] < 1e-3
 
 
 def test_trapezoid_warms_up_stays_and_falls_to_0():
-    args = argparse.Namespace(schedule="trapezoid", learning_rate=0.8, epochs=10)
-    rate = training.learning_rate(args, steps_per_epoch=10)
-    found = [float(rate(step)) for step in (0, 4, 69, 70, 85, 100)]
-    np.testing.assert_allclose(found, [0.16, 0.8, 0.8, 0.8, 0.4, 0.0], rtol=1e-6, atol=1e-9)
+    settings = training.Settings(schedule="trapezoid", learning_rate=0.8, epochs=10)
+    rate = training.learning_rate(settings, steps_per_epoch=10)
+    rates = [float(rate(step)) for step in (0, 4, 69, 70, 85, 100)]
+    np.testing.assert_allclose(rates, [0.16, 0.8, 0.8, 0.8, 0.4, 0.0], rtol=1e-6, atol=1e-9)
     # The least there is: a step.
-    args.epochs = 1
-    assert float(training.learning_rate(args, steps_per_epoch=1)(0)) == pytest.approx(0.8)
+    settings = dataclasses.replace(settings, epochs=1)
+    assert float(training.learning_rate(settings, steps_per_epoch=1)(0)) == pytest.approx(0.8)
 
 
 def test_a_run_begins_with_the_weights_of_a_smaller_net(tmp_path, data):
     small = CoDANet([DAUConv2D(3, 1, 3), DAUConv2D(2, 2, 1)], temperature=1.0, image_size=6)
     small.save(tmp_path / "small.keras")
     flags = ["--initial", str(tmp_path / "small.keras"), "--learning-rate", "1e-9"]
-    values = {**VALUES, "initial": None, "output": tmp_path / "run"}
-    net = run(training.parser("", **values).parse_args(flags), data)
+    net = run(read(tmp_path / "run", *flags, initial=None), data)
     images = data.test_images.astype("float32") / 255
     expected = small.predict(images, verbose=0)
     np.testing.assert_allclose(net.predict(images, verbose=0), expected, atol=1e-5)
 
 
 def test_a_net_to_begin_with_must_exist(tmp_path):
-    values = {**VALUES, "initial": None, "output": tmp_path / "run"}
-    args = training.parser("", **values).parse_args(["--initial", str(tmp_path / "none.keras")])
+    settings = read(tmp_path / "run", "--initial", str(tmp_path / "none.keras"), initial=None)
     with pytest.raises(ValueError, match="There is no model"):
-        training.start(args)
-    assert not args.output.exists()
+        training.start(settings)
+    assert not settings.output.exists()

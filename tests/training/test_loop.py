@@ -1,4 +1,4 @@
-"""Runs without TensorFlow, on whatever backend the tests are."""
+"""Runs on one device without TensorFlow's own, on whatever backend the tests are."""
 
 import json
 import os
@@ -10,9 +10,12 @@ import pytest
 from conftest import BACKEND
 
 from coda_keras import CoDANet, DAUConv2D, OneVsAllCrossentropy, training
+from coda_keras.data.batches import TrainBatches
 from coda_keras.data.images import ImageData, save_npz
-from coda_keras.data.numpy_batches import flip_and_crop, train_batches
-from coda_keras.training import plain
+from coda_keras.data.loading import load
+from coda_keras.data.numpy_augmentation import flip_and_crop
+from coda_keras.data.numpy_batches import train_batches
+from coda_keras.training.devices import Devices
 
 VALUES = {"epochs": 2, "batch_size": 4, "learning_rate": 0.1, "schedule": "steps", "halve_every": 3}
 CLASSES = ["dark", "bright"]
@@ -26,21 +29,22 @@ def data(rng):
     return ImageData(images, labels, images[:5], labels[:5], CLASSES)
 
 
-def small_net():
+def small_net(settings, data):
     layers = [DAUConv2D(3, 2, 3), DAUConv2D(2, 2, 1)]
     return CoDANet(layers, temperature=1.0, image_size=6, class_names=CLASSES)
 
 
 def run(folder, data, *flags, augment=None, build=small_net):
     more = {"start_temperature": None, "rise": 0.5, "randaugment": False, "grow": False}
-    args = training.parser("", **VALUES, **more, output=folder).parse_args(flags)
+    settings = training.SettingsParser("", **VALUES, **more, output=folder).settings(flags)
     augment = [flip_and_crop(1)] if augment is None else augment
-    return args, *plain.train(args, plain.start(args), build, data, augment)
+    devices = training.start(settings, Devices)
+    return settings, *training.train(settings, devices, build, data, augment)
 
 
 def test_a_run_leaves_a_net_its_numbers_and_pictures(data, tmp_path, capsys):
-    args, net, history = run(tmp_path, data)
-    training.conclude(args, net, data, history)
+    settings, net, history = run(tmp_path, data)
+    training.conclude(settings, net, data, history)
     loaded = keras.models.load_model(tmp_path / "model.keras")
     images = data.test_images.astype("float32") / 255
     logits = net.predict(images, verbose=0)
@@ -88,19 +92,19 @@ def test_the_loss_sees_the_temperature_of_every_step(data, tmp_path):
     losses = [
         float(OneVsAllCrossentropy()(labels, bias + factor * (logits_of(net, images) - bias)))
         for factor, (images, labels) in zip(
-            factors, train_batches(data.train_images, data.train_labels, 4, 3)
+            factors, train_batches(TrainBatches(data.train_images, data.train_labels, 4, 3))
         )
     ]
-    found = [epoch["loss"] for epoch in history]
-    np.testing.assert_allclose(found, np.reshape(losses, (3, 2)).mean(axis=1), rtol=1e-5)
-    assert found[0] != pytest.approx(found[2], rel=1e-2)
+    seen = [epoch["loss"] for epoch in history]
+    np.testing.assert_allclose(seen, np.reshape(losses, (3, 2)).mean(axis=1), rtol=1e-5)
+    assert seen[0] != pytest.approx(seen[2], rel=1e-2)
 
 
 @pytest.mark.skipif(BACKEND == "tensorflow", reason="which has batches of its own for that")
 def test_images_grow(data, tmp_path):
     seen = []
 
-    def build():
+    def build(settings, data):
         class Noting(DAUConv2D):
             def call(self, inputs):
                 seen.append(tuple(inputs.shape[1:3]))
@@ -123,13 +127,15 @@ def test_what_needs_tensorflow_is_refused_before_anything_is_written(flags, data
 
 def test_data_is_loaded_from_where_it_lies(data, tmp_path, monkeypatch):
     save_npz(data, tmp_path / "own.npz")
-    found = training.load("cifar10", tmp_path / "own.npz")
-    np.testing.assert_array_equal(found.train_images, data.train_images)
-    monkeypatch.setattr("coda_keras.training.pipeline.load_prepared", lambda *place: place)
-    assert training.load("cifar10", tmp_path) == ("cifar10", tmp_path)
-    assert training.load("cifar10") == ("cifar10", None)
+    loaded = load("cifar10", tmp_path / "own.npz")
+    np.testing.assert_array_equal(loaded.train_images, data.train_images)
+    if BACKEND == "tensorflow":
+        monkeypatch.setattr("coda_keras.data.tf_batches.load_tfds", lambda *place: place)
+        assert load("cifar10", tmp_path) == ("cifar10", tmp_path)
+        assert load("cifar10") == ("cifar10", None)
     (tmp_path / "test_batch.bin").write_bytes(b"")
     with pytest.raises(FileNotFoundError, match=r"data_batch_1.bin is missing"):
-        training.load("cifar10", tmp_path)
+        load("cifar10", tmp_path)
+    monkeypatch.setattr("coda_keras.backend.NAME", "jax")
     with pytest.raises(ValueError, match="cifar-10-batches-bin"):
-        plain.load_prepared("cifar10")
+        load("cifar10")

@@ -1,25 +1,29 @@
-"""What watches over a training: checkpoints, signals, losses that are not finite."""
+"""How a training is saved while it lasts, and what ends it: signals, losses, full disks."""
 
+import errno
 import signal
 import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from coda_keras.models.coda_net import CoDANet
+from coda_keras.models.precision import float32_copy
 from coda_keras.training import checkpoints
 from coda_keras.training.checkpoints import Progress, save_model
+from coda_keras.training.intervals import interval
+from coda_keras.training.settings import Settings
 from coda_keras.utils.files import write_json
 
 # Steps after which the losses since are looked at: each look waits for the device.
 LOOK_EVERY = 20
-UNITS = {"s": 1, "min": 60, "h": 3600}
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Stopped(KeyboardInterrupt):
@@ -63,43 +67,16 @@ def signals(*numbers: int) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def interval(text: str) -> tuple[int | None, float | None]:
-    """Reads "500" as 500 steps and "90s", "20min" or "2h" as a time.
-
-    >>> interval("500"), interval("20min")
-    ((500, None), (None, 1200.0))
-
-    Returns:
-        `(steps, seconds)`, one of them None.
-
-    Raises:
-        ValueError: if it is neither.
-    """
-    number = text.rstrip("".join(UNITS))
-    unit = text[len(number) :]
-    try:
-        value = float(number)
-    except ValueError:
-        value = 0.0
-    if value > 0 and unit in UNITS:
-        return None, value * UNITS[unit]
-    if value >= 1 and not unit and number.isdecimal():
-        return int(number), None
-    raise ValueError(f"{text} is neither a number of steps nor a time such as 90s, 20min or 2h.")
-
-
-class Watch(keras.callbacks.Callback):
+class Checkpointing(keras.callbacks.Callback):
     """Saves checkpoints, and ends a training that was signalled to or whose loss is not finite.
 
     After every epoch there is a checkpoint, `history.json` and, if asked for, the net as
     `checkpoints/<epochs>.keras`.
 
     Args:
-        folder: of the run.
+        settings: of the run: its folder, and when there are checkpoints.
         progress: where the training begins, as `restore` returns it; kept up to date.
         metrics: those that the net is compiled with, besides its loss.
-        every: as for `interval`, when an epoch gets checkpoints in between.
-        keep: bool, whether the net of every epoch is kept.
         received: list of signals, as `signals` yields it.
         write: bool, whether to write anything.
 
@@ -110,18 +87,16 @@ class Watch(keras.callbacks.Callback):
 
     def __init__(
         self,
-        folder: Path,
+        settings: Settings,
         progress: Progress,
         metrics: Sequence[keras.metrics.Metric],
-        every: str = "15min",
-        keep: bool = False,
         received: Sequence[int] = (),
         write: bool = True,
     ) -> None:
         super().__init__()
-        self.folder, self.progress, self.metrics = folder, progress, list(metrics)
-        self.steps, self.seconds = interval(every)
-        self.keep, self.received, self.write = keep, received, write
+        self.folder, self.progress, self.metrics = settings.output, progress, list(metrics)
+        self.steps, self.seconds = interval(settings.checkpoint_every)
+        self.keep, self.received, self.write = settings.keep_checkpoints, received, write
         begun = progress.epoch or progress.step
         self.saved = (progress.epoch, progress.step) if begun else None
         self._sums: list[Any] = []
@@ -136,6 +111,7 @@ class Watch(keras.callbacks.Callback):
 
     # Not `on_train_batch_end`, for which Keras waits for the metrics of every step.
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        checkpoints.synchronise(self.model)
         if not batch:
             return
         done = self._first + batch
@@ -212,3 +188,43 @@ class Watch(keras.callbacks.Callback):
         if self.write:
             checkpoints.save(self.folder, self.model, self.progress)
             self.saved = self.progress.epoch, self.progress.step
+
+
+@contextmanager
+def explaining_endings(
+    settings: Settings, net: keras.Model, checkpointing: Checkpointing
+) -> Iterator[None]:
+    """Says of what ends a training how to go on.
+
+    Args:
+        settings: of the run.
+        net: what is trained.
+        checkpointing: the callback that saves the training.
+    """
+    try:
+        yield
+    except Stopped:
+        raise
+    except KeyboardInterrupt as end:
+        raise Stopped(checkpointing.how_to_go_on()) from end
+    except FloatingPointError as error:
+        message = f"{error} Try a lower --learning-rate, or --precision float32."
+        if checkpointing.saved and checkpointing.write:
+            checkpoints.restore(settings.output, net)
+            path = settings.output / "last-good.keras"
+            save_model(in_float32(net, settings.precision), path)
+            epoch, step = checkpointing.saved
+            message += f" {path} has the weights after epoch {epoch} and {step} steps."
+        raise FloatingPointError(message) from error
+    except OSError as error:
+        if error.errno not in FULL_DISK:
+            raise
+        message = f"The disk is full. {checkpointing.how_to_go_on()}"
+        raise OSError(error.errno, message) from error
+
+
+def in_float32(net: keras.Model, precision: str) -> keras.Model:
+    """The net that a run leaves behind: a `CoDANet` explains itself exactly in float32 only."""
+    if isinstance(net, CoDANet) and precision != "float32":
+        return float32_copy(net)
+    return net

@@ -1,10 +1,10 @@
 """The folder of a run: whether a run can begin or go on in it."""
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
 
+from coda_keras.training.settings import Settings
 from coda_keras.utils.files import check_folder, write_json
 
 ARGUMENTS = "arguments.json"
@@ -12,8 +12,8 @@ ARGUMENTS = "arguments.json"
 FREE = ("data", "archive", "cache", "output", "checkpoint_every", "keep_checkpoints")
 
 
-def check(args: argparse.Namespace) -> None:
-    """Checks that the run of these arguments can begin or go on in `args.output`.
+def check(settings: Settings) -> None:
+    """Checks that the run of these settings can begin or go on in `settings.output`.
 
     More epochs than before are let through: `earlier_epochs` tells of them.
 
@@ -21,25 +21,26 @@ def check(args: argparse.Namespace) -> None:
         FileExistsError: if the folder holds a finished run, or one with other arguments.
         NotADirectoryError: if it is a file.
     """
-    check_folder(args.output)
-    if (args.output / "metrics.json").exists():
+    folder = settings.output
+    check_folder(folder)
+    if (folder / "metrics.json").exists():
         raise FileExistsError(
-            f"{args.output} holds a finished run. Choose another --output, or delete the folder."
+            f"{folder} holds a finished run. Choose another --output, or delete the folder."
         )
-    changed = _changed(args.output, _arguments(args))
-    if "epochs" in changed and args.epochs > (earlier_epochs(args.output) or args.epochs):
+    changed = _changed(folder, _recorded(settings))
+    if "epochs" in changed and settings.epochs > (earlier_epochs(folder) or settings.epochs):
         changed.remove("epochs")
     if changed:
         flags = ", ".join("--" + name.replace("_", "-") for name in changed)
         raise FileExistsError(
-            f"{args.output} holds an interrupted run with another {flags}. Repeat its command "
+            f"{folder} holds an interrupted run with another {flags}. Repeat its command "
             "to resume it, choose another --output, or delete the folder."
         )
 
 
-def record(args: argparse.Namespace) -> None:
-    """Writes the arguments of a run into its folder."""
-    write_json(args.output / ARGUMENTS, _arguments(args))
+def record(settings: Settings) -> None:
+    """Writes the settings of a run into its folder."""
+    write_json(settings.output / ARGUMENTS, _recorded(settings))
 
 
 def earlier_epochs(folder: Path) -> int | None:
@@ -61,9 +62,9 @@ def _changed(folder: Path, arguments: dict[str, Any]) -> list[str]:
 
 
 def _read(folder):
-    record = folder / ARGUMENTS
-    return json.loads(record.read_text()) if record.exists() else {}
+    path = folder / ARGUMENTS
+    return json.loads(path.read_text()) if path.exists() else {}
 
 
-def _arguments(args):
-    return {name: value for name, value in vars(args).items() if name not in FREE}
+def _recorded(settings):
+    return {name: value for name, value in settings.as_dict().items() if name not in FREE}

@@ -1,0 +1,16 @@
+from .checkpoints import Progress as Progress
+from .checkpoints import restore as restore
+from .checkpoints import save as save
+from .checkpoints import save_model as save_model
+from .flags import SettingsParser as SettingsParser
+from .interruption import Checkpointing as Checkpointing
+from .interruption import Stopped as Stopped
+from .loop import Trained as Trained
+from .loop import fit as fit
+from .loop import start as start
+from .loop import train as train
+from .objective import learning_rate as learning_rate
+from .report import conclude as conclude
+from .report import draw_gallery as draw_gallery
+from .report import score as score
+from .settings import Settings as Settings

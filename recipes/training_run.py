@@ -1,0 +1,87 @@
+"""What the training recipes share: nets of the settings, augmentation, TensorBoard, servables."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import coda_keras
+from coda_keras import training
+from coda_keras.training import Settings
+
+if TYPE_CHECKING:
+    import keras
+
+    from coda_keras.data.batches import Augment
+    from coda_keras.data.images import ImageData
+
+# Test images whose contribution maps TensorBoard shows after every epoch.
+SHOWN_IMAGES = 12
+OPERATIONS, MAGNITUDE = 2, 9  # of RandAugment
+
+
+def coda_net(settings: Settings, data: "ImageData", image_size: int) -> "coda_keras.CoDANet":
+    """The `CoDANet` of the settings, for the classes of the data."""
+    return coda_keras.CoDANet.from_preset(
+        settings.preset,
+        classes=len(data.class_names),
+        rescale=settings.rescale,
+        temperature=settings.temperature,
+        rank_scale=settings.rank_scale,
+        image_size=image_size,
+        class_names=data.class_names,
+        regularisation=settings.regularisation,
+    )
+
+
+def augmentation(settings: Settings, padding: int) -> list["Augment"]:
+    """RandAugment, flips and crops, and cutout, as far as the settings ask for them."""
+    from coda_keras.data import augmentation
+
+    augment = [augmentation.rand_augment(OPERATIONS, MAGNITUDE)] if settings.randaugment else []
+    augment.append(augmentation.flip_and_crop(padding, flip=not settings.alternate_flip))
+    return [*augment, augmentation.cutout(settings.cutout)] if settings.cutout else augment
+
+
+def run(
+    settings: Settings,
+    build: "Callable[[Settings, ImageData], keras.Model]",
+    load: "Callable[[Settings], ImageData]",
+    augment: "Callable[[Settings], Sequence[Augment]]",
+    servable: str | None = None,
+) -> "training.Trained":
+    """`coda_keras.training.fit` with TensorBoard's callbacks, and a servable at the end.
+
+    Args:
+        settings: of the recipe.
+        build, load, augment: functions as `fit` takes them.
+        servable: its name; None for none.
+    """
+    made = partial(package, servable) if servable else None
+    return training.fit(settings, build, load, augment, boards, made)
+
+
+def boards(settings: Settings, net: Any, data: "ImageData") -> list[Any]:
+    """TensorBoard's callbacks, which need TensorFlow; none on other backends."""
+    from coda_keras import backend
+
+    if backend.NAME != "tensorflow":
+        return []
+    from coda_keras.tensorboard.callbacks import tensorboard_callbacks
+
+    shown = SHOWN_IMAGES if isinstance(net, coda_keras.CoDANet) else 0
+    return tensorboard_callbacks(
+        settings.output,
+        data.test_images[:shown].astype("float32") / 255.0 if shown else None,
+        data.test_labels[:shown],
+        data.class_names,
+        batch_size=settings.batch_size,
+        arguments=settings.as_dict(),
+    )
+
+
+def package(name: str, net: "coda_keras.CoDANet", folder: Path, labels: list[str]) -> Path:
+    """Makes a servable of a trained net."""
+    from coda_keras_export.package import package
+
+    return package(net, folder, name, labels=labels)
