@@ -20,12 +20,9 @@ TensorBoard's event files (tensorboard --logdir runs). An interrupted run resume
 command is given again.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 from coda_keras_recipes import experiments, training_run
 

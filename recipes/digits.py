@@ -7,12 +7,9 @@ The same training as recipes/cifar10.py, on 1,797 digits that ship with scikit-l
 after three minutes on two cores that were not idle.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 from coda_keras_recipes import training_run
 

@@ -12,13 +12,11 @@ numbers are those that recipes/sweep.py has written into docs/results, and of th
 """
 
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 ROOT = Path(__file__).resolve().parents[1]
 
 from coda_keras.models.pretrained import Card, cards

@@ -16,12 +16,9 @@ servable, a test image of each class and TensorBoard's event files. An interrupt
 the same command is given again.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 from coda_keras_recipes import training_run
 

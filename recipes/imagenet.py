@@ -17,17 +17,14 @@ The folder given by --output receives model.keras, metrics.json, gallery.png, th
 TensorBoard's event files. An interrupted run resumes when the same command is given again.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-os.environ["KERAS_BACKEND"] = "tensorflow"
-
 from coda_keras_recipes import experiments, training_run
 
 from coda_keras.training import Settings
-from coda_keras.utils.command_line import Parser, command
+from coda_keras.utils.command_line import Parser, tensorflow_command
 
 if TYPE_CHECKING:
     import keras
@@ -60,7 +57,7 @@ CLASSES = 100
 RESIZED, CROPPED = 256, 240
 
 
-@command
+@tensorflow_command
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
     settings = parse(arguments, prog)
     training_run.run(settings, build, load, augment, servable="imagenet")

@@ -13,12 +13,9 @@ The folder given by --output receives model.keras, metrics.json, gallery.png wit
 and TensorBoard's event files. An interrupted run resumes when the same command is given again.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 from coda_keras_recipes import experiments, training_run
 

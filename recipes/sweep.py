@@ -27,13 +27,11 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-os.environ["KERAS_BACKEND"] = "tensorflow"
 ROOT = Path(__file__).resolve().parents[1]
-
 
 from coda_keras_recipes import experiments
 
-from coda_keras.utils.command_line import Parser, command, nearest, positive_int
+from coda_keras.utils.command_line import Parser, nearest, positive_int, tensorflow_command
 from coda_keras.utils.files import write_json
 
 # What results.json takes from the metrics.json of a run.
@@ -43,7 +41,7 @@ PLACES = ("data", "output")  # change nothing of what is computed
 SCORED = ("cifar10",)  # recipes whose nets and data recipes/evaluate.py knows
 
 
-@command
+@tensorflow_command
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     args, flags = parse(arguments, prog)

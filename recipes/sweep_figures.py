@@ -8,16 +8,13 @@ these is printed.
 """
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-os.environ["KERAS_BACKEND"] = "tensorflow"
-
 from coda_keras_recipes.experiments import EXPERIMENTS
 
-from coda_keras.utils.command_line import Parser, command
+from coda_keras.utils.command_line import Parser, tensorflow_command
 
 Row = Mapping[str, Any]
 
@@ -40,7 +37,7 @@ DEFAULTS = {"temperature": 1000.0, "rescale": "squash"}
 SIZES = ("rank_scale", "epochs", "limit_train")
 
 
-@command
+@tensorflow_command
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
     parser = Parser(description=__doc__, prog=prog)
     parser.add_argument("results", type=Path, help="results.json of a sweep")

@@ -16,17 +16,14 @@ The folder given by --output receives model.keras, metrics.json, gallery.png, th
 TensorBoard's event files. An interrupted run resumes when the same command is given again.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-os.environ["KERAS_BACKEND"] = "tensorflow"
-
 from coda_keras_recipes import experiments, training_run
 
 from coda_keras.training import Settings
-from coda_keras.utils.command_line import command
+from coda_keras.utils.command_line import tensorflow_command
 
 if TYPE_CHECKING:
     from coda_keras import CoDANet
@@ -70,7 +67,7 @@ FAST = {
 PADDING = 4
 
 
-@command
+@tensorflow_command
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
     settings = parse(arguments, prog)
     training_run.run(settings, build, load, augment, servable="tiny_imagenet")

@@ -35,7 +35,6 @@ _TENSORFLOW_ONLY = (
         "coda_keras.exporting",
         "coda_keras.attribution.tf_deeplift",
         "coda_keras.training.tf_",
-        "coda_keras.training.run",
     )
 )
 _OTHER_BACKENDS = tuple(

@@ -13,10 +13,10 @@ import pytest
 pytestmark = pytest.mark.tensorflow
 pytest.importorskip("tensorflow")
 
-from coda_keras_recipes import cifar10, experiments
+from coda_keras_recipes import cifar10, experiments, training_run
 from coda_keras_recipes.experiments import EXPERIMENTS
 
-from coda_keras import PRESETS, training
+from coda_keras import PRESETS
 from coda_keras.data.tf_batches import ImageData
 from coda_keras.evaluation import published_cifar10
 from coda_keras.models.pretrained import cards
@@ -39,9 +39,9 @@ def test_every_row_is_a_command_line_of_its_recipe(name):
     assert row.places
     if row.settings is None:
         return
-    args = vars(module.parse(["--experiment", name]))
+    settings = module.parse(["--experiment", name]).as_dict()
     expected = {**row.settings, "experiment": name, "output": Path("runs", name)}
-    assert {key: args[key] for key in expected} == expected
+    assert {key: settings[key] for key in expected} == expected
 
 
 def test_the_paper_s_numbers_are_those_that_its_authors_published():
@@ -134,9 +134,9 @@ def test_the_list_is_printed_without_anything_else(asked, monkeypatch, capsys):
     ],
 )
 def test_rows_come_before_the_recipe_s_values_and_flags_before_rows(line, expected):
-    args = vars(parse(line))
-    assert {name: args[name] for name in expected} == expected
-    assert "list" not in args
+    settings = parse(line).as_dict()
+    assert {name: settings[name] for name in expected} == expected
+    assert "list" not in settings
 
 
 def test_misspelt_names_suggest_the_nearest():
@@ -173,18 +173,20 @@ def tiny(monkeypatch):
     images = random.integers(0, 255, (4, 8, 8, 3)).astype("uint8")
     labels = np.arange(4, dtype="int32")
     data = ImageData(images, labels, images[:2], labels[:2], [str(n) for n in range(10)])
-    monkeypatch.setattr(cifar10.training, "load", lambda name, folder: data)
+    monkeypatch.setattr(cifar10, "load", lambda settings: data)
     for name in ("s_coda", "m_coda"):
         sizes = {"filters": (2, 2, 10), "ranks": (1, 1, 1), "kernel_sizes": (3, 3, 1)}
         preset = PRESETS[name]._replace(**sizes, strides=(2, 1, 1))
         monkeypatch.setitem(PRESETS, name, preset)
-    monkeypatch.setattr("coda_keras.training.run.tensorboard_callbacks", lambda *_, **__: [])
+    monkeypatch.setattr(training_run, "boards", lambda *_: [])
     # Two steps take less time than tracing one.
     eager = functools.partialmethod(keras.Model.compile, run_eagerly=True)
     monkeypatch.setattr(keras.Model, "compile", eager)
-    concluded = []
-    monkeypatch.setattr(training, "conclude", lambda *arguments: concluded.append(arguments))
-    return concluded
+    conclusions = []
+    monkeypatch.setattr(
+        "coda_keras.training.loop.conclude", lambda *arguments: conclusions.append(arguments)
+    )
+    return conclusions
 
 
 @pytest.mark.parametrize("name", CIFAR10)
@@ -192,11 +194,11 @@ def test_every_experiment_passes_two_steps(name, tiny, monkeypatch, tmp_path):
     line = f"--experiment {name} --epochs 1 --batch-size 2 --output {tmp_path / 'run'}"
     monkeypatch.setattr(sys, "argv", ["cifar10.py", *line.split()])
     cifar10.main()
-    ((args, net, _, history, _),) = tiny
+    ((settings, net, _, history, _),) = tiny
     row = EXPERIMENTS[name].settings
     assert net.temperature == row.get("temperature", 1000.0)
     assert net.body[0].rescale == row.get("rescale", "squash")
     assert (net.penalty.strength if net.penalty else 0) == row.get("regularisation", 0)
-    assert args.experiment == name
+    assert settings.experiment == name
     assert len(history) == 1 and np.isfinite(history[0]["loss"])
     assert int(net.optimizer.iterations) == 2

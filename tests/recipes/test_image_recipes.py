@@ -1,6 +1,5 @@
 """Recipes on images in files: each starts, trains two steps and leaves its results."""
 
-import argparse
 import functools
 import json
 import shutil
@@ -14,7 +13,7 @@ from PIL import Image
 pytestmark = pytest.mark.tensorflow
 pytest.importorskip("tensorflow")
 
-from coda_keras_recipes import experiments, image_folder, imagenet
+from coda_keras_recipes import experiments, image_folder, imagenet, training_run
 from coda_keras_recipes import tiny_imagenet as tiny_imagenet_recipe
 
 from coda_keras import PRESETS, training
@@ -36,13 +35,15 @@ def narrow(monkeypatch):
 @pytest.fixture
 def concluded(monkeypatch):
     """Training without pictures and report, whose arguments these are."""
-    monkeypatch.setattr("coda_keras.training.run.tensorboard_callbacks", lambda *_, **__: [])
+    monkeypatch.setattr(training_run, "boards", lambda *_: [])
     # Two steps take less time than tracing one.
     eager = functools.partialmethod(keras.Model.compile, run_eagerly=True)
     monkeypatch.setattr(keras.Model, "compile", eager)
-    found = []
-    monkeypatch.setattr(training, "conclude", lambda *arguments: found.append(arguments))
-    return found
+    conclusions = []
+    monkeypatch.setattr(
+        "coda_keras.training.loop.conclude", lambda *arguments: conclusions.append(arguments)
+    )
+    return conclusions
 
 
 def run(recipe, monkeypatch, *arguments):
@@ -145,12 +146,12 @@ def of(recipe):
 
 def trained(concluded, name):
     """What training by an experiment's name has led to, checked against its row."""
-    ((args, net, data, history, _),) = concluded
-    assert args.experiment == name and int(net.optimizer.iterations) == 2
+    ((settings, net, data, history, _),) = concluded
+    assert settings.experiment == name and int(net.optimizer.iterations) == 2
     assert len(history) == 1 and np.isfinite(history[0]["loss"])
-    settings = experiments.EXPERIMENTS[name].settings
-    if "temperature" in settings:
-        assert net.temperature == settings["temperature"]
+    row = experiments.EXPERIMENTS[name].settings
+    if "temperature" in row:
+        assert net.temperature == row["temperature"]
     return net, data
 
 
@@ -173,7 +174,7 @@ def small(monkeypatch):
 @pytest.mark.parametrize("name", of("imagenet"))
 def test_experiments_on_imagenet(name, small, divided, concluded, tmp_path, monkeypatch):
     # The whole ResNet-50 takes a minute.
-    monkeypatch.setattr(imagenet, "resnet50", functools.partial(resnet56, depth=8))
+    monkeypatch.setattr("coda_keras.models.resnet.resnet50", functools.partial(resnet56, depth=8))
     flags = ["--experiment", name, "--epochs", 1, "--batch-size", 4, "--output", tmp_path / "run"]
     run(imagenet, monkeypatch, *flags, "--data", divided)
     net, data = trained(concluded, name)
@@ -194,8 +195,8 @@ def test_imagenet_from_tensorflow_datasets(small, archive, tmp_path, monkeypatch
         return tiny_imagenet.TinyImagenet(data_dir=data_dir)
 
     monkeypatch.setattr("tensorflow_datasets.builder", builder)
-    data = imagenet.load(argparse.Namespace(data=tmp_path, cache=None))
-    assert asked == [("imagenet2012", tmp_path)]
+    data = imagenet.load(training.Settings(data=tmp_path))
+    assert asked == [("imagenet2012", str(tmp_path))]
     assert data.train_images.shape == (8, 18, 18, 3) and data.test_images.shape == (4, 16, 16, 3)
 
 

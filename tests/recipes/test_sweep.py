@@ -56,7 +56,7 @@ def swept(monkeypatch, tmp_path, capsys):
         table = sweep.experiments.EXPERIMENTS
         names = [name for name in line if name in table and table[name].settings is not None]
         flags = [*FLAGS, *(["--seed", "3"] if "3" in line else [])]
-        known = {name: sweep.arguments(name, output / name, flags) for name in names}
+        known = {name: sweep.settings(name, output / name, flags) for name in names}
         (recipes / "arguments.json").write_text(json.dumps(known))
         monkeypatch.setattr(sys, "argv", ["sweep.py", *line, "--output", str(output), *FLAGS])
         code = 0
@@ -109,6 +109,15 @@ def test_a_failure_is_named_stops_nothing_and_is_tried_again(swept):
     assert [len(starts(swept.output / name)) for name in names] == [2, 1]
 
 
+def test_a_run_that_cannot_start_leaves_its_device_to_the_others(swept):
+    # A folder where its output was to be written.
+    (swept.output / "s_coda_sq_t10.log").mkdir(parents=True)
+    code, out, err = swept("s_coda_sq_t10", "s_coda_sq_t50", "--at-once", "1")
+    assert code == 1
+    assert "s_coda_sq_t10: cannot be started: " in err and "Is a directory" in err
+    assert "results.json, 1 of 2 runs" in out and "s_coda_sq_t50: 75.00%" in out
+
+
 def test_finished_runs_are_kept_and_scored_on_other_grids_if_asked(swept):
     for grids in ("0", "5"):
         assert swept("s_coda_sq_t10", "--grids", grids)[0] == 0
@@ -159,7 +168,7 @@ def test_figures_and_tables_stand_for_their_experiments():
 
 
 def test_every_gpu_has_a_run_of_its_own(swept, monkeypatch):
-    monkeypatch.setattr(sweep.backend, "accelerators", lambda: ["a", "b"])
+    monkeypatch.setattr("coda_keras.backend.accelerators", lambda: ["a", "b"])
     names = ("s_coda_sq_t10", "s_coda_sq_t50", "s_coda_sq_t100")
     for visible, expected in (("", {"0", "1"}), ("3,7,8", {"3", "7"})):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
@@ -192,7 +201,7 @@ def test_figures_show_the_runs_beside_the_paper(monkeypatch, tmp_path):
     def keep(figure, path, **_):
         drawn[path.stem] = figure
 
-    monkeypatch.setattr(sweep_figures, "save_figure", keep)
+    monkeypatch.setattr("coda_keras.figures.save_figure", keep)
     sweep_figures.save(
         [
             row("s_coda_sq_t10", 0.5, 0.25, temperature=10.0),
@@ -219,7 +228,9 @@ def test_figures_show_the_runs_beside_the_paper(monkeypatch, tmp_path):
 
 def test_other_grids_than_the_paper_s_stand_without_its_localisation(monkeypatch, tmp_path):
     drawn = {}
-    monkeypatch.setattr(sweep_figures, "save_figure", lambda f, path: drawn.update({path.stem: f}))
+    monkeypatch.setattr(
+        "coda_keras.figures.save_figure", lambda f, path: drawn.update({path.stem: f})
+    )
     small = {**row("s_coda_sq_t10", 0.5, 0.25, temperature=10.0), "grid_size": 2}
     sweep_figures.save([small], tmp_path)
     accuracy, localisation = drawn["figure-b1"].axes

@@ -34,11 +34,11 @@ def small_net(settings, data):
     return CoDANet(layers, temperature=1.0, image_size=6, class_names=CLASSES)
 
 
-def run(folder, data, *flags, augment=None, build=small_net):
+def run(folder, data, *flags, augment=None, build=small_net, kind=Devices):
     more = {"start_temperature": None, "rise": 0.5, "randaugment": False, "grow": False}
     settings = training.SettingsParser("", **VALUES, **more, output=folder).settings(flags)
     augment = [flip_and_crop(1)] if augment is None else augment
-    devices = training.start(settings, Devices)
+    devices = training.start(settings, kind)
     return settings, *training.train(settings, devices, build, data, augment)
 
 
@@ -98,6 +98,17 @@ def test_the_loss_sees_the_temperature_of_every_step(data, tmp_path):
     seen = [epoch["loss"] for epoch in history]
     np.testing.assert_allclose(seen, np.reshape(losses, (3, 2)).mean(axis=1), rtol=1e-5)
     assert seen[0] != pytest.approx(seen[2], rel=1e-2)
+
+
+@pytest.mark.parametrize("flags", [["--start-temperature", "0.25"], ["--grow"]])
+def test_the_validation_loss_is_that_of_the_net_as_it_is(flags, data, tmp_path):
+    """A net that hardly learns: whatever training steps see, whole images and T are tested on."""
+    flags = [*flags, "--learning-rate", "1e-20", "--epochs", "3"]
+    _, net, history = run(tmp_path / "run", data, *flags, augment=[], kind=None)
+    logits = logits_of(net, data.test_images.astype("float32") / 255)
+    expected = float(OneVsAllCrossentropy()(data.test_labels, logits))
+    np.testing.assert_allclose([epoch["val_loss"] for epoch in history], expected, rtol=1e-5)
+    assert history[0]["loss"] != pytest.approx(history[2]["loss"], rel=1e-2)
 
 
 @pytest.mark.skipif(BACKEND == "tensorflow", reason="which has batches of its own for that")
