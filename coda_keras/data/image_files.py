@@ -14,6 +14,8 @@ import numpy as np
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
+from coda_keras.utils.text import listed
+
 # Images read at once, and broken files that an error names.
 _AT_ONCE, _NAMED = 256, 5
 
@@ -199,9 +201,8 @@ def _header_error(path):
 def _refuse(broken):
     if not broken:
         return
-    more = f"; and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
-    said = "; ".join(map(str, broken[:_NAMED]))
-    raise BrokenImage(f"{said}{more}. Mend these files or take them away.")
+    reasons = listed(broken, _NAMED, longest=None, separator="; ")
+    raise BrokenImage(f"{reasons}. Mend these files or take them away.")
 
 
 def _in_8_bits(image):

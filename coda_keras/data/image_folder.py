@@ -11,6 +11,7 @@ from PIL import Image
 from coda_keras.data.image_files import ImageFiles
 from coda_keras.data.image_store import MEMORY, stored
 from coda_keras.data.images import ImageData, Images
+from coda_keras.utils.text import listed
 
 TRAIN, TEST = "train", ("val", "valid", "validation", "test")
 _NAMED = 8
@@ -225,5 +226,4 @@ def _counted(left_out):
 
 
 def _listed(names):
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
+    return listed(names, _NAMED, longest=None)

@@ -15,6 +15,7 @@ from coda_keras.data.image_store import MEMORY
 from coda_keras.data.images import ImageData
 from coda_keras.data.tf_batches import prepared
 from coda_keras.data.tf_records import read
+from coda_keras.utils.text import listed
 
 URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 SIZE = 64
@@ -150,7 +151,8 @@ class Archive:
         missing = [name for name, _ in found if name not in self._names]
         if missing or not found:
             raise ValueError(
-                f"{self.path} lacks images of val_annotations.txt: {_listed(missing) or 'all'}."
+                f"{self.path} lacks images of val_annotations.txt: "
+                f"{_listed(missing) if missing else 'all'}."
             )
         unknown = sorted({wnid for _, wnid in found} - set(self.wnids))
         if unknown:
@@ -223,5 +225,4 @@ def load(
 
 
 def _listed(names):
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
+    return listed(names, _NAMED, longest=None)
