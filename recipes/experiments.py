@@ -45,23 +45,23 @@ class Experiment(NamedTuple):
     localisation: float | None = None
 
 
-def _t(temperature, *places, **paper):
+def _t(temperature: float, *places: str, **paper: float) -> Experiment:
     settings = {"temperature": float(temperature)}
     return Experiment("cifar10", ("Fig. 6", "Fig. B.1", *places), settings, **paper)
 
 
-def _lambda(strength, rescale="squash"):
+def _lambda(strength: float, rescale: str = "squash") -> Experiment:
     # With T = 64 logits are means over the 8x8 positions of the last layer.
     settings = {"temperature": 64.0, "regularisation": strength, "rescale": rescale}
     return Experiment("cifar10", ("Table 1", "Fig. A.5", "Fig. B.3b"), settings)
 
 
-def _rank(scale):
+def _rank(scale: float) -> Experiment:
     return Experiment("cifar10", ("Fig. B.2",), {"rank_scale": scale})
 
 
-def _xl(temperature, **settings):
-    settings = {"temperature": temperature, **settings}
+def _xl(temperature: float, **more: Any) -> Experiment:
+    settings = {"temperature": temperature, **more}
     return Experiment("tiny_imagenet", ("Table 1", "C.1"), settings)
 
 
@@ -227,11 +227,11 @@ def cost(row: Mapping[str, Any]) -> tuple[str, str, str]:
     )
 
 
-def _percent(value):
+def _percent(value: float | None) -> str:
     return "" if value is None else f"{100 * value:.1f}%"
 
 
-def _share(value, grid_size=3):
+def _share(value: float | None, grid_size: int | None = 3) -> str:
     size = "" if grid_size in (None, 3) else f" ({grid_size}x{grid_size})"
     return "" if value is None else f"{value:.4f}{size}"
 

@@ -134,7 +134,7 @@ def run_all(
         devices.put(gpus[index % len(gpus)] if gpus else None)
     processes, stopping = {}, threading.Event()
 
-    def call(name, script, line):
+    def call(name: str, script: str, line: Sequence[str | Path]) -> int:
         """One process to its end; the exit code."""
         device = devices.get()
         environment = {**os.environ, **({"CUDA_VISIBLE_DEVICES": device} if device else {})}
@@ -150,11 +150,11 @@ def run_all(
         finally:
             devices.put(device)
 
-    def log_of(name):
+    def log_of(name: str) -> Path:
         args.output.mkdir(parents=True, exist_ok=True)
         return args.output / f"{name}.log"
 
-    def ends_well(name, script, line):
+    def ends_well(name: str, script: str, line: Sequence[str | Path]) -> bool:
         """Whether a process did what it was to do; says if not."""
         if stopping.is_set():
             return False
@@ -169,7 +169,7 @@ def run_all(
             print(f"{name}: failed with exit code {code}: {last} ({log})", file=sys.stderr)
         return code == 0
 
-    def run(name):
+    def run(name: str) -> bool:
         folder, scores = args.output / name, scores_file(args)
         recipe = experiments.EXPERIMENTS[name].recipe
         if not finished(folder):
