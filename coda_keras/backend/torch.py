@@ -39,12 +39,13 @@ def gradient(function: Callable[[Any], Any], inputs: Any) -> Any:
     """Gradient of the sum of `function(inputs)`, of the structure of `inputs`."""
     single = not isinstance(inputs, (list, tuple))
     with torch.enable_grad():
-        leaves = [each.detach().requires_grad_(True) for each in ([inputs] if single else inputs)]
+        tensors = [inputs] if single else inputs
+        leaves = [tensor.detach().requires_grad_(True) for tensor in tensors]
         outputs = function(leaves[0] if single else leaves)
-        found = torch.autograd.grad(
+        gradients = torch.autograd.grad(
             outputs.sum(), leaves, allow_unused=True, materialize_grads=True
         )
-    return found[0] if single else list(found)
+    return gradients[0] if single else list(gradients)
 
 
 def extract_patches(images: Any, size: int, strides: int) -> Any:

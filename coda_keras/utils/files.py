@@ -38,9 +38,11 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
 
 def check_folder(path: str | os.PathLike) -> None:
     """Raises NotADirectoryError if a file is in the way of a folder that is to be written."""
-    for each in (Path(path), *Path(path).parents):
-        if each.exists() and not each.is_dir():
-            raise NotADirectoryError(f"{each} is a file. Expected a folder, or a new name for one.")
+    for place in (Path(path), *Path(path).parents):
+        if place.exists() and not place.is_dir():
+            raise NotADirectoryError(
+                f"{place} is a file. Expected a folder, or a new name for one."
+            )
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

@@ -19,20 +19,22 @@ def model():
 
 def test_gradient_of_a_tensor(rng):
     x = rng.normal(size=(4, 3)).astype("float32")
-    found = backend.gradient(lambda x: ops.sin(2 * x), ops.convert_to_tensor(x))
-    np.testing.assert_allclose(ops.convert_to_numpy(found), 2 * np.cos(2 * x), rtol=1e-4, atol=1e-6)
+    gradient = backend.gradient(lambda x: ops.sin(2 * x), ops.convert_to_tensor(x))
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(gradient), 2 * np.cos(2 * x), rtol=1e-4, atol=1e-6
+    )
 
 
 def test_gradient_of_a_list(rng):
     """Outputs of any shape are summed; what they do not depend on has gradient zero."""
     x, y, z = (rng.normal(size=size).astype("float32") for size in ((4, 3), (4, 1), (2, 5)))
-    found = backend.gradient(
+    gradients = backend.gradient(
         lambda values: ops.square(values[0]) * values[1],
         [ops.convert_to_tensor(value) for value in (x, y, z)],
     )
-    assert isinstance(found, list)
+    assert isinstance(gradients, list)
     expected = [2 * x * y, np.sum(x**2, axis=1, keepdims=True), np.zeros_like(z)]
-    for one, other in zip(found, expected):
+    for one, other in zip(gradients, expected):
         np.testing.assert_allclose(ops.convert_to_numpy(one), other, rtol=1e-4, atol=1e-6)
 
 
@@ -40,19 +42,19 @@ def test_compiled_takes_and_returns_arrays(model, rng):
     run = backend.compiled(lambda x, y: model(x) + y, model)
     for rows in (4, 1, 4):
         x, y = rng.normal(size=(rows, 3)).astype("float32"), np.ones((rows, 2), "float32")
-        found = run(x, y)
-        assert isinstance(found, np.ndarray)
-        np.testing.assert_allclose(found, x @ np.arange(6.0).reshape(3, 2) + y, rtol=1e-5)
+        outputs = run(x, y)
+        assert isinstance(outputs, np.ndarray)
+        np.testing.assert_allclose(outputs, x @ np.arange(6.0).reshape(3, 2) + y, rtol=1e-5)
 
 
 def test_compiled_returns_dicts(model, rng):
     run = backend.compiled(lambda x: {"logits": model(x), "total": ops.sum(x)}, model)
     x = rng.normal(size=(4, 3)).astype("float32")
-    found = run(x)
-    assert list(found) == ["logits", "total"]
-    assert all(isinstance(value, (np.ndarray, np.floating)) for value in found.values())
-    np.testing.assert_allclose(found["logits"], x @ np.arange(6.0).reshape(3, 2), rtol=1e-5)
-    np.testing.assert_allclose(found["total"], x.sum(), rtol=1e-5)
+    results = run(x)
+    assert list(results) == ["logits", "total"]
+    assert all(isinstance(value, (np.ndarray, np.floating)) for value in results.values())
+    np.testing.assert_allclose(results["logits"], x @ np.arange(6.0).reshape(3, 2), rtol=1e-5)
+    np.testing.assert_allclose(results["total"], x.sum(), rtol=1e-5)
 
 
 def test_compiled_sees_the_weights_of_now(model):
@@ -78,13 +80,13 @@ def test_a_strategy_must_be_one(model):
 @pytest.mark.parametrize(("size", "strides"), [(1, 1), (3, 1), (3, 2), (2, 3)])
 def test_patches_are_ordered_by_row_column_channel(size, strides, rng):
     images = rng.normal(size=(2, 7, 5, 3)).astype("float32")
-    found = ops.convert_to_numpy(backend.extract_patches(images, size, strides))
+    patches = ops.convert_to_numpy(backend.extract_patches(images, size, strides))
     rows, columns = range(0, 8 - size, strides), range(0, 6 - size, strides)
     expected = [
         [[image[i : i + size, j : j + size].ravel() for j in columns] for i in rows]
         for image in images
     ]
-    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(patches, expected)
 
 
 def test_values_are_known_outside_of_compiled_code(model):
@@ -139,10 +141,10 @@ def check_two_replicas():
     for rows, replicas in ((4, [0, 0, 1, 1]), (3, [0, 0, 1]), (1, [0])):
         x = np.random.default_rng(rows).normal(size=(rows, 3)).astype("float32")
         expected = x @ np.arange(6.0).reshape(3, 2)
-        found = run(x)
-        np.testing.assert_allclose(found["outputs"], expected, rtol=1e-5)
-        np.testing.assert_array_equal(found["replica"], replicas)
-        assert found["constant"] == 7
+        results = run(x)
+        np.testing.assert_allclose(results["outputs"], expected, rtol=1e-5)
+        np.testing.assert_array_equal(results["replica"], replicas)
+        assert results["constant"] == 7
         np.testing.assert_allclose(alone(x), expected, rtol=1e-5)
 
 

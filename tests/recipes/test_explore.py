@@ -70,11 +70,11 @@ def test_a_page_of_two_models_has_the_numbers_of_both(
     page = browser.open(f"{(tmp_path / 'page.html').as_uri()}#{fragment}")
     images = quarters.test_images[:3].astype("float32") / 255
     for side, name in (("a", "t2"), ("b", "t4")):
-        found = keras.models.load_model(nets[name]).explain(images, 2).numpy()
+        explanation = keras.models.load_model(nets[name]).explain(images, 2).numpy()
         account = page.account(side)
-        inside = found.contribution_map[1, :4, :4].sum()
+        inside = explanation.contribution_map[1, :4, :4].sum()
         assert account["inside"] == pytest.approx(inside, abs=6e-4)
-        assert account["total"] == pytest.approx(found.logits[1, 2], abs=6e-4)
+        assert account["total"] == pytest.approx(explanation.logits[1, 2], abs=6e-4)
     assert page.text(".classes .name") == "north-west"
 
 
@@ -151,9 +151,9 @@ def test_a_served_page_takes_pixels_away(recipe, nets, pictures, serving, browse
     before = keras.models.load_model(nets["t2"])(encoded)
     encoded[:, 4:] = 0
     after = keras.models.load_model(nets["t2"])(encoded)
-    found = shown.js("return codaExplorer.sides[0].removal")
-    np.testing.assert_allclose(found["before"], np.asarray(before)[0], atol=1e-5)
-    np.testing.assert_allclose(found["after"], np.asarray(after)[0], atol=1e-5)
+    removal = shown.js("return codaExplorer.sides[0].removal")
+    np.testing.assert_allclose(removal["before"], np.asarray(before)[0], atol=1e-5)
+    np.testing.assert_allclose(removal["after"], np.asarray(after)[0], atol=1e-5)
     shown.click(".removal .primary ~ button")
     assert shown.js("return codaExplorer.removed") is None
 
@@ -173,8 +173,13 @@ def test_most_and_least_important_pixels_are_those_of_the_map(
     page, _ = recipe.served_page(args, *recipe.explained(args))
     shown = browser.open(serving(page, answer) + "/#class=1")
     image = np.asarray(Image.open(pictures[0]), "float32")[None] / 255
-    found = keras.models.load_model(nets["t2"]).explain(image, 1).numpy().contribution_map.ravel()
-    for order, expected in (("most", np.argsort(-found)[:16]), ("least", np.argsort(found)[:16])):
+    contributions = (
+        keras.models.load_model(nets["t2"]).explain(image, 1).numpy().contribution_map.ravel()
+    )
+    for order, expected in (
+        ("most", np.argsort(-contributions)[:16]),
+        ("least", np.argsort(contributions)[:16]),
+    ):
         shown.click(f".removal [data-value={order}]")
         shown.js(
             "const s = document.querySelector('.removal input'); s.value = 25;"
@@ -199,14 +204,14 @@ def test_a_served_model_is_asked_by_grpc(command, recipe, nets, pictures, tmp_pa
         assert code == 0, err
         (view,) = data_of(output)["views"]
         images = np.stack([np.asarray(Image.open(path), "float32") for path in pictures]) / 255
-        found = net.explain(images, "all").numpy()
+        explanation = net.explain(images, "all").numpy()
         logits = [image["logits"] for image in view["images"]]
-        np.testing.assert_allclose(logits, found.logits, rtol=1e-5)
+        np.testing.assert_allclose(logits, explanation.logits, rtol=1e-5)
         assert view["classes"] == ["a", "b", "c", "d"] and view["weights"] == "int16"
         monkeypatch.setattr(sys, "argv", ["explore.py", *map(str, flags), str(pictures[0])])
         (shown,), (predict,) = recipe.explained(recipe.parse())
         order = shown.class_ids[0]
-        np.testing.assert_allclose(shown.maps[0], found.contribution_map[0, order], atol=1e-5)
+        np.testing.assert_allclose(shown.maps[0], explanation.contribution_map[0, order], atol=1e-5)
         removed = images[:1, ..., 0] > 0.5
         encoded = np.concatenate([images[:1], 1 - images[:1]], axis=-1) * ~removed[..., None]
         np.testing.assert_allclose(predict(images[:1], removed), net(encoded), atol=1e-5)

@@ -39,11 +39,11 @@ def test_figures_of_noisy_digits(tmp_path, monkeypatch):
     for name in ("figure2", "figure3"):
         assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert (out / f"{name}.pdf").read_bytes().startswith(b"%PDF")
-    found = json.loads((out / "mnist.json").read_text())
+    results = json.loads((out / "mnist.json").read_text())
     data = module.load_digits().limit(32, 12)
     test = module.noisy(data.test_images, 1)
     for name in layers:
-        numbers = found["figure2"][name]
+        numbers = results["figure2"][name]
         net = keras.models.load_model(out / f"{name.replace(' ', '_')}.keras")
         logits = net.predict(test, verbose=0)
         accuracy = np.mean(logits.argmax(axis=1) == data.test_labels)
@@ -60,7 +60,7 @@ def test_figures_of_noisy_digits(tmp_path, monkeypatch):
         assert found_cosine == pytest.approx(
             np.mean(expected / np.linalg.norm(encoded, axis=1)), rel=1e-4
         )
-    figure3 = found["figure3"]
+    figure3 = results["figure3"]
     assert figure3["samples"] == 48
     assert 0 < min(figure3["cosine_of_eigenvectors"]) <= max(figure3["cosine_of_eigenvectors"]) < 1
     assert figure3["reached"] <= figure3["reached_at_best"] + 1e-6
@@ -86,19 +86,19 @@ def test_digits_come_from_where_the_flags_say(tmp_path, monkeypatch, capsys):
     )
     monkeypatch.setattr("coda_keras.data.tf_batches.load_tfds", lambda name, folder: grey)
     (tmp_path / "mnist").mkdir()
-    found = module.load(argparse.Namespace(dataset="mnist", data=tmp_path))
-    assert found.train_images.shape == (3, 5, 5, 3) and found.test_images.shape == (2, 5, 5, 3)
+    images = module.load(argparse.Namespace(dataset="mnist", data=tmp_path))
+    assert images.train_images.shape == (3, 5, 5, 3) and images.test_images.shape == (2, 5, 5, 3)
 
 
 def test_the_supplement_in_numbers(tmp_path, monkeypatch, capsys):
     module = recipe("supplement")
     arguments = ["--limit-train", 60, "--output", tmp_path]
     run(module, monkeypatch, *arguments, RANKS=(2,), EPOCHS=2)
-    found = json.loads((tmp_path / "supplement.json").read_text())
+    results = json.loads((tmp_path / "supplement.json").read_text())
     printed = capsys.readouterr().out
 
     inputs = module.load_digits().train_images[:60, ..., 0].reshape(60, -1) / 255
-    for row, brighter in zip(found["D"], (1, 10)):
+    for row, brighter in zip(results["D"], (1, 10)):
         inputs[::10] *= brighter
         norms = np.linalg.norm(inputs, axis=1)
         _, vectors = np.linalg.eigh(inputs.T @ inputs)
@@ -111,7 +111,7 @@ def test_the_supplement_in_numbers(tmp_path, monkeypatch, capsys):
             assert 0 < row[label] < row["best subspace"]
             assert f"{row[label]:.4f}" in printed
 
-    equal, differing = found["E"][:2], found["E"][2:]
+    equal, differing = results["E"][:2], results["E"][2:]
     assert all(row["largest difference"] < 1e-5 for row in equal)
     assert all(row["largest difference"] > 0.05 for row in differing)
 
@@ -136,5 +136,5 @@ def test_routing_is_that_of_the_loops_of_its_procedure(rng):
             vectors[j] = rescale(total, "squash")
         for i, j in np.ndindex(2, 4):
             logits[i, j] += vectors[j] @ transforms[i, j] @ poses[0, i]
-    found = recipe("supplement").routed(poses, transforms, 3)
-    np.testing.assert_allclose(found[0], vectors, rtol=1e-12)
+    vectors_of_recipe = recipe("supplement").routed(poses, transforms, 3)
+    np.testing.assert_allclose(vectors_of_recipe[0], vectors, rtol=1e-12)

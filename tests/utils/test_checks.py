@@ -72,12 +72,15 @@ def test_rounding_is_forgiven(net, images):
 
 def test_the_switch_leaves_the_values_alone(net, images):
     with unchecked():
-        found = net.explain(255 * images, ops.convert_to_tensor(np.array([0, 7]), "int32")).numpy()
+        explanation = net.explain(
+            255 * images, ops.convert_to_tensor(np.array([0, 7]), "int32")
+        ).numpy()
         OneVsAllCrossentropy()(np.array([7]), np.zeros((1, CLASSES), "float32"))
-    assert np.isfinite(found.logits).all()
+    assert np.isfinite(explanation.logits).all()
     # As in compiled code.
     assert (
-        np.isnan(found.contribution_map[1]).all() and np.isfinite(found.contribution_map[0]).all()
+        np.isnan(explanation.contribution_map[1]).all()
+        and np.isfinite(explanation.contribution_map[0]).all()
     )
     with pytest.raises(ValueError, match="by 255"):
         net.explain(255 * images)
@@ -143,8 +146,8 @@ def test_labels_out_of_range_are_refused(labels, as_tensor):
 def test_labels_out_of_range_make_compiled_losses_nan_or_fail():
     def run(labels):
         logits = ops.convert_to_tensor(np.zeros((2, CLASSES), "float32"))
-        each = OneVsAllCrossentropy(reduction="none")(labels, logits)
-        return ops.convert_to_tensor(each)
+        losses = OneVsAllCrossentropy(reduction="none")(labels, logits)
+        return ops.convert_to_tensor(losses)
 
     right, wrong = np.array([0, 2], "int32"), np.array([0, 5], "int32")
     if BACKEND == "tensorflow":

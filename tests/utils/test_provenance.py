@@ -14,22 +14,22 @@ from coda_keras.utils import provenance
 
 
 def test_versions_name_what_is_installed_and_what_is_not():
-    found = provenance.versions(("keras", "no-such-package"))
+    versions = provenance.versions(("keras", "no-such-package"))
     python = ".".join(map(str, sys.version_info[:3]))
-    assert found == {"python": python, "keras": keras.__version__, "no-such-package": None}
+    assert versions == {"python": python, "keras": keras.__version__, "no-such-package": None}
 
 
 def test_now_is_utc_to_the_second():
-    found = datetime.fromisoformat(provenance.now())
-    assert found.tzinfo == timezone.utc and found.microsecond == 0
-    assert abs((datetime.now(timezone.utc) - found).total_seconds()) < 60
+    now = datetime.fromisoformat(provenance.now())
+    assert now.tzinfo == timezone.utc and now.microsecond == 0
+    assert abs((datetime.now(timezone.utc) - now).total_seconds()) < 60
 
 
 def test_hardware_tells_processor_cores_and_accelerators(monkeypatch):
     monkeypatch.setattr(provenance.backend, "accelerators", lambda: ["A Card"])
-    found = provenance.hardware()
-    assert found["gpus"] == ["A Card"] and found["processor"]
-    assert 1 <= found["cores"] <= os.cpu_count()
+    hardware = provenance.hardware()
+    assert hardware["gpus"] == ["A Card"] and hardware["processor"]
+    assert 1 <= hardware["cores"] <= os.cpu_count()
 
 
 def test_the_processor_has_a_name_without_proc(monkeypatch):
@@ -90,9 +90,9 @@ def test_plain_values_are_what_json_holds():
         "flag": True,
         3: {"x": [Path()]},
     }
-    found = provenance.plain(value)
-    assert found == json.loads(json.dumps(found))
-    assert found == {
+    values = provenance.plain(value)
+    assert values == json.loads(json.dumps(values))
+    assert values == {
         "path": str(Path("a/b")),
         "sizes": [1, 2.5],
         "none": None,
