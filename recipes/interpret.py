@@ -16,27 +16,20 @@ grids, images or methods it computes only these. docs/interpretation.md explains
 A small net on two CPU cores takes about an hour with 100 grids and 200 images (docs/cifar10.md).
 """
 
+import argparse
 import logging
-import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-os.environ["KERAS_BACKEND"] = "tensorflow"
-
-
-from coda_keras import attribution, evaluation
-from coda_keras.data.tf_batches import load_digits, load_tfds
-from coda_keras.models import pretrained as trained
-from coda_keras.models.loading import check_exists, load_model
-from coda_keras.study import DRAWN, VIDEO, Settings, Study, draw
-from coda_keras.study.video import read_frames
-from coda_keras.tensorboard.summaries import Board
-from coda_keras.utils import provenance
-from coda_keras.utils.command_line import Parser, command, positive_int
+from coda_keras.attribution import registry as methods
+from coda_keras.data.images import ImageData, load_digits
+from coda_keras.evaluation import registry as metrics
+from coda_keras.models.pretrained import cards, check_exists
+from coda_keras.study.registry import DRAWN, VIDEO
+from coda_keras.utils.command_line import Parser, positive_int, tensorflow_command
 from coda_keras.utils.files import check_folder
 
-METHODS = attribution.STUDIED
-METRICS = tuple(evaluation.METRICS)
-PAPER = evaluation.STUDIED
 GRIDS, FEW_GRIDS, GRID_SIZE = 500, 25, 3
 IMAGES, FEW_IMAGES, SANITY_IMAGES = 1024, 100, 16
 POINTS = 128
@@ -47,26 +40,44 @@ BATCH_SIZE = 32
 SEED = 42
 
 
-@command
-def main():
-    args = parse()
-    # TensorFlow warns of compiling for several image sizes, which is meant here.
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    wanted = chosen("--figures", args.figures, DRAWN)
-    settings = settings_of(args)
+@tensorflow_command
+def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
+    args = parse(arguments, prog)
+    drawn = chosen("--figures", args.figures, DRAWN)
+    asked = {"methods": chosen_methods(args.methods), "metrics": chosen_metrics(args.metrics)}
     # What is known at once before what takes minutes.
     check_folder(args.output)
     for path in [*args.model, *([args.baseline] if args.baseline else [])]:
         check_exists(path)
-    data = load_digits() if args.dataset == "digits" else load_tfds(args.dataset, args.data)
-    data = data.limit(test=args.limit_test)
-    if args.video and VIDEO in wanted:
+    interpret(args, asked, drawn)
+
+
+def interpret(args: argparse.Namespace, asked: dict[str, Any], drawn: list[str]) -> None:
+    """Makes the study, its figures and its tables.
+
+    Args:
+        args: the parsed flags.
+        asked: `methods` and `metrics` of `Settings`.
+        drawn: names of what is drawn.
+    """
+    from coda_keras.evaluation.published import published_cifar10
+    from coda_keras.models.loading import load_model
+    from coda_keras.study import Study, draw
+    from coda_keras.study.video import read_frames
+    from coda_keras.tensorboard.summaries import Board
+    from coda_keras.utils import provenance
+
+    # TensorFlow warns of compiling for several image sizes, which is meant here.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    settings = settings_of(args, asked)
+    data = load_data(args).limit(test=args.limit_test)
+    if args.video and VIDEO in drawn:
         # Read again at the end; a mistake is better told at once.
         read_frames(args.video, data.test_images.shape[1])
 
-    published = evaluation.published_cifar10() if args.dataset == "cifar10" else None
+    published = published_cifar10() if args.dataset == "cifar10" else None
     # A preset is named by itself, a file by its folder.
-    models = [load_model(model) if str(model) in trained.cards() else model for model in args.model]
+    models = [load_model(model) if str(model) in cards() else model for model in args.model]
     study = Study(
         models, data, settings, args.output, args.baseline, args.dataset, published=published
     )
@@ -75,18 +86,27 @@ def main():
     # Numbers first: they took longest.
     study.write(**about)
     board = Board(args.logdir)
-    drawn, skipped = draw(study, wanted, args.video, board)
-    board.table(study.write(drawn, skipped, **about))
+    files, skipped = draw(study, drawn, args.video, board)
+    board.table(study.write(files, skipped, **about))
     board.close()
     print(f"numbers  {args.output / 'results.md'}, {args.output / 'results.json'}")
 
 
-def settings_of(args):
-    """What the flags ask the study for."""
-    every = args.methods == "all"
+def load_data(args: argparse.Namespace) -> ImageData:
+    """The test images."""
+    if args.dataset == "digits":
+        return load_digits()
+    from coda_keras.data.tf_batches import load_tfds
+
+    return load_tfds(args.dataset, args.data)
+
+
+def settings_of(args: argparse.Namespace, asked: dict[str, Any]) -> Any:
+    """What the flags ask the study for, as `Settings`."""
+    from coda_keras.study import Settings
+
     return Settings(
-        methods=None if every else chosen("--methods", args.methods, METHODS, attribution.find),
-        metrics=PAPER if args.metrics == "paper" else chosen("--metrics", args.metrics, METRICS),
+        **asked,
         images=args.images,
         few_images=args.few_images,
         items={"localisation": args.grids, "sanity": args.sanity_images},
@@ -106,10 +126,36 @@ def settings_of(args):
     )
 
 
-def chosen(flag, text, known, check=None):
-    """Reads a comma-separated list of names, in which "all" stands for all that are known."""
-    names = [] if text == "none" else [name for name in text.split(",") if name]
-    names = [each for name in names for each in (known if name == "all" else [name])]
+def chosen_methods(text: str) -> list[str] | None:
+    """The methods that --methods names; None for all whose packages are installed."""
+    if text == "all":
+        return None
+    return chosen("--methods", text, methods.STUDIED, methods.find)
+
+
+def chosen_metrics(text: str) -> Sequence[str]:
+    """The metrics that --metrics names."""
+    if text == "paper":
+        return metrics.STUDIED
+    return chosen("--metrics", text, tuple(metrics.METRICS))
+
+
+def chosen(
+    flag: str,
+    text: str,
+    known: Sequence[str],
+    check: Callable[[str], Any] | None = None,
+) -> list[str]:
+    """Reads a comma-separated list of names, in which "all" stands for all that are known.
+
+    Args:
+        flag: what the list was given by.
+        text: the list.
+        known: all names.
+        check: raises ValueError for a name that there is not; None takes those of `known` only.
+    """
+    words = [] if text == "none" else [word for word in text.split(",") if word]
+    names = [name for word in words for name in (known if word == "all" else [word])]
     for name in names:
         try:
             if check is None and name not in known:
@@ -124,14 +170,14 @@ def chosen(flag, text, known, check=None):
     return list(dict.fromkeys(names))
 
 
-def parse():
-    flags = Parser(description=__doc__)
+def parse(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespace:
+    flags = Parser(prog=prog, description=__doc__)
 
-    def add(group, name, text, default=None, **options):
+    def add(group: Any, name: str, text: str, default: Any = None, **options: Any) -> None:
         shown = "" if default is None else f" (default: {default})"
         group.add_argument(name, default=default, help=text + shown, **options)
 
-    def number(group, name, text, default=None):
+    def number(group: Any, name: str, text: str, default: int | None = None) -> None:
         add(group, name, text, default, type=positive_int, metavar="N")
 
     what = flags.add_argument_group("models and data")
@@ -157,9 +203,9 @@ def parse():
     add(what, "--logdir", "folder for TensorBoard; none without", type=Path)
 
     how = flags.add_argument_group("metrics and methods")
-    known = ", ".join(METRICS)
+    known = ", ".join(metrics.METRICS)
     add(how, "--metrics", f"comma-separated: {known}; or paper, all, none", "paper")
-    known = f"{', '.join(METHODS)}, occlusion_K for any K"
+    known = f"{', '.join(methods.STUDIED)}, occlusion_K for any K"
     add(how, "--methods", f"comma-separated: {known}; or all", "all")
     number(how, "--grids", "multi-images for localisation", GRIDS)
     number(how, "--grid-size", "images a side of a multi-image", GRID_SIZE)
@@ -181,7 +227,7 @@ def parse():
     shown = flags.add_argument_group("figures")
     add(shown, "--figures", f"comma-separated: {', '.join(DRAWN)}; or all, none", "all")
     add(shown, "--video", "animated GIF or folder of frames to explain; default: a pan over a grid")
-    return flags.parse_args()
+    return flags.parse_args(arguments)
 
 
 if __name__ == "__main__":

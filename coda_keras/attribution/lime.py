@@ -105,8 +105,14 @@ def _explainer(seed):
         """With the hidden variants made batch by batch, and no progress bar of its own."""
 
         def data_labels(
-            self, image, fudged_image, segments, classifier_fn, num_samples, batch_size=10
-        ):
+            self,
+            image: np.ndarray,
+            fudged_image: np.ndarray,
+            segments: np.ndarray,
+            classifier_fn: Callable[[np.ndarray], np.ndarray],
+            num_samples: int,
+            batch_size: int = 10,
+        ) -> tuple[np.ndarray, np.ndarray]:
             names, segments = np.unique(segments, return_inverse=True)
             segments = segments.reshape(image.shape[:2])
             data = self.random_state.randint(0, 2, (num_samples, len(names)))

@@ -1,10 +1,22 @@
 """Images of n x n images, on which localisation is measured (supplement C.4)."""
 
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
 from coda_keras.evaluation.confidence import most_confident
+
+
+class Images(Protocol):
+    """Images `(N, H, W, C)` that may be read only when a part of them is asked for: an array is."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: Any, /) -> np.ndarray: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -14,13 +26,13 @@ class Grids:
     `len(grids)` is G; `grids[start:stop]` is a part of them, for a caller that works in pieces.
 
     Attributes:
-        images: `(N, H, W, C)`, the single images.
+        images: `(N, H, W, C)`, the single images, of which those of a grid are read for it.
         indices: `(G, n*n)`, which image stands in which cell, row by row.
         class_ids: `(G, n*n)`, the class of every cell; distinct within a grid.
         n: int, images a side.
     """
 
-    images: np.ndarray
+    images: Images
     indices: np.ndarray
     class_ids: np.ndarray
     n: int
@@ -42,7 +54,7 @@ class Grids:
 
 
 def make_grids(
-    images: np.ndarray,
+    images: Images,
     logits: np.ndarray,
     labels: np.ndarray,
     grids: int = 500,

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from coda_keras.evaluation.chart import Chart, Summary, distribution, score_box
-from coda_keras.evaluation.grids import Grids
+from coda_keras.evaluation.grids import Grids, Images
 
 Rows = dict[str, np.ndarray]
 Attribute = Callable[..., np.ndarray]
@@ -23,14 +23,18 @@ class Subject(Protocol):
     Attributes:
         model: callable from images to logits; may explain itself.
         grid_model: the same for images of any size.
-        images: `(N, H, W, 3)` float32 in [0, 1].
+        images: `(N, H, W, 3)` float32 in [0, 1], of which parts are taken.
         labels: `(N,)` integers, the true classes.
     """
 
     model: Any
-    grid_model: Any
-    images: np.ndarray
     labels: np.ndarray
+
+    @property
+    def images(self) -> Images: ...
+
+    @property
+    def grid_model(self) -> Any: ...
 
     def method(self, name: str, images_a_call: int = 1) -> Attribute:
         """Returns an attribution method, compiled for images of `images_a_call` times the size."""

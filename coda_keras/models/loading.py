@@ -1,6 +1,7 @@
 """Models from files."""
 
 import os
+from typing import Any
 
 import keras
 import numpy as np
@@ -38,7 +39,7 @@ def load_model(source: str | os.PathLike) -> keras.Model:
         raise ValueError(f"{source} cannot be loaded as a Keras model: {reason[0]}") from error
 
 
-def check_fits(model: keras.Model, name: str, images: np.ndarray, classes: int) -> None:
+def check_fits(model: keras.Model, name: str, images: Any, classes: int) -> None:
     """Raises ValueError if a model takes images of another size than the data's, or other classes.
 
     A `CoDANet` computes for any size of images; one that was trained on another is as useless.

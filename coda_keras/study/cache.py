@@ -22,7 +22,7 @@ def collect(
     arguments: dict[str, Any],
     total: int,
     step: int,
-    compute: Callable[[int, int], dict[str, np.ndarray]],
+    compute: Callable[[int, int], dict[str, Any]],
     label: str,
     unit: str = "img",
 ) -> dict[str, np.ndarray]:

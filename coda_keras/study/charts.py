@@ -122,7 +122,7 @@ def _panel(metric, key, values):
             if isinstance(drawn, Box):
                 entry[f"{prefix}box"] = (drawn.mean, drawn.quartiles)
                 if not prefix:
-                    entry["count"] = summary.get("images")
+                    entry["count"] = ours.get("images")
             elif drawn is not None and not repeated:
                 entry[f"{prefix}curve"] = (drawn.x, drawn.y)
         entries.append(Entry(**entry))

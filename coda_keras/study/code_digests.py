@@ -86,17 +86,15 @@ def _imported(file, room):
         if isinstance(node, ast.ImportFrom) and node.module == room:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{room}."):
-            names.add(node.module.rpartition(".")[2])
+            names.add(str(node.module).rpartition(".")[2])
     return names
 
 
 def _bare(tree):
+    """The tree of a file without docstrings."""
     for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and _is_docstring(body[0]):
-            node.body = body[1:]
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                node.body = node.body[1:]
     return tree
-
-
-def _is_docstring(node):
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)

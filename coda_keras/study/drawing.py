@@ -48,7 +48,7 @@ def draw(
             elif name == EXPLORER:
                 views = method_views(study)
                 written = ["explorer.html"]
-                explorer.write_html(study.folder / written[0], views.values(), "Methods")
+                explorer.write_html(study.folder / written[0], list(views.values()), "Methods")
                 if board is not None:
                     for tag, view in views.items():
                         board.view(f"methods/{tag}", view)

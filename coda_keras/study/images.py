@@ -1,11 +1,13 @@
 """Test images as models take them, in memory or not."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+
+Indices: TypeAlias = Sequence[int] | np.ndarray
 
 
 class FloatImages:

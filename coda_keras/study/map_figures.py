@@ -3,7 +3,6 @@
 Every function takes a `Study` and returns a figure, or raises `Missing` with the reason.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from coda_keras.explanation.channels import layer_contributions, strongest_chann
 from coda_keras.figures import Column, gallery, map_table
 from coda_keras.study.baseline_layers import input_x_gradient_of_layers
 from coda_keras.study.errors import Missing
+from coda_keras.study.images import Indices
 from coda_keras.study.studied_model import Subject
 
 
@@ -160,7 +160,7 @@ def _spread(subject: Subject, count: int) -> np.ndarray:
     return chosen[np.linspace(0, len(chosen) - 1, min(count, len(chosen))).round().astype(int)]
 
 
-def _class_names(subject: Subject, indices: Sequence[int]) -> list[str]:
+def _class_names(subject: Subject, indices: Indices) -> list[str]:
     return [subject.class_names[label] for label in subject.labels[indices]]
 
 

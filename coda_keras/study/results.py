@@ -107,7 +107,7 @@ def _best_first(methods):
         name: metric.merit(numbers[metric.name]) if metric.name in numbers else -np.inf
         for name, numbers in methods.items()
     }
-    return sorted(merits, key=merits.get, reverse=True)
+    return sorted(merits, key=lambda name: merits[name], reverse=True)
 
 
 def _cells(name, numbers, model):

@@ -78,7 +78,8 @@ class Settings:
     @property
     def grid_size(self) -> int:
         """Images a side of a multi-image."""
-        return self.metric("localisation", "sigmoid").grid_size
+        localisation: Any = self.metric("localisation", "sigmoid")
+        return localisation.grid_size
 
     def metric(self, name: str, activation: str) -> evaluation.Metric:
         """Makes a metric for models with this activation."""

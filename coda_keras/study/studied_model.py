@@ -24,7 +24,7 @@ from coda_keras.models.resnet import with_image_size
 from coda_keras.study.cache import collect
 from coda_keras.study.code_digests import common_code, digest, room_code
 from coda_keras.study.errors import Missing
-from coda_keras.study.images import StudyData, slices
+from coda_keras.study.images import Indices, StudyData, slices
 from coda_keras.study.methods import Remembered, applicable, arguments_of, source_method
 from coda_keras.study.settings import Settings
 
@@ -73,7 +73,7 @@ class Subject:
         self.images = data.images
         self.labels = data.labels
         self.path = None if isinstance(model, keras.Model) else Path(model)
-        self.model = load_model(self.path) if self.path else model
+        self.model: Any = load_model(self.path) if self.path else model
         check_fits(self.model, str(self.path or name), self.images, len(self.class_names))
         self.inherent = is_inherent(self.model)
         self.activation = "sigmoid" if self.inherent else settings.baseline_activation
@@ -105,7 +105,7 @@ class Subject:
         return getattr(self.model, "temperature", None)
 
     @cached_property
-    def predict(self) -> Callable[..., np.ndarray]:
+    def predict(self) -> Callable[..., Any]:
         """The model as a compiled function of NumPy arrays."""
         # Not `Model.predict`: having seen three channels and six, it compiles for any number.
         return backend.compiled(lambda images: self.model(images, training=False), self.model)
@@ -187,7 +187,7 @@ class Subject:
         code = room_code(row.make.__module__)
         return {"method": row.make.__name__, "method_code": code, **arguments}
 
-    def maps(self, name: str, indices: Sequence[int]) -> np.ndarray:
+    def maps(self, name: str, indices: Indices) -> np.ndarray:
         """Maps `(n, H, W)` of test images for their classes; those of dear methods are kept."""
         method = self.method(name)
 
@@ -216,11 +216,11 @@ class Subject:
             most_confident(self.logits, self.labels, per_class, activation=self.activation)
         )
 
-    def note_of_missing(self, indices: Sequence[int]) -> str:
+    def note_of_missing(self, indices: Indices) -> str:
         """A sentence about the classes that have no image among these; empty if there are none."""
         return note_of_missing(self.labels[indices], self.class_names)
 
-    def captions(self, indices: Sequence[int]) -> list[str]:
+    def captions(self, indices: Indices) -> list[str]:
         """Class and probability of test images."""
         chances = probabilities(self.logits[indices], self.activation)
         labels = self.labels[indices]
@@ -236,7 +236,7 @@ class Subject:
         arguments: dict[str, Any],
         total: int,
         step: int,
-        compute: Callable[[int, int], dict[str, np.ndarray]],
+        compute: Callable[[int, int], dict[str, Any]],
         label: str | None = None,
         unit: str = "img",
     ) -> dict[str, np.ndarray]:

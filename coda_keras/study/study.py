@@ -108,7 +108,7 @@ class Study:
     def nets(self) -> list[Subject]:
         """The CoDA-Nets, by temperature."""
         nets = [subject for subject in self.subjects if subject.inherent]
-        return sorted(nets, key=lambda subject: subject.temperature)
+        return sorted(nets, key=lambda subject: subject.model.temperature)
 
     def run(self, report: Callable[[str], Any] = print) -> None:
         """Measures everything; a mistake that would stop it after hours is found at once.

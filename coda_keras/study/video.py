@@ -84,8 +84,8 @@ def explained_video(study: Any, source: Any = None) -> np.ndarray:
     else:
         grid = subject.first_grid
         # Twice an image on a grid of 3x3: never the whole of it.
-        sides = [side * (grid.n + 1) // 2 for side in subject.images.shape[1:3]]
-        frames = pan(grid.compose(0), sides)
+        height, width = (side * (grid.n + 1) // 2 for side in subject.images.shape[1:3])
+        frames = pan(grid.compose(0), (height, width))
         class_id = grid.class_ids[0][grid.n // 2 * (grid.n + 1)]
     maps = subject.method("contributions")(subject.model, frames, int(class_id))
     return figures.animation_frames(frames, maps, title=subject.class_names[class_id])

@@ -1,6 +1,7 @@
 """What every metric of single images keeps to, whatever it measures."""
 
 import json
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from coda_keras import CoDANet, DAUConv2D, evaluation
 from coda_keras.evaluation.chart import Box, Curve
-from coda_keras.evaluation.metric import ImageMetric
+from coda_keras.evaluation.metric import ImageMetric, ScoreMetric
 
 IMAGE_METRICS = [
     name for name, row in evaluation.METRICS.items() if issubclass(row.make, ImageMetric)
@@ -196,3 +197,18 @@ def test_images_of_integers_and_ill_fitting_class_ids_are_refused(name):
         make(name)(model, IMAGES, CLASS_IDS[:2], attribute)
     with pytest.raises(ValueError, match="not finite"):
         make(name)(model, IMAGES, CLASS_IDS, lambda *args: np.full(IMAGES.shape[:3], np.nan))
+
+
+def test_the_docs_say_which_values_are_good():
+    page = (Path(__file__).parents[2] / "docs/metrics.md").read_text("utf-8")
+    words = {
+        "high": ("high", "high / low", "see there"),
+        "low": ("low", "0", "near 0 or below", "see there"),
+        "zero": ("near 0",),
+    }
+    for name, row in evaluation.METRICS.items():
+        (line,) = [line for line in page.splitlines() if line.startswith(f"| [`{name}`](")]
+        column, good = (cell.strip() for cell in line.split("|")[2:4])
+        assert good in words[row.make.good], name
+        headings = row.make.legend
+        assert not issubclass(row.make, ScoreMetric) or column in headings

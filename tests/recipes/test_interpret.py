@@ -281,10 +281,10 @@ def test_an_output_that_is_a_file_is_told(command, nets):
 
 
 def test_models_are_looked_for_before_the_data(recipe, command, tmp_path, monkeypatch):
-    def load_tfds(*_):
+    def load_data(*_):
         raise AssertionError("the data was loaded first")
 
-    monkeypatch.setattr(recipe, "load_tfds", load_tfds)
+    monkeypatch.setattr(recipe, "load_data", load_data)
     flags = ["--dataset", "cifar10", "--model", tmp_path / "model.keras"]
     code, _, err = command(*flags, "--output", tmp_path / "out", tiny=False)
     assert code == 2 and "There is no model" in err
