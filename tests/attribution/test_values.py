@@ -205,9 +205,9 @@ def occlusion_by_brute_force(model, image, class_id, patch_size, stride, fill):
 def test_occlusion_by_brute_force(patch_size, stride, net, images):
     sizes = {"patch_size": patch_size, "stride": stride}
     maps = explain("occlusion", net, images, 1, batch_size=7, **sizes)
-    for image, found in zip(images, maps):
+    for image, map_ in zip(images, maps):
         expected = occlusion_by_brute_force(net, image, 1, fill=(0, 0, 0), **sizes)
-        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(map_, expected, rtol=1e-3, atol=1e-5)
 
 
 class CountedOcclusion(attribution.Occlusion):
@@ -284,9 +284,9 @@ def test_receptive_field_is_what_a_position_responds_to(rng):
 def test_occlusion_by_no_evidence(net, factors, images):
     maps = explain("occlusion", net, images, 0, patch_size=3, fill="no_evidence")
     encoded = ops.convert_to_numpy(encode(images))
-    for image, found in zip(encoded, maps):
+    for image, map_ in zip(encoded, maps):
         expected = occlusion_by_brute_force(net, image, 0, 3, 2, fill=(0,) * 6)
-        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(map_, expected, rtol=1e-3, atol=1e-5)
     with pytest.raises(ValueError, match="six channels"):
         explain("occlusion", Closed(factors), images, 0, fill="no_evidence")
 
@@ -343,10 +343,10 @@ def test_rise_weighs_by_probabilities(factors, images):
     weak = explain("rise", Closed(factors), images, 0, num_masks=20, grid_size=2, batch_size=6)
     rise = attribution.RISE(num_masks=20, grid_size=2)
     (masks,) = rise.masks(5, 4)
-    for image, found in zip(images, weak):
+    for image, map_ in zip(images, weak):
         scores = np.sin(masks[..., None] * image * factors).sum((1, 2, 3))
         expected = np.einsum("m,mhw->hw", 1 / (1 + np.exp(-scores)), masks) / (20 * 0.1)
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(map_, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_gradcam_by_hand(rng, images):
@@ -371,9 +371,9 @@ def test_gradcam_by_hand(rng, images):
     pooled = weights[:, 1] / (3 * 2)
     maps = explain("gradcam", model, images, 1)
     # Enlarged to 5 rows, nearest neighbours of 3 differ by convention: the corners do not.
-    for found, wanted in zip(maps, expected(activations @ pooled)):
-        np.testing.assert_allclose(found[:1, :], wanted[:1, :], rtol=1e-4, atol=1e-6)
-        np.testing.assert_allclose(found[-1:, :], wanted[-1:, :], rtol=1e-4, atol=1e-6)
+    for map_, wanted in zip(maps, expected(activations @ pooled)):
+        np.testing.assert_allclose(map_[:1, :], wanted[:1, :], rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(map_[-1:, :], wanted[-1:, :], rtol=1e-4, atol=1e-6)
     alive = (features > 0).mean((1, 2), keepdims=True)
     named = explain("gradcam", model, images, 1, layer="features")
     wanted = expected((features * alive) @ pooled)
@@ -431,11 +431,11 @@ def test_gradcam_plus_plus_by_the_derivatives_of_the_exponential(rng, images):
 
     activations = np.maximum(images.astype("float64") @ kernel, 0)
     for values, of_image, class_ids in zip(activations, maps, [[0, 1], [1, 0]]):
-        for found, class_id in zip(of_image, class_ids):
+        for map_, class_id in zip(of_image, class_ids):
             # The library leaves out the factor Y.
             expected = gradcam_plus_plus_by_derivatives(values, head, class_id)
             expected = expected / np.exp(head(values)[class_id])
-            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+            np.testing.assert_allclose(map_, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_gradcam_plus_plus_is_finite_where_the_paper_divides_by_zero():
@@ -443,8 +443,8 @@ def test_gradcam_plus_plus_is_finite_where_the_paper_divides_by_zero():
     gradients = ops.convert_to_tensor(np.float32([[[[1, 0]], [[0.5, 0]]]]))
     # The first channel sums to -2: with the gradient 1 the divisor is 0.
     activations = ops.convert_to_tensor(np.float32([[[[-3, 1]], [[1, 2]]]]))
-    found = ops.convert_to_numpy(explained.channel_weights(activations, gradients))
-    np.testing.assert_allclose(found, [[[[1 + 0.5 / (2 - 1), 0]]]])
+    weights = ops.convert_to_numpy(explained.channel_weights(activations, gradients))
+    np.testing.assert_allclose(weights, [[[[1 + 0.5 / (2 - 1), 0]]]])
 
 
 def test_gradcam_plus_plus_of_a_codanet_scales_its_last_layer(net, images):

@@ -26,8 +26,8 @@ class WithBias:
 
 def test_known_logits_and_sums():
     # Logits less bias are 3, 1 and 0; the last is below the floor of 0.01.
-    found = scores(WithBias(), spread([3.0, 1.5, 0.005]))
-    np.testing.assert_allclose(found, [0, 0.5, 0.5], atol=1e-12)
+    errors = scores(WithBias(), spread([3.0, 1.5, 0.005]))
+    np.testing.assert_allclose(errors, [0, 0.5, 0.5], atol=1e-12)
     np.testing.assert_allclose(scores(WithBias(), spread([0, 0, 0])), [1, 1, 0])
 
 

@@ -14,8 +14,8 @@ def linear(images):
 
 
 def contributions(model, images, class_ids):
-    found = np.einsum("bhwc,hwcn->bhwn", images.astype("float64"), WEIGHTS)
-    return found[np.arange(len(images)), :, :, class_ids]
+    maps = np.einsum("bhwc,hwcn->bhwn", images.astype("float64"), WEIGHTS)
+    return maps[np.arange(len(images)), :, :, class_ids]
 
 
 def pixels():
@@ -27,24 +27,24 @@ def rows(attribute, model=linear, **kwargs):
 
 
 def test_contributions_of_a_linear_model_are_faithful():
-    found = rows(contributions)
-    np.testing.assert_allclose(found["scores"], 0, atol=1e-12)
-    np.testing.assert_allclose(found["scaled"], 0, atol=1e-12)
+    measured = rows(contributions)
+    np.testing.assert_allclose(measured["scores"], 0, atol=1e-12)
+    np.testing.assert_allclose(measured["scaled"], 0, atol=1e-12)
 
 
 @pytest.mark.parametrize("factor", [2.0, -1.0, 0.0])
 def test_scaled_contributions_of_a_linear_model_in_closed_form(factor):
-    found = rows(lambda *args: factor * contributions(*args), samples=50)
+    measured = rows(lambda *args: factor * contributions(*args), samples=50)
     images, class_ids = pixels()
     for index, map_ in enumerate(contributions(None, images, class_ids)):
         masks = windows(generator_for(42, images[index]), 50, 7, 9)
         drops = np.array([map_[mask].sum() for mask in masks])
         expected = (factor - 1) ** 2 * np.mean(drops**2)
-        assert found["scores"][index] == pytest.approx(expected)
-        assert found["zero_map"][index] == pytest.approx(np.mean(drops**2))
+        assert measured["scores"][index] == pytest.approx(expected)
+        assert measured["zero_map"][index] == pytest.approx(np.mean(drops**2))
         # A factor mends every scale, except that of a map of zeros.
         scaled = 0 if factor else np.mean(drops**2)
-        assert found["scaled"][index] == pytest.approx(scaled, abs=1e-12)
+        assert measured["scaled"][index] == pytest.approx(scaled, abs=1e-12)
 
 
 def test_best_factor_is_a_minimum():
@@ -75,7 +75,7 @@ def test_removed_windows_of_a_coda_net_are_no_evidence():
     net = CoDANet([DAUConv2D(4, 4, 3), DAUConv2D(2, 4, 1)], temperature=1.0)
     images, class_ids = pixels()
     metric = evaluation.get("infidelity", samples=3)
-    found = metric.measure(net, images, class_ids, attribution.get("contributions"))
+    measured = metric.measure(net, images, class_ids, attribution.get("contributions"))
     maps = attribution.get("contributions")(net, images, class_ids).astype("float64")
     for index, (image, class_id) in enumerate(zip(images, class_ids)):
         masks = windows(generator_for(42, image), 3, 7, 9)
@@ -84,7 +84,7 @@ def test_removed_windows_of_a_coda_net_are_no_evidence():
         logits = np.asarray(net(np.stack([encoded, *without])))[:, class_id].astype("float64")
         foretold = [maps[index][mask].sum() for mask in masks]
         expected = np.mean((np.array(foretold) - (logits[0] - logits[1:])) ** 2)
-        assert found["scores"][index] == pytest.approx(expected, rel=1e-3, abs=1e-9)
+        assert measured["scores"][index] == pytest.approx(expected, rel=1e-3, abs=1e-9)
 
 
 def test_samples_are_checked():

@@ -64,9 +64,9 @@ def test_log_odds_of_a_softmax_are_those_of_its_probabilities(rng):
         logits[:5, 2] = logits[:5, 4] = 2 * scale
         rivals = np.where(np.eye(6, dtype=bool), -np.inf, logits[:, None, :])
         expected = logits - logsumexp(rivals, axis=-1)
-        found = log_odds(logits, "softmax")
-        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
-        np.testing.assert_array_equal(found.argmax(1), logits.argmax(1))
+        odds = log_odds(logits, "softmax")
+        np.testing.assert_allclose(odds, expected, rtol=1e-12, atol=1e-12)
+        np.testing.assert_array_equal(odds.argmax(1), logits.argmax(1))
     assert log_odds([[3.0], [-2.0]], "softmax").tolist() == [[np.inf], [np.inf]]
 
 
@@ -199,7 +199,7 @@ def test_positive_fraction_against_loops():
 def test_window_mean_against_loops(size):
     maps = np.random.default_rng(2).normal(size=(2, 7, 9))
     reach = size // 2
-    for map_, found in zip(maps, window_mean(maps, size)):
+    for map_, averaged in zip(maps, window_mean(maps, size)):
         for i in range(7):
             for j in range(9):
                 total = sum(
@@ -207,7 +207,7 @@ def test_window_mean_against_loops(size):
                     for a in range(max(0, i - reach), min(7, i + reach + 1))
                     for b in range(max(0, j - reach), min(9, j + reach + 1))
                 )
-                assert found[i, j] == pytest.approx(total / size**2, abs=1e-12)
+                assert averaged[i, j] == pytest.approx(total / size**2, abs=1e-12)
 
 
 @pytest.mark.parametrize("size", [0, 4, -3])
@@ -222,25 +222,25 @@ def test_averaging_over_windows_cancels_signs_before_the_clip():
     grids = make_grids(images, logits, labels, grids=1, n=2)
     signs = (-1.0) ** np.add.outer(np.arange(12), np.arange(12))
     attribute = FromMasks(grids, 6, 6, lambda own: signs + 0.2 * own)
-    found = localisation(None, grids, attribute, windows=(3, 5), progress=False)
-    assert found.mean == pytest.approx(1.2 / 4.2)
-    assert list(found.averaged) == [3, 5]
+    result = localisation(None, grids, attribute, windows=(3, 5), progress=False)
+    assert result.mean == pytest.approx(1.2 / 4.2)
+    assert list(result.averaged) == [3, 5]
     by_hand = [
         positive_fraction(window_mean(signs + 0.2 * own, 3), 2)
         for own in [own_cell(grids, 0, 6, 6)]
     ]
-    np.testing.assert_allclose(found.averaged[3], by_hand)
-    summary = found.summary()["mean_by_window"]
+    np.testing.assert_allclose(result.averaged[3], by_hand)
+    summary = result.summary()["mean_by_window"]
     assert list(summary) == ["1", "3", "5"]
-    assert summary["1"] == found.mean < summary["3"]
+    assert summary["1"] == result.mean < summary["3"]
 
 
 def test_averaging_leaves_a_uniform_map_at_chance():
     images, logits, labels = data(size=(6, 6))
     grids = make_grids(images, logits, labels, grids=1, n=2)
     attribute = FromMasks(grids, 6, 6, np.ones_like)
-    found = localisation(None, grids, attribute, windows=(3,), progress=False)
-    np.testing.assert_allclose(found.averaged[3], 1 / 4)
+    result = localisation(None, grids, attribute, windows=(3,), progress=False)
+    np.testing.assert_allclose(result.averaged[3], 1 / 4)
 
 
 def test_parts_join_to_the_whole():

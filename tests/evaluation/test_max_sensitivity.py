@@ -24,7 +24,9 @@ def test_perturbed_images_are_uniform_in_the_ball_and_keep_their_class():
 
     measure(attribute, images, samples=200, radius=0.05)
     for class_id, image in zip(class_ids, images):
-        noise = np.array([other for found, other in seen if found == class_id])[1:] - image
+        noise = (
+            np.array([other for class_seen, other in seen if class_seen == class_id])[1:] - image
+        )
         assert noise.shape == (200, 5, 6, 3)
         assert 0.0499 < np.abs(noise).max() <= 0.05 + 1e-6
         # Standard deviation of a uniform distribution, and nothing shared by two pixels.
@@ -41,9 +43,9 @@ def test_linear_map_in_closed_form():
         seen.append(images[..., 0].astype("float64"))
         return 3 * images[..., 0]
 
-    found = measure(attribute, images, samples=6)
+    scores = measure(attribute, images, samples=6)
     originals, perturbed = seen[0], np.concatenate(seen[1:]).reshape(4, 6, 5, 6)
-    for image, others, score in zip(originals, perturbed, found):
+    for image, others, score in zip(originals, perturbed, scores):
         changes = [np.sqrt(((other - image) ** 2).sum()) for other in others]
         assert score == pytest.approx(max(changes) / np.sqrt((image**2).sum()), rel=1e-5)
 

@@ -86,13 +86,13 @@ def make(name, **kwargs):
     return evaluation.get(name, activation=activation, **ARGUMENTS.get(name, {}), **kwargs)
 
 
-def same(found, expected):
-    assert set(found) == set(expected)
+def same(rows, expected):
+    assert set(rows) == set(expected)
     for key, values in expected.items():
         if values.dtype.kind == "U":
-            np.testing.assert_array_equal(found[key], values)
+            np.testing.assert_array_equal(rows[key], values)
         else:
-            np.testing.assert_allclose(found[key], values, rtol=1e-4, atol=1e-5, err_msg=key)
+            np.testing.assert_allclose(rows[key], values, rtol=1e-4, atol=1e-5, err_msg=key)
 
 
 @pytest.fixture(scope="module", params=IMAGE_METRICS)
@@ -170,12 +170,12 @@ def test_charts_read_the_summary(measured):
     assert metric.charts
     for chart in metric.charts.values():
         assert chart.title
-        found = chart.read(summary)
-        if isinstance(found, Box):
-            assert len(found.quartiles) == 3 and list(found.quartiles) == sorted(found.quartiles)
+        drawn = chart.read(summary)
+        if isinstance(drawn, Box):
+            assert len(drawn.quartiles) == 3 and list(drawn.quartiles) == sorted(drawn.quartiles)
         else:
-            assert isinstance(found, Curve) and len(found.x) == len(found.y) > 1
-            assert np.isfinite(found.y).all()
+            assert isinstance(drawn, Curve) and len(drawn.x) == len(drawn.y) > 1
+            assert np.isfinite(drawn.y).all()
         if chart.reference:
             assert np.isfinite(chart.reference(summary))
     assert set(metric.figure) <= set(metric.charts)

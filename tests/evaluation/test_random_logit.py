@@ -18,9 +18,9 @@ def rows(attribute, **kwargs):
 
 
 def test_map_that_ignores_the_class_is_like_itself():
-    found = rows(lambda model, images, class_ids: images.sum(axis=-1))
-    np.testing.assert_allclose(found["scores"], 1)
-    np.testing.assert_allclose(found["ssim"], 1)
+    similarities = rows(lambda model, images, class_ids: images.sum(axis=-1))
+    np.testing.assert_allclose(similarities["scores"], 1)
+    np.testing.assert_allclose(similarities["ssim"], 1)
 
 
 def test_negated_map_is_unlike_by_sign_and_alike_without():
@@ -28,9 +28,9 @@ def test_negated_map_is_unlike_by_sign_and_alike_without():
         signs = np.where(class_ids == CLASS_IDS, 1, -1)
         return signs[:, None, None] * (images[..., 0] - 0.5)
 
-    found = rows(attribute)
-    np.testing.assert_allclose(found["scores"], -1)
-    np.testing.assert_allclose(found["ssim"], 1)
+    similarities = rows(attribute)
+    np.testing.assert_allclose(similarities["scores"], -1)
+    np.testing.assert_allclose(similarities["ssim"], 1)
 
 
 def test_another_class_of_the_model_is_drawn_for_every_image():
@@ -43,15 +43,15 @@ def test_another_class_of_the_model_is_drawn_for_every_image():
     others = []
     for seed in range(30):
         asked.clear()
-        found = rows(attribute, seed=seed)
+        similarities = rows(attribute, seed=seed)
         own, other = asked
         np.testing.assert_array_equal(own, CLASS_IDS)
         assert (other != own).all()
         others.append(other)
         for index, (a, b) in enumerate(zip(MAPS[own], MAPS[other])):
-            assert found["scores"][index] == pytest.approx(rank_correlation(a, b))
+            assert similarities["scores"][index] == pytest.approx(rank_correlation(a, b))
             scaled = (np.abs(m) / np.abs(m).max() for m in (a, b))
-            assert found["ssim"][index] == pytest.approx(ssim(*scaled))
+            assert similarities["ssim"][index] == pytest.approx(ssim(*scaled))
     for own, drawn in zip(CLASS_IDS, np.transpose(others)):
         assert set(drawn) == set(range(4)) - {own}
 

@@ -29,9 +29,9 @@ def test_imputation_is_the_solution_of_the_dense_system(share):
     random = np.random.default_rng(0)
     image = random.random((*SIZE, 3))
     removed = random.permutation(42).reshape(SIZE) < max(1, int(42 * share))
-    found = imputed(image, removed, neighbour_weights(*SIZE))
-    np.testing.assert_allclose(found, by_hand(image, removed), atol=1e-12)
-    np.testing.assert_array_equal(found[~removed], image[~removed])
+    filled = imputed(image, removed, neighbour_weights(*SIZE))
+    np.testing.assert_allclose(filled, by_hand(image, removed), atol=1e-12)
+    np.testing.assert_array_equal(filled[~removed], image[~removed])
 
 
 def test_constant_and_linear_images_are_imputed_exactly():

@@ -54,23 +54,23 @@ def test_maps_of_all_channels_sum_to_the_map_of_the_class(net, images):
 
 
 def test_layers_contribute_as_explain_layer_has_it(net, images):
-    found = layer_contributions(net, images, CLASS_IDS)
-    assert [values.shape[-1] for values in found] == [6, 6, 5, 4]
-    for depth, values in enumerate(found):
+    by_layer = layer_contributions(net, images, CLASS_IDS)
+    assert [values.shape[-1] for values in by_layer] == [6, 6, 5, 4]
+    for depth, values in enumerate(by_layer):
         expected = net.explain_layer(images, "logits", CLASS_IDS, from_layer=depth)
         expected = ops.convert_to_numpy(expected.contributions)
         np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_maps_of_channels_themselves_are_those_of_explain_layer(net, images):
-    found = strongest_channels(net, images, CLASS_IDS, count=2, explained="channel")
+    of_channels = strongest_channels(net, images, CLASS_IDS, count=2, explained="channel")
     of_logits = strongest_channels(net, images, CLASS_IDS, count=2)
-    np.testing.assert_array_equal(found.channels, of_logits.channels)
-    np.testing.assert_array_equal(found.contributions, of_logits.contributions)
+    np.testing.assert_array_equal(of_channels.channels, of_logits.channels)
+    np.testing.assert_array_equal(of_channels.contributions, of_logits.contributions)
     for layer, rank in np.ndindex(3, 2):
-        of_channel = net.explain_layer(images, layer + 1, found.channels[:, layer, rank])
+        of_channel = net.explain_layer(images, layer + 1, of_channels.channels[:, layer, rank])
         expected = ops.convert_to_numpy(of_channel.contribution_map)
-        np.testing.assert_allclose(found.maps[:, layer, rank], expected, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(of_channels.maps[:, layer, rank], expected, rtol=1e-5, atol=1e-6)
 
 
 def test_images_pass_once(net, images, monkeypatch):

@@ -62,14 +62,14 @@ def test_everything_at_once(command, nets, quarters, tmp_path):
     flags += ["--methods", METHODS, "--metrics", "all", "--output", tmp_path / "out"]
     code, out, err = command(*flags, "--logdir", tmp_path / "board")
     assert code == 0, err
-    found = results(tmp_path / "out")
-    assert found["figures_skipped"] == {}
-    for name in found["figures"]:
+    stored = results(tmp_path / "out")
+    assert stored["figures_skipped"] == {}
+    for name in stored["figures"]:
         assert (tmp_path / "out" / name).stat().st_size > 500
-    assert len(found["figures"]) == 2 * len(FIGURES) + 2
+    assert len(stored["figures"]) == 2 * len(FIGURES) + 2
     assert not list((tmp_path / "out").rglob(".*"))
 
-    main, other, baseline = found["models"]
+    main, other, baseline = stored["models"]
     assert list(other["methods"]) == ["contributions"]
     assert "contributions" not in baseline["methods"]
     assert main["temperature"] == 4 and baseline["temperature"] is None
@@ -97,14 +97,14 @@ def test_numbers_are_those_of_the_library(command, nets, quarters, tmp_path):
     flags += ["--figures", "none", "--model", nets["t4"], "--output", tmp_path]
     code, _, err = command(*flags)
     assert code == 0, err
-    found = results(tmp_path)["models"][0]
+    model = results(tmp_path)["models"][0]
     net = keras.models.load_model(nets["t4"])
     images = quarters.test_images.astype("float32") / 255
     logits = net.predict(images, verbose=0)
     ours = attribution.get("contributions")
     grids = make_grids(images, logits, quarters.test_labels, grids=6, n=2)
     expected = localisation(net, grids, ours, progress=False).summary()
-    numbers = found["methods"]["contributions"]
+    numbers = model["methods"]["contributions"]
     assert numbers["localisation"]["mean"] == pytest.approx(expected["mean"], abs=1e-5)
     averaged = localisation(net, grids, ours, windows=(3,), progress=False).averaged[3].mean()
     by_window = numbers["localisation"]["mean_by_window"]
@@ -116,11 +116,11 @@ def test_numbers_are_those_of_the_library(command, nets, quarters, tmp_path):
     assert numbers["pixel_removal"]["most"]["area"] == pytest.approx(
         expected["most"]["area"], abs=1e-5
     )
-    ixg, deeplift = (found["methods"][name] for name in ("input_x_gradient", "deeplift"))
+    ixg, deeplift = (model["methods"][name] for name in ("input_x_gradient", "deeplift"))
     assert deeplift["label"] == "DeepLIFT (= IxG)"
     assert deeplift["localisation"] == ixg["localisation"] != numbers["localisation"]
     accuracy = np.mean(logits.argmax(-1) == quarters.test_labels)
-    assert found["test_accuracy"] == pytest.approx(accuracy)
+    assert model["test_accuracy"] == pytest.approx(accuracy)
 
 
 @pytest.fixture
@@ -218,9 +218,9 @@ def test_temperatures_in_the_docs_are_those_of_the_stored_runs():
     (short,) = stored["four-epochs"]["models"]
     assert stored["four-epochs"]["command"] in page.replace(" \\\n    ", " ")
     for model, epochs in ((cold, 4), (short, 4), (long, 14)):
-        found = model["methods"]["contributions"]["localisation"]
+        localised = model["methods"]["contributions"]["localisation"]
         cells = [f"{model['temperature']:g}", f"{epochs}", f"{model['test_accuracy']:.1%}"]
-        cells += [f"{found['mean']:.3f}", f"{found['mean_by_window']['9']:.3f}"]
+        cells += [f"{localised['mean']:.3f}", f"{localised['mean_by_window']['9']:.3f}"]
         assert f"| {' | '.join(cells)} |" in page
 
 
@@ -246,9 +246,9 @@ def test_figures_without_their_inputs_are_skipped_with_a_sentence(command, nets,
     flags = ["--model", nets["t4"], "--metrics", "none", "--methods", "contributions"]
     code, out, err = command(*flags, "--figures", "4,6,7,a7,sanity", "--output", tmp_path)
     assert code == 0, err
-    found = results(tmp_path)
-    assert sorted(found["figures"]) == ["figure_7.pdf", "figure_7.png"]
-    assert sorted(found["figures_skipped"]) == ["4", "6", "a7", "sanity"]
+    stored = results(tmp_path)
+    assert sorted(stored["figures"]) == ["figure_7.pdf", "figure_7.png"]
+    assert sorted(stored["figures_skipped"]) == ["4", "6", "a7", "sanity"]
     assert "figure a7 skipped: there is no baseline." in out
 
 

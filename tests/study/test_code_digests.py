@@ -64,11 +64,11 @@ def test_the_code_of_a_method_reaches_down_to_the_layers_it_calls():
     common = names(code_digests.common_files())
     assert {"layers/encoding.py", "layers/dau.py", "models/coda_net.py"} <= common
     assert f"backend/{code_digests.backend.NAME}.py" in common
-    found = names(code_digests.room_files("coda_keras.attribution.gradcam"))
-    assert found == {f"attribution/{name}.py" for name in ("gradcam", "base", "interception")}
+    gradcam = names(code_digests.room_files("coda_keras.attribution.gradcam"))
+    assert gradcam == {f"attribution/{name}.py" for name in ("gradcam", "base", "interception")}
     deeplift = names(code_digests.room_files("coda_keras.attribution.deeplift"))
     assert "attribution/tf_deeplift.py" in deeplift
-    assert not any(name.startswith("figures") for name in common | found)
+    assert not any(name.startswith("figures") for name in common | gradcam)
 
 
 @pytest.mark.parametrize("make", [row.make for row in ROWS], ids=lambda m: m.__name__)

@@ -126,8 +126,8 @@ def test_metrics_of_a_study_share_the_maps(net, quarters, tmp_path, monkeypatch)
     alone = evaluation.get("sparseness")(
         net, made.main.images[:4], made.main.labels[:4], attribution.get("gradient")
     )
-    found = made.numbers[net.name]["gradient"]["sparseness"]["mean"]
-    assert found == pytest.approx(alone["mean"], abs=1e-6)
+    mean = made.numbers[net.name]["gradient"]["sparseness"]["mean"]
+    assert mean == pytest.approx(alone["mean"], abs=1e-6)
 
 
 def test_dear_methods_get_fewer_images():
@@ -141,8 +141,10 @@ def test_dear_methods_get_fewer_images():
 
 
 def test_a_missing_package_costs_its_method_only(net, quarters, tmp_path, monkeypatch):
-    found = importlib.util.find_spec
-    monkeypatch.setattr(methods, "find_spec", lambda name: None if name == "lime" else found(name))
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        methods, "find_spec", lambda name: None if name == "lime" else find_spec(name)
+    )
     made = Study([net], quarters, Settings(**{**QUICK, "methods": None, "metrics": []}), tmp_path)
     assert "lime" not in made.main.names and "rise" in made.main.names
     # On a CoDA-Net DeepLIFT needs nothing.
@@ -175,9 +177,9 @@ def test_published_occlusion_stands_beside_the_windows_that_it_hid():
 
 def test_published_results_are_drawn_under_the_same_grid_size_only():
     results = evaluation.published_cifar10()["models"]["9L-S-CoDA-SQ-1000"]["Ours"]
-    for size, found in ((3, results["localisation"]), (2, None)):
+    for size, expected in ((3, results["localisation"]), (2, None)):
         metric = evaluation.get("localisation", grid_size=size)
-        assert metric.published_summary(results) == found
+        assert metric.published_summary(results) == expected
     least = evaluation.get("pixel_removal").published_summary(results)["least"]
     assert least == results["pixel_removal"]
 
@@ -192,10 +194,10 @@ def test_baseline_layers_share_out_the_logit(quarters):
     model = convolutional_net(SIZE, use_bias=False)
     images, labels = quarters.test_images[:3].astype("float32") / 255, quarters.test_labels[:3]
     logits = model.predict(images, verbose=0)[np.arange(3), labels]
-    found = baseline_layers.input_x_gradient_of_layers(model, images, labels)
-    assert [title for title, _ in found] == ["pixels", "stem", "last_activation"]
-    assert [maps.shape for _, maps in found] == [(3, 8, 8), (3, 8, 8), (3, 4, 4)]
-    for _, maps in found:
+    by_layer = baseline_layers.input_x_gradient_of_layers(model, images, labels)
+    assert [title for title, _ in by_layer] == ["pixels", "stem", "last_activation"]
+    assert [maps.shape for _, maps in by_layer] == [(3, 8, 8), (3, 8, 8), (3, 4, 4)]
+    for _, maps in by_layer:
         np.testing.assert_allclose(maps.sum((1, 2)), logits, rtol=1e-3, atol=1e-5)
     kl = keras.layers
     flat = keras.Sequential([keras.Input((SIZE, SIZE, 3)), kl.Flatten(), kl.Dense(4)])
@@ -212,8 +214,8 @@ def test_slices_are_taken_up_and_joined(tmp_path):
 
     def collect(total, arguments):
         computed.clear()
-        found = cache.collect(tmp_path / "x", arguments, total, 3, compute, "squares")
-        np.testing.assert_array_equal(found["squares"], np.arange(total) ** 2)
+        arrays = cache.collect(tmp_path / "x", arguments, total, 3, compute, "squares")
+        np.testing.assert_array_equal(arrays["squares"], np.arange(total) ** 2)
         return list(computed)
 
     assert collect(7, {"a": 1}) == [(0, 3), (3, 6), (6, 7)]
@@ -227,14 +229,14 @@ def test_videos_are_read_from_gifs_and_folders(tmp_path, rng):
     for number, frame in enumerate(frames):
         Image.fromarray(frame).save(tmp_path / f"frame{number}.png")
     (tmp_path / "notes.txt").write_text("no picture")
-    found = video.read_frames(tmp_path, size=16)
-    np.testing.assert_allclose(found, frames / 255, atol=1e-6)
+    frames_read = video.read_frames(tmp_path, size=16)
+    np.testing.assert_allclose(frames_read, frames / 255, atol=1e-6)
     assert video.read_frames(tmp_path, size=8).shape == (4, 8, 12, 3)
 
     grey = [Image.new("RGB", (10, 8), (40 * i,) * 3) for i in range(3)]
     grey[0].save(tmp_path / "v.gif", save_all=True, append_images=grey[1:], duration=50)
-    found = video.read_frames(tmp_path / "v.gif", size=32)
-    np.testing.assert_allclose(found[:, 0, 0, 0], np.array([0, 40, 80]) / 255, atol=1e-6)
+    frames_read = video.read_frames(tmp_path / "v.gif", size=32)
+    np.testing.assert_allclose(frames_read[:, 0, 0, 0], np.array([0, 40, 80]) / 255, atol=1e-6)
     with pytest.raises(ValueError, match="one size"):
         Image.new("RGB", (9, 9)).save(tmp_path / "odd.png")
         video.read_frames(tmp_path, size=16)
