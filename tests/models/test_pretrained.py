@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from coda_keras import CoDANet
-from coda_keras.models import pretrained as trained
+from coda_keras.models import pretrained
 
 SHARED = Path(__file__).resolve().parents[3] / "shared/tfds"
 IMAGES = np.random.default_rng(0).uniform(size=(2, 32, 32, 3)).astype("float32")
@@ -20,8 +20,8 @@ def tiny(tmp_path, monkeypatch):
     """A preset `tiny` in a folder of its own, and the net that it was made of."""
     keras.utils.set_random_seed(1)
     net = CoDANet.from_preset("s_coda", classes=4, rank_scale=0.02, temperature=50.0)
-    content = trained.pack(net.get_weights())
-    card = trained.Card(
+    content = pretrained.pack(net.get_weights())
+    card = pretrained.Card(
         "tiny",
         "A test.",
         architecture="s_coda",
@@ -37,11 +37,11 @@ def tiny(tmp_path, monkeypatch):
     )
     (tmp_path / "tiny.npz").write_bytes(content)
     (tmp_path / "tiny.json").write_text(json.dumps(card._asdict()))
-    monkeypatch.setattr(trained, "FOLDER", tmp_path)
-    trained.cards.cache_clear()
+    monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
+    pretrained.cards.cache_clear()
     yield net
     monkeypatch.undo()
-    trained.cards.cache_clear()
+    pretrained.cards.cache_clear()
 
 
 def make(**arguments):
@@ -51,10 +51,10 @@ def make(**arguments):
 
 def test_weights_survive_half_precision():
     weights = [np.random.default_rng(0).normal(size=(3, 4)), np.arange(5.0)]
-    packed = trained.pack(weights)
-    assert packed == trained.pack(weights)
+    packed = pretrained.pack(weights)
+    assert packed == pretrained.pack(weights)
     with pytest.raises(ValueError, match="65,504"):
-        trained.pack([np.array([1e6])])
+        pretrained.pack([np.array([1e6])])
 
 
 def test_a_net_comes_back_with_its_weights_and_names(tiny):
@@ -100,7 +100,7 @@ def test_presets_are_listed_with_scores(tiny):
 
 
 def test_damaged_and_missing_weights_are_named(tiny):
-    path = trained.FOLDER / "tiny.npz"
+    path = pretrained.FOLDER / "tiny.npz"
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ValueError, match=r"damaged.*Install coda-keras anew"):
         make()
@@ -109,9 +109,9 @@ def test_damaged_and_missing_weights_are_named(tiny):
         make()
 
 
-@pytest.mark.parametrize("name", sorted(trained.cards()))
+@pytest.mark.parametrize("name", sorted(pretrained.cards()))
 def test_what_ships_is_what_its_card_says(name):
-    card = trained.cards()[name]
+    card = pretrained.cards()[name]
     net = CoDANet.from_preset(name)
     assert card.name == name
     assert net.count_params() == card.parameters
@@ -121,18 +121,18 @@ def test_what_ships_is_what_its_card_says(name):
 
 
 def test_what_ships_is_small():
-    sizes = [card.path.stat().st_size for card in trained.cards().values()]
+    sizes = [card.path.stat().st_size for card in pretrained.cards().values()]
     assert 0 < sum(sizes) <= 16 * 2**20
 
 
 @pytest.mark.tensorflow
 @pytest.mark.skipif(not SHARED.is_dir(), reason="CIFAR-10 is not there")
-@pytest.mark.parametrize("name", sorted(trained.cards()))
+@pytest.mark.parametrize("name", sorted(pretrained.cards()))
 def test_shipped_weights_reach_their_scores(name):
     from coda_keras import training
     from coda_keras.data.tf_batches import load_tfds
 
-    card, net = trained.cards()[name], CoDANet.from_preset(name)
+    card, net = pretrained.cards()[name], CoDANet.from_preset(name)
     data = load_tfds("cifar10", SHARED).limit(test=1000)
     scores = training.score(net, data, grids=4)
     # Four standard deviations of the mean of 1,000 images.

@@ -135,10 +135,10 @@ export class Explorer {
     const text = this.state[side];
     if (text === null && side === "b") return null;
     const cut = (text ?? "").lastIndexOf("@");
-    const found = entries.findIndex((entry) => entry.key === (text ?? "").slice(0, cut));
-    const entry = Math.max(0, found);
+    const place = entries.findIndex((entry) => entry.key === (text ?? "").slice(0, cut));
+    const entry = Math.max(0, place);
     const { steps } = entries[entry];
-    const step = found < 0 ? -1 : steps.findIndex((each) => String(each) === text.slice(cut + 1));
+    const step = place < 0 ? -1 : steps.findIndex((number) => String(number) === text.slice(cut + 1));
     return { entry, step: step < 0 ? steps.length - 1 : step };
   }
 

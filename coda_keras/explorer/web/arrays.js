@@ -43,6 +43,6 @@ function parsed(buffer) {
 }
 
 function scaled(integers, scales) {
-  const each = integers.length / scales.length;
-  return Float32Array.from(integers, (value, i) => value * scales[Math.floor(i / each)]);
+  const length = integers.length / scales.length;
+  return Float32Array.from(integers, (value, i) => value * scales[Math.floor(i / length)]);
 }

@@ -20,11 +20,11 @@ export function imageStrip(app) {
       const truth = mark === " ✗" ? `, truly ${classes[label]}` : "";
       const title = `${name}: predicted ${classes[predicted]}${truth}`;
       const canvas = h("canvas", { "aria-hidden": "true" });
-      const each = button(canvas, title, () => app.set({ image: index, layer: null }));
-      each.dataset.index = index;
-      each.setAttribute("aria-label", title);
-      each.append(h("span", {}, classes[predicted] + mark));
-      return each;
+      const thumbnail = button(canvas, title, () => app.set({ image: index, layer: null }));
+      thumbnail.dataset.index = index;
+      thumbnail.setAttribute("aria-label", title);
+      thumbnail.append(h("span", {}, classes[predicted] + mark));
+      return thumbnail;
     });
     element.replaceChildren(...buttons);
     const seen = new IntersectionObserver((entries) => {
@@ -33,32 +33,32 @@ export function imageStrip(app) {
       }
       app.render();
     });
-    buttons.forEach((each) => seen.observe(each));
+    buttons.forEach((thumbnail) => seen.observe(thumbnail));
   };
 
   const paint = () => {
-    for (const each of buttons) {
-      if (!each.dataset.seen || each.dataset.painted) continue;
-      const picture = source.picture(Number(each.dataset.index));
+    for (const thumbnail of buttons) {
+      if (!thumbnail.dataset.seen || thumbnail.dataset.painted) continue;
+      const picture = source.picture(Number(thumbnail.dataset.index));
       if (!picture) continue;
-      const canvas = each.querySelector("canvas");
+      const canvas = thumbnail.querySelector("canvas");
       const whole = imagePicture(picture, source.manifest.size);
       canvas.width = whole.width;
       canvas.height = whole.height;
       canvas.getContext("2d").drawImage(whole, 0, 0);
-      each.dataset.painted = "1";
+      thumbnail.dataset.painted = "1";
     }
   };
 
   const update = () => {
     if (source !== app.sides[0].source) build();
     paint();
-    buttons.forEach((each, index) => {
+    buttons.forEach((thumbnail, index) => {
       const chosen = index === app.state.image;
-      if (chosen && each.getAttribute("aria-current") !== "true") {
-        each.scrollIntoView?.({ block: "nearest", inline: "nearest" });
+      if (chosen && thumbnail.getAttribute("aria-current") !== "true") {
+        thumbnail.scrollIntoView?.({ block: "nearest", inline: "nearest" });
       }
-      each.setAttribute("aria-current", chosen);
+      thumbnail.setAttribute("aria-current", chosen);
     });
   };
   return { element, update };

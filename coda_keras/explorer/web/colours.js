@@ -12,8 +12,8 @@ export function percentile(values, p) {
   const place = (p / 100) * (sorted.length - 1);
   const low = Math.floor(place);
   const high = Math.min(low + 1, sorted.length - 1);
-  const found = sorted[low] + (sorted[high] - sorted[low]) * (place - low);
-  return found || sorted.at(-1) || 1;
+  const value = sorted[low] + (sorted[high] - sorted[low]) * (place - low);
+  return value || sorted.at(-1) || 1;
 }
 
 export function signedColour(value, scale, palette) {

@@ -28,7 +28,7 @@ export function choice(name, options, onchoose) {
   );
   const group = h("div", { class: "choice", role: "group", "aria-label": name }, ...buttons);
   const show = (chosen) => {
-    for (const each of buttons) each.setAttribute("aria-pressed", each.dataset.value === chosen);
+    for (const item of buttons) item.setAttribute("aria-pressed", item.dataset.value === chosen);
   };
   return { element: group, show };
 }

@@ -54,7 +54,7 @@ async function askServer(request) {
 }
 
 function open(key, step) {
-  const entry = entries.find((each) => each.key === key);
+  const entry = entries.find((candidate) => candidate.key === key);
   const view = entry.views[entry.steps.indexOf(step)];
   const manifest = data.views[view];
   const blob = async (index) => fromBase64(blobs[manifest.first + index].textContent);

@@ -25,7 +25,7 @@ export function layerStrip(app) {
     const key = layers ? [source.serial, app.state.image, id, app.state.palette].join() : null;
     if (!layers) {
       const stored = Object.keys(source.image(app.state.image).layers ?? {});
-      const others = stored.map((each) => classes[each]).join(", ");
+      const others = stored.map((id) => classes[id]).join(", ");
       const text = others ? `Stored for this image: ${others}.` : "None are stored for this image.";
       body.replaceChildren(h("p", { class: "hint" }, layers === null ? "Loading …" : text));
     } else if (key !== drawn) {
@@ -35,8 +35,8 @@ export function layerStrip(app) {
       );
     }
     drawn = key;
-    for (const each of body.querySelectorAll("button")) {
-      each.setAttribute("aria-pressed", each.dataset.channel === app.state.layer?.join("."));
+    for (const item of body.querySelectorAll("button")) {
+      item.setAttribute("aria-pressed", item.dataset.channel === app.state.layer?.join("."));
     }
   };
   return { element, update };
@@ -55,13 +55,13 @@ function columnOf(app, source, name, layer, layers, explained) {
       const again = app.state.layer?.join(".") === `${layer}.${rank}`;
       app.set({ layer: again ? null : [layer, rank], contrast: null });
     };
-    const each = button(picture, title, choose);
-    each.dataset.channel = `${layer}.${rank}`;
-    each.setAttribute("aria-label", title);
-    each.append(
+    const item = button(picture, title, choose);
+    item.dataset.channel = `${layer}.${rank}`;
+    item.setAttribute("aria-label", title);
+    item.append(
       h("span", {}, `ch ${layers.channels[index]} `, h("b", {}, percent(part / explained, 0))),
     );
-    return each;
+    return item;
   });
   return h("div", { class: "layer" }, h("h3", {}, name), ...channels);
 }
