@@ -41,18 +41,18 @@ def load_cifar10(folder: Path) -> ImageData:
     read = _binary if suffix else _pickled
     parts = []
     for names in (TRAIN, [TEST]):
-        found = []
+        batches = []
         for name in names:
             path = folder / f"{name}{suffix}"
             try:
-                found.append(read(path.read_bytes()))
+                batches.append(read(path.read_bytes()))
             except FileNotFoundError as error:
                 raise FileNotFoundError(
                     f"{folder} is not all of CIFAR-10: {path.name} is missing."
                 ) from error
             except (ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
                 raise ValueError(f"{path} is no batch of CIFAR-10, or damaged: {error}") from error
-        pixels, labels = (np.concatenate(values) for values in zip(*found))
+        pixels, labels = (np.concatenate(values) for values in zip(*batches))
         images = pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
         parts += [np.ascontiguousarray(images), labels.astype("int32")]
     train_images, train_labels, test_images, test_labels = parts
@@ -67,8 +67,8 @@ def _binary(content):
 
 
 def _pickled(content):
-    found = _Arrays(content).load()
-    return _checked(found[b"data"], np.asarray(found[b"labels"]))
+    batch = _Arrays(content).load()
+    return _checked(batch[b"data"], np.asarray(batch[b"labels"]))
 
 
 def _checked(pixels, labels):

@@ -143,12 +143,12 @@ class ImageFiles:
         broken = []
         with ThreadPoolExecutor() as pool, _bar(len(self), progress) as bar:
             for start in range(0, len(self), _AT_ONCE):
-                for found in pool.map(self._attempt, self.paths[start : start + _AT_ONCE]):
+                for row in pool.map(self._attempt, self.paths[start : start + _AT_ONCE]):
                     bar.update()
-                    if isinstance(found, BrokenImage):
-                        broken.append(found)
+                    if isinstance(row, BrokenImage):
+                        broken.append(row)
                     elif not broken:
-                        yield found
+                        yield row
         _refuse(broken)
 
     def read(self, progress: bool = False) -> np.ndarray:

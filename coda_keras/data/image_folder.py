@@ -67,19 +67,19 @@ class ImageFolder(NamedTuple):
         train = ImageFiles(self.train_paths, train_size)
         test = ImageFiles(self.test_paths, train_size, crop)
         if train.nbytes + test.nbytes <= memory:
-            images = [each.read(progress) for each in (train, test)]
+            images = [files.read(progress) for files in (train, test)]
         elif cache is not None:
             images = [
-                self._stored(cache, name, each, labels, progress)
-                for name, each, labels in (
+                self._stored(cache, name, files, labels, progress)
+                for name, files, labels in (
                     ("train", train, self.train_labels),
                     ("test", test, self.test_labels),
                 )
             ]
         else:
             images = [train, test]
-            for each in images:
-                each.check()
+            for files in images:
+                files.check()
         return ImageData(
             images[0], self.train_labels, images[1], self.test_labels, self.class_names
         )
@@ -158,14 +158,14 @@ def scan(root: str | Path, test_fraction: float = 0.2, classes: int | None = Non
 
 def _class_names(folder):
     return sorted(
-        each.name for each in folder.iterdir() if each.is_dir() and not each.name.startswith(".")
+        path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
     )
 
 
-def _check_classes(folder, found, left_out):
-    full = [name for name, paths in found.items() if paths]
+def _check_classes(folder, by_class, left_out):
+    full = [name for name, paths in by_class.items() if paths]
     if len(full) < 2:
-        loose = sum(each.is_file() and _is_image(each) for each in folder.iterdir())
+        loose = sum(path.is_file() and _is_image(path) for path in folder.iterdir())
         there = f"images of a single class, {full[0]}" if full else "no images in folders"
         if loose and not full:
             there = f"{loose} images that lie in no folder"
@@ -174,9 +174,9 @@ def _check_classes(folder, found, left_out):
             f"{folder} has {there}. Expected a folder of images for every class, two at least, "
             f"such as {folder / 'cats'} and {folder / 'dogs'}.{other}"
         )
-    if len(full) < len(found):
+    if len(full) < len(by_class):
         raise ValueError(
-            f"{folder} has classes without an image: {_listed(sorted(set(found) - set(full)))}. "
+            f"{folder} has classes without an image: {_listed(sorted(set(by_class) - set(full)))}. "
             "Put images into these folders, or take them away."
         )
 
@@ -217,7 +217,7 @@ def _flat(by_class):
         for label, paths in enumerate(by_class.values())
         for rank, path in enumerate(paths)
     ]
-    ranked.sort(key=lambda each: each[:2])
+    ranked.sort(key=lambda image: image[:2])
     return [path for *_, path in ranked], np.array([label for _, label, _ in ranked], "int32")
 
 

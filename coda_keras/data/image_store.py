@@ -57,6 +57,6 @@ def stored(
 def _is_about(record, path, about):
     if not (record.exists() and path.exists()):
         return False
-    found = json.loads(record.read_text())
-    size = len(found["labels"]) * int(np.prod(about["shape"]))
-    return found["about"] == about and path.stat().st_size == size
+    stored_as = json.loads(record.read_text())
+    size = len(stored_as["labels"]) * int(np.prod(about["shape"]))
+    return stored_as["about"] == about and path.stat().st_size == size

@@ -93,14 +93,14 @@ def load_npz(path: str | os.PathLike) -> ImageData:
         raise ValueError(f"{path} is no .npz file, or cut off.")
     try:
         with np.load(path, allow_pickle=False) as members:
-            found = {name: members[name] for name in members.files}
+            arrays = {name: members[name] for name in members.files}
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
         raise ValueError(f"{path} is no .npz file of arrays, or damaged: {error}") from error
-    missing = [name for name in ImageData._fields[:4] if name not in found]
+    missing = [name for name in ImageData._fields[:4] if name not in arrays]
     if missing:
-        raise ValueError(f"{path} has no {', '.join(missing)}. It has {', '.join(found)}.")
+        raise ValueError(f"{path} has no {', '.join(missing)}. It has {', '.join(arrays)}.")
     for part in ("train", "test"):
-        images, labels = found[f"{part}_images"], found[f"{part}_labels"]
+        images, labels = arrays[f"{part}_images"], arrays[f"{part}_labels"]
         shapes = images.ndim == 4 and images.shape[3] == 3 and labels.shape == images.shape[:1]
         if images.dtype != np.uint8 or labels.dtype.kind not in "iu" or not shapes:
             raise ValueError(
@@ -108,12 +108,12 @@ def load_npz(path: str | os.PathLike) -> ImageData:
                 f"{part}_labels. Received {images.dtype} {images.shape} and {labels.dtype} "
                 f"{labels.shape}."
             )
-        found[f"{part}_labels"] = labels.astype("int32")
-    classes = 1 + max(found[f"{part}_labels"].max(initial=0) for part in ("train", "test"))
-    names = found.get("class_names", np.arange(classes))
-    found["class_names"] = [str(name) for name in names]
-    found["note"] = str(found.get("note", "")) or None
-    return ImageData(**{name: found[name] for name in ImageData._fields})
+        arrays[f"{part}_labels"] = labels.astype("int32")
+    classes = 1 + max(arrays[f"{part}_labels"].max(initial=0) for part in ("train", "test"))
+    names = arrays.get("class_names", np.arange(classes))
+    arrays["class_names"] = [str(name) for name in names]
+    arrays["note"] = str(arrays.get("note", "")) or None
+    return ImageData(**{name: arrays[name] for name in ImageData._fields})
 
 
 def load_digits() -> ImageData:
@@ -158,16 +158,16 @@ def load_idx(folder: str | os.PathLike) -> ImageData:
     """
     folder = Path(folder)
     parts = {name: _idx_part(folder, name) for name in ("train", "t10k")}
-    found = {name: part for name, part in parts.items() if part is not None}
-    if not found:
+    there = {name: part for name, part in parts.items() if part is not None}
+    if not there:
         raise FileNotFoundError(
             f"There are no digits in {folder}. Expected train-images-idx3-ubyte and "
             "train-labels-idx1-ubyte, or the same with t10k, each as it is or as .gz."
         )
-    if len(found) == 2:
-        (train, train_labels), (test, test_labels) = found["train"], found["t10k"]
+    if len(there) == 2:
+        (train, train_labels), (test, test_labels) = there["train"], there["t10k"]
         return ImageData(train, train_labels, test, test_labels, _digits())
-    ((name, (images, labels)),) = found.items()
+    ((name, (images, labels)),) = there.items()
     split = len(images) - len(images) // 5
     note = f"the last {len(images) - split} digits of {name}; the {split} before them trained"
     train, test = slice(split), slice(split, None)

@@ -59,7 +59,7 @@ def read(
             f"{builder.name} takes about {needed / 2**30:.0f} GiB at {train_size}x{train_size} "
             "pixels. Name a folder for the decoded images by --cache."
         )
-    found = []
+    parts = []
     for split in splits:
         own, crop = sizes[split]
         crop = None if crop == own else crop
@@ -69,13 +69,13 @@ def read(
 
         shape = (crop or own, crop or own, 3)
         if cache is None or needed <= memory:
-            found.append(_in_memory(rows, shape))
+            parts.append(_in_memory(rows, shape))
         else:
             about = {"data": f"{builder.info.full_name}", "split": split, "classes": classes}
             about = {**about, "images": counts[split], "size": own, "crop": crop}
             path = Path(cache) / f"{builder.name}-{split}-{own}.uint8"
-            found.append(stored(path, shape, about, rows))
-    (train, train_labels), (test, test_labels) = found
+            parts.append(stored(path, shape, about, rows))
+    (train, train_labels), (test, test_labels) = parts
     return ImageData(train, train_labels, test, test_labels, names[:classes])
 
 

@@ -87,7 +87,7 @@ class Archive:
         self.path = path = Path(path)
         self._zip = None
         if path.is_dir():
-            names = [each.relative_to(path).as_posix() for each in path.rglob("*")]
+            names = [file.relative_to(path).as_posix() for file in path.rglob("*")]
         elif path.is_file():
             try:
                 self._zip = zipfile.ZipFile(path)
@@ -130,15 +130,15 @@ class Archive:
         Raises:
             ValueError: if a class has none.
         """
-        found = {wnid: [] for wnid in self.wnids}
+        images = {wnid: [] for wnid in self.wnids}
         for name in sorted(self._names):
             parts = name.split("/")
             if len(parts) == 4 and parts[0] == "train" and parts[2] == "images" and parts[3]:
-                found.get(parts[1], []).append(name)
-        empty = [f"train/{wnid}/images" for wnid, names in found.items() if not names]
+                images.get(parts[1], []).append(name)
+        empty = [f"train/{wnid}/images" for wnid, names in images.items() if not names]
         if empty:
             raise ValueError(f"{self.path} has no images in {_listed(empty)}.")
-        return [(name, wnid) for wnid, names in found.items() for name in names]
+        return [(name, wnid) for wnid, names in images.items() for name in names]
 
     def validation(self) -> list[tuple[str, str]]:
         """Names of the validation images with their classes' wnids.
@@ -147,20 +147,20 @@ class Archive:
             ValueError: if an image or its class is missing.
         """
         lines = [line.split("\t") for line in self._text("val/val_annotations.txt").splitlines()]
-        found = [(f"val/images/{line[0]}", line[1]) for line in lines if len(line) > 1]
-        missing = [name for name, _ in found if name not in self._names]
-        if missing or not found:
+        images = [(f"val/images/{line[0]}", line[1]) for line in lines if len(line) > 1]
+        missing = [name for name, _ in images if name not in self._names]
+        if missing or not images:
             raise ValueError(
                 f"{self.path} lacks images of val_annotations.txt: "
                 f"{_listed(missing) if missing else 'all'}."
             )
-        unknown = sorted({wnid for _, wnid in found} - set(self.wnids))
+        unknown = sorted({wnid for _, wnid in images} - set(self.wnids))
         if unknown:
             raise ValueError(
                 f"{self.path}: val_annotations.txt has classes that wnids.txt has not: "
                 f"{_listed(unknown)}."
             )
-        return found
+        return images
 
     def image(self, name: str) -> bytes:
         """The content of an image file.

@@ -65,13 +65,13 @@ def _in_parts(net, images, labels, parts):
     """Loss, logits and gradients of a batch."""
     if parts == 1:
         return _gradients(net, images, labels)
-    images, labels = (tf.stack(tf.split(each, parts)) for each in (images, labels))
+    images, labels = (tf.stack(tf.split(batch, parts)) for batch in (images, labels))
     zeros = [tf.zeros_like(weight) for weight in net.trainable_weights]
     logits = tf.TensorArray(tf.float32, parts)
 
     def add(number, loss, gradients, logits):
-        more, own, found = _gradients(net, images[number], labels[number])
-        gradients = [one + another for one, another in zip(gradients, found)]
+        more, own, added = _gradients(net, images[number], labels[number])
+        gradients = [one + another for one, another in zip(gradients, added)]
         return number + 1, loss + more, gradients, logits.write(number, own)
 
     _, loss, gradients, logits = tf.while_loop(
@@ -81,7 +81,7 @@ def _in_parts(net, images, labels, parts):
         # One after the other: memory is what this is for.
         parallel_iterations=1,
     )
-    return loss / parts, logits.concat(), [each / parts for each in gradients]
+    return loss / parts, logits.concat(), [total / parts for total in gradients]
 
 
 def _gradients(net, images, labels):

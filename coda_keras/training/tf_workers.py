@@ -89,14 +89,14 @@ class Workers:
 
     def gather(self, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         """Tensors of all workers, joined along their first axis in the order of the workers."""
-        found = self._run(
+        gathered = self._run(
             lambda context, *values: [context.all_gather(value, axis=0) for value in values],
             tensors,
         )
         # The collective forgets shapes.
         return [
             tf.ensure_shape(joined, (None, *tensor.shape[1:]))
-            for joined, tensor in zip(found, tensors)
+            for joined, tensor in zip(gathered, tensors)
         ]
 
     def spread(self, function: Callable[[tf.Tensor], Any], images: tf.Tensor) -> Any:
@@ -115,16 +115,16 @@ class Workers:
         size = (count + self.count - 1) // self.count
         # Parts have equal sizes: some images are computed twice, and left out below.
         rows = (self.index * size + tf.range(size)) % count
-        found = function(tf.gather(images, rows))
-        joined = self.gather(tf.nest.flatten(found))
-        return tf.nest.pack_sequence_as(found, [each[:count] for each in joined])
+        results = function(tf.gather(images, rows))
+        joined = self.gather(tf.nest.flatten(results))
+        return tf.nest.pack_sequence_as(results, [rows[:count] for rows in joined])
 
     def from_chief(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The chief's arrays, for all workers; others give some of the same shapes and dtypes."""
         # A sum in which all others are zero is exact; not every integer type can be summed.
-        given = [each if self.index == 0 else np.zeros_like(each) for each in arrays]
-        given = [each if each.dtype.kind == "f" else each.astype("int64") for each in given]
-        tensors = [tf.constant(each) for each in given]
+        values = [array if self.index == 0 else np.zeros_like(array) for array in arrays]
+        values = [value if value.dtype.kind == "f" else value.astype("int64") for value in values]
+        tensors = [tf.constant(value) for value in values]
 
         def add_up(context, *values):
             # One by one: together they would have to be of one dtype.
@@ -132,8 +132,8 @@ class Workers:
 
         together = tf.function(functools.partial(self._run, add_up, tensors), autograph=False)
         with reporting_lost_workers():
-            found = together()
-        return [value.numpy().astype(each.dtype) for value, each in zip(found, arrays)]
+            sums = together()
+        return [total.numpy().astype(array.dtype) for total, array in zip(sums, arrays)]
 
     def text_from_chief(self, text: str) -> str:
         """The chief's text, for all workers."""
@@ -148,5 +148,5 @@ class Workers:
             placed = [tf.identity(value) for value in values]
             return function(tf.distribute.get_replica_context(), *placed)
 
-        found = self.strategy.run(on_device, args=tuple(tensors))
-        return [self.strategy.experimental_local_results(each)[0] for each in found]
+        results = self.strategy.run(on_device, args=tuple(tensors))
+        return [self.strategy.experimental_local_results(result)[0] for result in results]
