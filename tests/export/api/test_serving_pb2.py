@@ -1,7 +1,9 @@
 """Our messages against those of the API: field by field, byte by byte, in one process."""
 
 import importlib
+import re
 import sys
+from pathlib import Path
 
 import pytest
 from coda_keras_export.api import serving_pb2
@@ -58,6 +60,24 @@ def test_fields_are_the_apis():
         compare(serving_pb2.DESCRIPTOR.message_types_by_name[name], theirs.DESCRIPTOR, seen)
     ours = {message.full_name for message in serving_pb2.DESCRIPTOR.message_types_by_name.values()}
     assert ours <= seen
+
+
+def test_they_are_generated_from_the_proto_file():
+    def numbers(message):
+        yield from ((field.name, field.number) for field in message.fields)
+        for enumeration in message.enum_types:
+            yield from enumeration.values_by_name.items()
+        for nested in message.nested_types:
+            if not nested.GetOptions().map_entry:
+                yield from numbers(nested)
+
+    file = serving_pb2.DESCRIPTOR
+    generated = [pair for message in file.message_types_by_name.values() for pair in numbers(message)]
+    generated += file.enum_types_by_name["DataType"].values_by_name.items()
+    generated = [(name, getattr(value, "number", value)) for name, value in generated]
+    source = Path(serving_pb2.__file__).with_name("serving.proto").read_text()
+    written = re.findall(r"(\w+) = (\d+);", source)
+    assert sorted(generated) == sorted((name, int(number)) for name, number in written)
 
 
 def fill(message, depth=0):
