@@ -45,12 +45,14 @@ class Net(Protocol):
     """What is asked of a net; a built float32 `CoDANet` with an `image_size` has it."""
 
     @property
-    def image_size(self) -> tuple[int, int] | None:
+    def image_size(self) -> tuple[int, int]:
         """`(height, width)` in pixels."""
+        ...
 
     @property
     def classes(self) -> int:
         """The number of classes."""
+        ...
 
     def explain(self, images: Any, class_ids: Any = None) -> Any:
         """Explains a class for each image."""

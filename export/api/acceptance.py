@@ -226,8 +226,8 @@ class Acceptance:
 def _differ(
     what: str, values: np.ndarray, expected: np.ndarray, scale: float | None = None
 ) -> str | None:
-    scale = np.abs(expected).max() if scale is None else scale
-    error = np.abs(values - expected).max() / max(scale, 1e-6)
+    largest = np.abs(expected).max() if scale is None else scale
+    error = np.abs(values - expected).max() / max(largest, 1e-6)
     return None if error <= TOLERANCE else f"{what}: off by {error:.1e} of its magnitude"
 
 

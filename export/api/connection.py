@@ -117,7 +117,7 @@ class Client:
         try:
             return call(request, timeout=self.timeout)
         except grpc.RpcError as error:
-            reason = f"{error.code().name}: {sentence(error.details())}"
+            reason = f"{error.code().name}: {sentence(error.details() or '')}"
             raise OSError(f"{self.server} answers {reason}") from error
 
 
