@@ -15,14 +15,14 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-
 import numpy as np
 from browser import Page, launch
 
 from coda_keras import explorer
 from coda_keras.utils import provenance
 from coda_keras.utils.files import write_json
+
+ROOT = Path(__file__).resolve().parents[1]
 
 # (name, images, classes, side)
 PAGES = (

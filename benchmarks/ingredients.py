@@ -15,9 +15,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-
-
 import keras
 import numpy as np
 
@@ -28,6 +25,8 @@ from coda_keras.models.loading import load_model
 from coda_keras.training import save_model
 from coda_keras.utils import provenance
 from coda_keras.utils.files import write_json
+
+ROOT = Path(__file__).resolve().parents[1]
 
 # All test images are for the score; epochs do with a tenth of them.
 COMMON = (

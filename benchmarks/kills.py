@@ -19,9 +19,6 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-
-
 import numpy as np
 
 from coda_keras import CoDANet, DAUConv2D, training
@@ -30,6 +27,8 @@ from coda_keras.data.images import ImageData
 from coda_keras.utils import provenance
 from coda_keras.utils.command_line import positive_int
 from coda_keras.utils.files import write_json
+
+ROOT = Path(__file__).resolve().parents[1]
 
 IMAGES, BATCH = 64, 8
 VALUES = {

@@ -26,14 +26,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-
-
 import numpy as np
 
 from coda_keras import PRESETS
 from coda_keras.utils import provenance
 from coda_keras.utils.files import write_json
+
+ROOT = Path(__file__).resolve().parents[1]
 
 IMPLEMENTATIONS = ("factored", "patches")
 OPERATIONS = ("forward", "train", "explain")

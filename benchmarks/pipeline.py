@@ -16,9 +16,6 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-
-
 import numpy as np
 import tensorflow as tf
 from PIL import Image
@@ -35,6 +32,8 @@ from coda_keras.training.tf_distribution import use_xla
 from coda_keras.utils import provenance
 from coda_keras.utils.command_line import positive_int
 from coda_keras.utils.files import write_json
+
+ROOT = Path(__file__).resolve().parents[1]
 
 IMAGES, SIZE = 10_000, 32
 PIPELINES = {

@@ -10,9 +10,6 @@ predicted class of the first of them.
 import argparse
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-
-
 import numpy as np
 
 from coda_keras import CoDANet, attribution
@@ -21,6 +18,8 @@ from coda_keras.models.loading import load_model
 from coda_keras.utils import provenance
 from coda_keras.utils.command_line import command, positive_int
 from coda_keras.utils.files import write_json
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @command

@@ -14,9 +14,6 @@ import argparse
 import json
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-
-
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -28,6 +25,8 @@ from coda_keras.models.precision import float32_copy
 from coda_keras.utils import provenance
 from coda_keras.utils.command_line import positive_int
 from coda_keras.utils.files import write_json
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def main():

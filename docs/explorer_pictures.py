@@ -9,16 +9,12 @@ files of a training; --data is that of TensorFlow Datasets.
 
 import argparse
 import io
-import os
 import tempfile
 import threading
 import time
 import urllib.parse
 from contextlib import contextmanager
 from pathlib import Path
-
-os.environ["KERAS_BACKEND"] = "tensorflow"
-ROOT = Path(__file__).resolve().parents[1]
 
 import numpy as np
 from browser import Page, launch
@@ -30,6 +26,8 @@ from coda_keras.data.tf_batches import load_tfds
 from coda_keras.explanation.display import net_view
 from coda_keras.models.pretrained import cards
 from coda_keras.utils.files import replacing
+
+ROOT = Path(__file__).resolve().parents[1]
 
 IMAGES = ROOT / "docs/images"
 WIDTH, HEIGHT = 1400, 1060

@@ -17,11 +17,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-ROOT = Path(__file__).resolve().parents[1]
-
 from coda_keras.models.pretrained import Card, cards
 from coda_keras.training import Settings, SettingsParser
 from coda_keras.utils.command_line import Parser, command, nearest
+
+ROOT = Path(__file__).resolve().parents[1]
 
 RESULTS = "docs/results/experiments*.json"
 

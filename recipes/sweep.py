@@ -27,12 +27,12 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-
 from coda_keras_recipes import experiments
 
 from coda_keras.utils.command_line import Parser, nearest, positive_int, tensorflow_command
 from coda_keras.utils.files import write_json
+
+ROOT = Path(__file__).resolve().parents[1]
 
 # What results.json takes from the metrics.json of a run.
 KEPT = ("test_accuracy", "test_images", "completeness_error", "note", "parameters")

@@ -3,6 +3,7 @@
 import io
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -84,7 +85,7 @@ class _Arrays(pickle.Unpickler):
     def __init__(self, content):
         super().__init__(io.BytesIO(content), encoding="bytes")
 
-    def find_class(self, module, name):
+    def find_class(self, module: str, name: str) -> Any:
         try:
             return _KNOWN[module, name]
         except KeyError as error:

@@ -72,7 +72,9 @@ def save(folder: str | os.PathLike, model: keras.Model, progress: Progress) -> P
     values = {key: [_array(v) for v in kind] for key, kind in _variables(model).items()}
     values["metrics"] = progress.metrics
     told = {**dataclasses.asdict(progress), "metrics": None}
-    arrays = {_name(key, n): array for key, kind in values.items() for n, array in enumerate(kind)}
+    arrays: dict[str, Any] = {
+        _name(key, n): array for key, kind in values.items() for n, array in enumerate(kind)
+    }
     arrays[PROGRESS] = np.frombuffer(json.dumps(told).encode(), np.uint8)
     path = folder / f"checkpoint-{progress.epoch:04d}-{progress.step:07d}.npz"
     with replacing(path) as temporary:

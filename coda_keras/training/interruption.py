@@ -164,7 +164,7 @@ class Checkpointing(keras.callbacks.Callback):
         return next(metric for metric in self.model.metrics if metric.name == "loss")
 
     def _is_due(self, done):
-        if self.steps:
+        if self.seconds is None:
             return done % self.steps == 0
         return time.monotonic() - self._last >= self.seconds
 

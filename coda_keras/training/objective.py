@@ -131,9 +131,9 @@ def check_epochs(
         changed = replace(settings, epochs=epochs)
         rate = learning_rate(changed, steps_per_epoch)(done)
         annealed = loss(changed, net, steps_per_epoch, data)
-        factor = 1.0
+        factor: Any = 1.0
         if isinstance(annealed, AnnealedCrossentropy):
-            factor = annealed.factor(np.float32(done))
+            factor = annealed.factor(np.asarray(done, "float32"))
         now.append((float(rate), float(factor)))
     if not np.allclose(*now):
         raise FileExistsError(

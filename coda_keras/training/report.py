@@ -185,6 +185,7 @@ class _UnitRange:
 
     def __init__(self, images):
         self.images = images
+        self.shape = images.shape
 
     def __len__(self):
         return len(self.images)

@@ -2,16 +2,16 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 from tiny import assert_flips_alternate, hidden_squares
 
+from coda_keras.data import tf_augmentation as augmentation
+from coda_keras.data import tf_batches as data
 from coda_keras.data.batches import TrainBatches
 from coda_keras.data.image_files import ImageFiles
 
 pytestmark = pytest.mark.tensorflow
-tf = pytest.importorskip("tensorflow")
-data = pytest.importorskip("coda_keras.data.tf_batches")
-augmentation = pytest.importorskip("coda_keras.data.tf_augmentation")
 
 
 @pytest.fixture

@@ -7,11 +7,10 @@ import zipfile
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.tensorflow
-pytest.importorskip("tensorflow")
-tiny_imagenet = pytest.importorskip("coda_keras.data.tiny_imagenet")
-
 from coda_keras.data import tf_records as records
+from coda_keras.data import tiny_imagenet
+
+pytestmark = pytest.mark.tensorflow
 
 BRIGHTNESS = {"n01": 40, "n02": 120, "n03": 200}
 WNIDS = list(BRIGHTNESS)

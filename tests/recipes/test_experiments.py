@@ -9,10 +9,6 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-
-pytestmark = pytest.mark.tensorflow
-pytest.importorskip("tensorflow")
-
 from coda_keras_recipes import cifar10, experiments, training_run
 from coda_keras_recipes.experiments import EXPERIMENTS
 

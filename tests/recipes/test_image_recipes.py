@@ -8,13 +8,9 @@ import sys
 import keras
 import numpy as np
 import pytest
-from PIL import Image
-
-pytestmark = pytest.mark.tensorflow
-pytest.importorskip("tensorflow")
-
 from coda_keras_recipes import experiments, image_folder, imagenet, training_run
 from coda_keras_recipes import tiny_imagenet as tiny_imagenet_recipe
+from PIL import Image
 
 from coda_keras import PRESETS, training
 from coda_keras.data import tiny_imagenet

@@ -11,9 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-pytestmark = pytest.mark.tensorflow
-pytest.importorskip("tensorflow")
-
 from coda_keras import CoDANet, examples
 from coda_keras.data.tf_batches import ImageData
 from coda_keras.models import pretrained as trained

@@ -4,10 +4,6 @@ import json
 import sys
 
 import pytest
-
-pytestmark = pytest.mark.tensorflow
-pytest.importorskip("tensorflow")
-
 from coda_keras_recipes import sweep, sweep_figures
 
 FLAGS = ["--fast", "--epochs", "2"]

@@ -11,8 +11,6 @@ import pytest
 from conftest import as_oracle
 from oracle import dynamic_weights, rescale
 
-pytestmark = pytest.mark.tensorflow
-pytest.importorskip("tensorflow")
 pytest.importorskip("sklearn")
 
 

@@ -8,18 +8,17 @@ import signal
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-pytestmark = pytest.mark.tensorflow
-tf = pytest.importorskip("tensorflow")
-training = pytest.importorskip("coda_keras.training")
-
-from coda_keras import CoDANet, DAUConv2D
+from coda_keras import CoDANet, DAUConv2D, training
 from coda_keras.data.augmentation import flip_and_crop
 from coda_keras.data.images import ImageData
 from coda_keras.training import checkpoints
 from coda_keras.training import tf_workers as workers
 from coda_keras.training.interruption import signals
 from coda_keras.training.intervals import interval
+
+pytestmark = pytest.mark.tensorflow
 
 VALUES = {
     **{"epochs": 2, "batch_size": 4, "learning_rate": 0.01, "schedule": "steps", "halve_every": 3},

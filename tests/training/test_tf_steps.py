@@ -10,18 +10,17 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from processes import TESTS
 
-pytestmark = pytest.mark.tensorflow
-tf = pytest.importorskip("tensorflow")
-training = pytest.importorskip("coda_keras.training")
-
-from coda_keras import CoDANet, DAUConv2D
+from coda_keras import CoDANet, DAUConv2D, training
 from coda_keras.data.images import ImageData
 from coda_keras.training import tf_distribution as distribution
 from coda_keras.training import tf_steps as steps
 from coda_keras.training import tf_workers as workers
 from coda_keras.utils.command_line import command
+
+pytestmark = pytest.mark.tensorflow
 
 VALUES = {
     **{"epochs": 2, "batch_size": 4, "learning_rate": 0.01, "schedule": "cosine"},

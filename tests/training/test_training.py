@@ -7,17 +7,16 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-pytestmark = pytest.mark.tensorflow
-tf = pytest.importorskip("tensorflow")
-training = pytest.importorskip("coda_keras.training")
-
-from coda_keras import CoDANet, DAUConv2D
+from coda_keras import CoDANet, DAUConv2D, training
 from coda_keras.attribution.contributions import own_method
 from coda_keras.data.tf_batches import ImageData
 from coda_keras.training import report
 from coda_keras.training import tf_distribution as distribution
 from coda_keras.training.devices import set_precision
+
+pytestmark = pytest.mark.tensorflow
 
 VALUES = {"epochs": 2, "batch_size": 4, "learning_rate": 0.1, "schedule": "steps", "halve_every": 3}
 NAMES = ["dark", "bright"]
