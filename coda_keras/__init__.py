@@ -12,7 +12,6 @@ from typing import Any
 
 import lazy_loader
 
-from coda_keras.backend import startup_lines
 from coda_keras.utils import moved_modules
 
 __version__ = "0.3.0"
@@ -49,6 +48,5 @@ def _register() -> None:
 
 
 moved_modules.install()
-startup_lines.leave_out()
 if "keras" in sys.modules:
     _register()

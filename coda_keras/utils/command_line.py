@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from coda_keras.backend import startup_lines
 from coda_keras.utils.text import listed as listed
 from coda_keras.utils.text import nearest as nearest
 from coda_keras.utils.text import sentence as sentence
@@ -71,6 +72,7 @@ def command(main: Callable[..., None]) -> Callable[..., None]:
     def run(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
         os.environ.setdefault("KERAS_BACKEND", "tensorflow")
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        startup_lines.leave_out()
         try:
             main(*([arguments, prog] if inspect.signature(main).parameters else []))
         except (ValueError, OSError, ImportError, FloatingPointError) as error:
