@@ -72,8 +72,7 @@ class Settings:
         counts = {"images": self.images, "few_images": self.few_images}
         counts |= {"batch_size": self.batch_size, **self.items, **self.few_items}
         for name, count in counts.items():
-            if count < 1:
-                raise ValueError(f"`{name}` must be a positive integer. Received: {count!r}.")
+            arguments.positive_int(name, count)
 
     @property
     def grid_size(self) -> int:
