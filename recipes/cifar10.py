@@ -21,6 +21,7 @@ command is given again.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,6 @@ from coda_keras.utils.command_line import command
 
 if TYPE_CHECKING:
     from coda_keras import CoDANet
-    from coda_keras.data.batches import Augment
     from coda_keras.data.images import ImageData
 
 VALUES = {
@@ -68,23 +68,19 @@ FAST = {
     "precision": "mixed_bfloat16",
     "output": Path("runs/cifar10-fast"),
 }
-PADDING = 4
+AUGMENT = partial(training_run.augmentation, padding=4)
 
 
 @command
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
     settings = parse(arguments, prog)
-    training_run.run(settings, build, load, augment, servable="coda")
+    training_run.run(settings, build, load, AUGMENT, servable="coda")
 
 
 def load(settings: Settings) -> "ImageData":
     from coda_keras.data import loading
 
     return loading.load("cifar10", settings.data)
-
-
-def augment(settings: Settings) -> list["Augment"]:
-    return training_run.augmentation(settings, PADDING)
 
 
 def build(settings: Settings, data: "ImageData") -> "CoDANet":

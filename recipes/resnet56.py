@@ -14,6 +14,7 @@ and TensorBoard's event files. An interrupted run resumes when the same command 
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,6 @@ from coda_keras.utils.command_line import command
 if TYPE_CHECKING:
     import keras
 
-    from coda_keras.data.batches import Augment
     from coda_keras.data.images import ImageData
 
 VALUES = {
@@ -37,22 +37,18 @@ VALUES = {
     "randaugment": False,
     "output": Path("runs/resnet56"),
 }
-PADDING = 4
+AUGMENT = partial(training_run.augmentation, padding=4)
 
 
 @command
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
-    training_run.run(parse(arguments, prog), build, load, augment)
+    training_run.run(parse(arguments, prog), build, load, AUGMENT)
 
 
 def load(settings: Settings) -> "ImageData":
     from coda_keras.data import loading
 
     return loading.load("cifar10", settings.data)
-
-
-def augment(settings: Settings) -> list["Augment"]:
-    return training_run.augmentation(settings, PADDING)
 
 
 def build(settings: Settings, data: "ImageData") -> "keras.Model":

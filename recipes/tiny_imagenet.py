@@ -17,6 +17,7 @@ TensorBoard's event files. An interrupted run resumes when the same command is g
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,6 @@ from coda_keras.utils.command_line import tensorflow_command
 
 if TYPE_CHECKING:
     from coda_keras import CoDANet
-    from coda_keras.data.batches import Augment
     from coda_keras.data.images import ImageData
 
 VALUES = {
@@ -64,23 +64,19 @@ FAST = {
     "precision": "mixed_bfloat16",
     "output": Path("runs/tiny_imagenet-fast"),
 }
-PADDING = 4
+AUGMENT = partial(training_run.augmentation, padding=4)
 
 
 @tensorflow_command
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
     settings = parse(arguments, prog)
-    training_run.run(settings, build, load, augment, servable="tiny_imagenet")
+    training_run.run(settings, build, load, AUGMENT, servable="tiny_imagenet")
 
 
 def load(settings: Settings) -> "ImageData":
     from coda_keras.data import tiny_imagenet
 
     return tiny_imagenet.load(settings.data, settings.archive, settings.cache)
-
-
-def augment(settings: Settings) -> list["Augment"]:
-    return training_run.augmentation(settings, PADDING)
 
 
 def build(settings: Settings, data: "ImageData") -> "CoDANet":

@@ -1,5 +1,6 @@
 """Tiny models and data on which studies run within seconds."""
 
+import functools
 import shutil
 
 import keras
@@ -94,6 +95,20 @@ def archive(official, tmp_path_factory):
         tmp_path_factory.mktemp("zip") / "tiny", "zip", official.parent, official.name
     )
     return official.parent / made
+
+
+@pytest.fixture
+def concluded(monkeypatch):
+    """Recipes that train without pictures and report, whose arguments these are."""
+    monkeypatch.setattr("coda_keras_recipes.training_run.boards", lambda *_: [])
+    # Two steps take less time than tracing one.
+    eager = functools.partialmethod(keras.Model.compile, run_eagerly=True)
+    monkeypatch.setattr(keras.Model, "compile", eager)
+    conclusions = []
+    monkeypatch.setattr(
+        "coda_keras.training.loop.conclude", lambda *arguments: conclusions.append(arguments)
+    )
+    return conclusions
 
 
 def hidden_squares(image):

@@ -1,15 +1,13 @@
 """The paper's experiments by name: the table, command lines, and that each of them trains."""
 
-import functools
 import importlib
 import json
 import sys
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
-from coda_keras_recipes import cifar10, experiments, training_run
+from coda_keras_recipes import cifar10, experiments
 from coda_keras_recipes.experiments import EXPERIMENTS
 
 from coda_keras import PRESETS
@@ -163,7 +161,7 @@ def test_misspelt_options_suggest_the_nearest(line, said, capsys):
 
 
 @pytest.fixture
-def tiny(monkeypatch):
+def tiny(monkeypatch, concluded):
     """CIFAR-10 of a few small images, nets of three narrow layers, and no report."""
     random = np.random.default_rng(0)
     images = random.integers(0, 255, (4, 8, 8, 3)).astype("uint8")
@@ -174,15 +172,7 @@ def tiny(monkeypatch):
         sizes = {"filters": (2, 2, 10), "ranks": (1, 1, 1), "kernel_sizes": (3, 3, 1)}
         preset = PRESETS[name]._replace(**sizes, strides=(2, 1, 1))
         monkeypatch.setitem(PRESETS, name, preset)
-    monkeypatch.setattr(training_run, "boards", lambda *_: [])
-    # Two steps take less time than tracing one.
-    eager = functools.partialmethod(keras.Model.compile, run_eagerly=True)
-    monkeypatch.setattr(keras.Model, "compile", eager)
-    conclusions = []
-    monkeypatch.setattr(
-        "coda_keras.training.loop.conclude", lambda *arguments: conclusions.append(arguments)
-    )
-    return conclusions
+    return concluded
 
 
 @pytest.mark.parametrize("name", CIFAR10)

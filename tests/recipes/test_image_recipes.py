@@ -8,7 +8,7 @@ import sys
 import keras
 import numpy as np
 import pytest
-from coda_keras_recipes import experiments, image_folder, imagenet, training_run
+from coda_keras_recipes import experiments, image_folder, imagenet
 from coda_keras_recipes import tiny_imagenet as tiny_imagenet_recipe
 from PIL import Image
 
@@ -26,20 +26,6 @@ def narrow(monkeypatch):
     for name in ("s_coda", "xl_coda", "l_coda"):
         preset = PRESETS[name]._replace(**NARROW, strides=(2, 1, 1))
         monkeypatch.setitem(PRESETS, name, preset)
-
-
-@pytest.fixture
-def concluded(monkeypatch):
-    """Training without pictures and report, whose arguments these are."""
-    monkeypatch.setattr(training_run, "boards", lambda *_: [])
-    # Two steps take less time than tracing one.
-    eager = functools.partialmethod(keras.Model.compile, run_eagerly=True)
-    monkeypatch.setattr(keras.Model, "compile", eager)
-    conclusions = []
-    monkeypatch.setattr(
-        "coda_keras.training.loop.conclude", lambda *arguments: conclusions.append(arguments)
-    )
-    return conclusions
 
 
 def run(recipe, monkeypatch, *arguments):
