@@ -71,7 +71,7 @@ def boards(settings: Settings, net: Any, data: "ImageData") -> list[Any]:
 
     shown = SHOWN_IMAGES if isinstance(net, coda_keras.CoDANet) else 0
     return tensorboard_callbacks(
-        settings.output,
+        settings.folder,
         data.test_images[:shown].astype("float32") / 255.0 if shown else None,
         data.test_labels[:shown],
         data.class_names,

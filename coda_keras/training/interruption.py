@@ -94,7 +94,7 @@ class Checkpointing(keras.callbacks.Callback):
         write: bool = True,
     ) -> None:
         super().__init__()
-        self.folder, self.progress, self.metrics = settings.output, progress, list(metrics)
+        self.folder, self.progress, self.metrics = settings.folder, progress, list(metrics)
         self.steps, self.seconds = interval(settings.checkpoint_every)
         self.keep, self.received, self.write = settings.keep_checkpoints, received, write
         begun = progress.epoch or progress.step
@@ -210,8 +210,8 @@ def explaining_endings(
     except FloatingPointError as error:
         message = f"{error} Try a lower --learning-rate, or --precision float32."
         if checkpointing.saved and checkpointing.write:
-            checkpoints.restore(settings.output, net)
-            path = settings.output / "last-good.keras"
+            checkpoints.restore(settings.folder, net)
+            path = settings.folder / "last-good.keras"
             save_model(in_float32(net, settings.precision), path)
             epoch, step = checkpointing.saved
             message += f" {path} has the weights after epoch {epoch} and {step} steps."

@@ -142,7 +142,7 @@ def train(
         net = build(settings, data)
         net.optimizer = objective.optimizer(settings, steps)
         net.optimizer.build(net.trainable_variables)
-        progress = devices.restore(settings.output, net)
+        progress = devices.restore(settings.folder, net)
         begun = progress.epoch or progress.step
         if not begun and settings.initial:
             copy_weights(load_model(settings.initial), net)
@@ -173,7 +173,7 @@ def train(
             _fit_epochs(settings, devices, net, data, augment, [*callbacks, checkpointing])
     net = in_float32(net, settings.precision)
     if devices.chief:
-        save_model(net, settings.output / "model.keras")
+        save_model(net, settings.folder / "model.keras")
     return net, progress.history
 
 

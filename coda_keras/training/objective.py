@@ -137,7 +137,7 @@ def check_epochs(
         now.append((float(rate), float(factor)))
     if not np.allclose(*now):
         raise FileExistsError(
-            f"{settings.output} holds a run of --epochs {earlier}, whose learning rate or "
+            f"{settings.folder} holds a run of --epochs {earlier}, whose learning rate or "
             f"temperature would jump with {settings.epochs}. Epochs can be added while both stay "
             "as they are: before --schedule trapezoid goes down, or with --schedule steps. Repeat "
             "the command, or choose another --output."
@@ -152,7 +152,7 @@ def check_resumed(
     progress: Progress,
 ) -> None:
     """Checks that a run of other `epochs` may go on; see `check_epochs`."""
-    earlier = run_folder.earlier_epochs(settings.output)
+    earlier = run_folder.earlier_epochs(settings.folder)
     if earlier and earlier != settings.epochs:
         done = progress.epoch * steps_per_epoch + progress.step
         check_epochs(settings, earlier, net, steps_per_epoch, data, done)

@@ -62,7 +62,7 @@ def conclude(
     Returns:
         What `metrics.json` holds.
     """
-    run = settings.output
+    run = settings.folder
     logits, error = evaluate(net, data)
     accuracies = _accuracies(logits, data)
     save_figure(draw_gallery(net, data, logits), run / "gallery.png")

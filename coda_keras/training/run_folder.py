@@ -21,7 +21,7 @@ def check(settings: Settings) -> None:
         FileExistsError: if the folder holds a finished run, or one with other arguments.
         NotADirectoryError: if it is a file.
     """
-    folder = settings.output
+    folder = settings.folder
     check_folder(folder)
     if (folder / "metrics.json").exists():
         raise FileExistsError(
@@ -40,7 +40,7 @@ def check(settings: Settings) -> None:
 
 def record(settings: Settings) -> None:
     """Writes the settings of a run into its folder."""
-    write_json(settings.output / ARGUMENTS, _recorded(settings))
+    write_json(settings.folder / ARGUMENTS, _recorded(settings))
 
 
 def earlier_epochs(folder: Path) -> int | None:

@@ -144,13 +144,13 @@ class Data:
     data: str | None = _data(
         None, "folder of the data, or of prepared data sets; default: TensorFlow Datasets' own"
     )
-    archive: Path | None = _data(  # noqa: RUF009
+    archive: str | Path | None = _data(  # noqa: RUF009
         None,
         "the zip that is distributed, or the folder in it, from which to prepare the data in "
         "--data; default: download it",
         Path,
     )
-    cache: Path | None = _data(  # noqa: RUF009
+    cache: str | Path | None = _data(  # noqa: RUF009
         None,
         "folder for decoded images, where they do not fit into memory; later runs use them again",
         Path,
@@ -161,7 +161,7 @@ class Data:
         "part of every class that is set aside to test on, where the folder is not divided",
         positive_number,
     )
-    output: Path = _data(  # noqa: RUF009
+    output: str | Path = _data(  # noqa: RUF009
         Path("runs/training"), "folder of this run; an interrupted run in it is resumed", Path
     )
     limit_train: int | None = _data(
@@ -247,6 +247,11 @@ class Settings(Network, Optimisation, Schedule, Regularisation, Data, Run):
                 object.__setattr__(self, name, metadata["type"](str(value)))
             except argparse.ArgumentTypeError as error:
                 raise ValueError(f"`{name}`: {error}.") from error
+
+    @property
+    def folder(self) -> Path:
+        """`output`, the folder of the run."""
+        return Path(self.output)
 
     def as_dict(self) -> dict[str, Any]:
         """The settings of the run by their names, as its files record them."""
