@@ -11,8 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from importlib.abc import Loader
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType
 
 STDERR = 2
@@ -83,38 +82,23 @@ def _flush() -> None:
         sys.stderr.flush()
 
 
+class _Loader(SourceFileLoader):
+    def exec_module(self, module: ModuleType) -> None:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+        with filtered():
+            super().exec_module(module)
+
+
 class _Finder:
-    """Finds TensorFlow as all others do, to be imported inside `filtered`."""
+    """Finds TensorFlow where it lies on the path, to be imported inside `filtered`."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if name != "tensorflow":
-            return None
-        for finder in [finder for finder in sys.meta_path if finder is not self]:
-            spec = finder.find_spec(name, path, target)
-            if spec is not None:
-                spec.loader = _Loader(spec.loader) if spec.loader else None
-                return spec
-        return None
-
-
-class _Loader(Loader):
-    def __init__(self, loader: Loader) -> None:
-        self.loader = loader
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        return self.loader.create_module(spec)
-
-    def exec_module(self, module: ModuleType) -> None:
-        module.__loader__ = self.loader
-        if module.__spec__ is not None:
-            module.__spec__.loader = self.loader
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
-        with suppress(ValueError):
-            sys.meta_path.remove(_FINDER)
-        with filtered():
-            self.loader.exec_module(module)
+        spec = PathFinder.find_spec(name, path, target) if name == "tensorflow" else None
+        if spec is not None and isinstance(spec.loader, SourceFileLoader):
+            spec.loader = _Loader(name, spec.loader.path)
+        return spec
 
 
 _FINDER = _Finder()

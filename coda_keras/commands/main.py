@@ -1,13 +1,11 @@
 """`coda-keras COMMAND ...`: the commands of the table by their names."""
 
-import inspect
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
 from coda_keras import __version__
 from coda_keras.commands.table import COMMANDS, TRAIN, Command
-from coda_keras.utils import command_line
 from coda_keras.utils.text import nearest
 
 PROG = "coda-keras"
@@ -39,13 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _run(command: Command, arguments: list[str]) -> None:
     """Imports the function of a command and calls it under the name that was typed."""
     module, function = command.target.split(":")
-    run = getattr(import_module(module), function)
-    prog = f"{PROG} {command.name}"
-    if inspect.signature(run).parameters:
-        run(arguments, prog)
-    else:
-        sys.argv = [prog, *arguments]
-        command_line.command(run)(arguments, prog)
+    getattr(import_module(module), function)(arguments, f"{PROG} {command.name}")
 
 
 def _named(kind: str, word: str, commands: list[Command], name: str) -> Command:
@@ -53,8 +45,7 @@ def _named(kind: str, word: str, commands: list[Command], name: str) -> Command:
     for command in commands:
         if command.name == name:
             return command
-    names = [*map(_word, commands), *([TRAIN] if kind == "command" else [])]
-    names.sort()
+    names = sorted([*map(_word, commands), *([TRAIN] if kind == "command" else [])])
     print(
         f"{PROG}: error: there is no {kind} {word!r}.{nearest(word, names)} "
         f"Expected one of {', '.join(names)}.",

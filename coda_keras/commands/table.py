@@ -35,19 +35,11 @@ TRAIN = "train"
 _ROWS = (
     ("train cifar10", "coda_keras_recipes.cifar10:main", "S-CoDA-SQ on CIFAR-10."),
     ("train digits", "coda_keras_recipes.digits:main", "A small net on scikit-learn's digits."),
-    (
-        "train image_folder",
-        "coda_keras_recipes.image_folder:main",
-        "A net of your photographs.",
-    ),
+    ("train image_folder", "coda_keras_recipes.image_folder:main", "A net of your photographs."),
     ("train imagenet", "coda_keras_recipes.imagenet:main", "L-CoDA-SQ on ImageNet-100."),
     ("train resnet56", "coda_keras_recipes.resnet56:main", "A ResNet-56, to compare with."),
     ("train tiny_imagenet", "coda_keras_recipes.tiny_imagenet:main", "XL-CoDA-SQ, Tiny ImageNet."),
-    (
-        "explain",
-        "coda_keras_recipes.explain:main",
-        "Explains images, pixel by pixel.",
-    ),
+    ("explain", "coda_keras_recipes.explain:main", "Explains images, pixel by pixel."),
     ("package", "coda_keras_export.package:main", "Makes a servable of a trained net."),
     ("serve", "coda_keras_export.serve:main", "Serves servables over gRPC."),
     ("ask", "coda_keras_export.client:main", "Sends images to a served net and saves the maps."),

@@ -5,7 +5,6 @@ Nothing here needs Keras, so that `--help` and mistakes answer at once.
 
 import argparse
 import functools
-import inspect
 import math
 import os
 import re
@@ -34,9 +33,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(**{"formatter_class": style, "allow_abbrev": False, **options})
 
     def parse_args(
-        self,
-        args: Sequence[str] | None = None,
-        namespace: argparse.Namespace | None = None,
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> argparse.Namespace:
         parsed, unknown = self.parse_known_args(args, namespace or argparse.Namespace())
         if unknown:
@@ -74,16 +71,14 @@ def command(main: Callable[..., None]) -> Callable[..., None]:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         startup_lines.leave_out()
         try:
-            main(*([arguments, prog] if inspect.signature(main).parameters else []))
+            main(arguments, prog)
         except (ValueError, OSError, ImportError, FloatingPointError) as error:
             message = " ".join(str(error).split()) or type(error).__name__
             print(f"{prog or Path(sys.argv[0]).name}: error: {message}", file=sys.stderr)
             sys.exit(getattr(error, "exit_code", 2))
         except KeyboardInterrupt as end:
-            told = str(end) or (
-                "Interrupted; the same command goes on where it stopped, or begins anew."
-            )
-            print(f"\n{told}", file=sys.stderr)
+            resume = "Interrupted; the same command goes on where it stopped, or begins anew."
+            print(f"\n{str(end) or resume}", file=sys.stderr)
             sys.exit(getattr(end, "exit_code", 130))
 
     return run
