@@ -5,11 +5,14 @@ BIN := $(VENV)/bin
 TORCH ?= torch==2.13.0
 # Two processes, each of which takes whole files.
 PARALLEL ?= -n 2 --dist loadfile
+# An installed clone has a link for every file: another set of files needs another installation.
+FILES := $(shell find coda_keras recipes export -type f -not -name '*.pyc' | sort | cksum | cut -d' ' -f1)
+DEMO := $(VENV)/.demo-$(FILES)
 PYTEST = $(BIN)/python -m pytest $(PARALLEL)
 
 .PHONY: demo test quick test-jax test-torch docs lint types format clean
 
-demo: $(VENV)/.demo
+demo: $(DEMO)
 	$(BIN)/python recipes/demo.py
 
 # The whole, in the order of CI.
@@ -44,16 +47,13 @@ format: $(VENV)/.test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The links of an installed clone name files: a new file needs another installation.
-FOLDERS := $(shell find coda_keras recipes export -type d -not -name __pycache__)
-
-$(VENV)/.demo: setup.py setup.cfg pyproject.toml $(FOLDERS)
+$(DEMO): setup.py setup.cfg pyproject.toml
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("Python 3.10 or later is needed; name one with: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[demo]'
 	touch $@
 
-$(VENV)/.test: $(VENV)/.demo
+$(VENV)/.test: $(DEMO)
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
 	touch $@
 
