@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -58,7 +59,7 @@ CANDIDATES = {
 ALIGNED = "Muon, initial values that are aligned"
 
 
-def main():
+def main() -> None:
     args = parse()
     data = load_tfds("cifar10", args.data)
     record = json.loads(args.output.read_text()) if args.output.exists() else {"results": []}
@@ -85,7 +86,7 @@ def main():
         print(line(record["results"][-1]), flush=True)
 
 
-def train(name, folder, args):
+def train(name: str, folder: Path, args: argparse.Namespace) -> dict[str, Any]:
     """Trains the stages of a candidate into folder/1, folder/2, ...; seconds and images of all."""
     previous, seconds, images, all_flags = None, 0.0, 0, []
     if name == ALIGNED:
@@ -107,7 +108,7 @@ def train(name, folder, args):
     return {"flags": all_flags, "seconds": seconds, "images": images}
 
 
-def aligned(rank_scale=0.125, seed=0):
+def aligned(rank_scale: float = 0.125, seed: int = 0) -> CoDANet:
     """The net with A_j a positive combination of B's rows, as large as it would have been.
 
     p.w(p) is then positive for every p before anything is learned, but for the bias.
@@ -125,7 +126,7 @@ def aligned(rank_scale=0.125, seed=0):
     return net
 
 
-def line(row):
+def line(row: dict[str, Any]) -> str:
     """A row of the table of docs/training.md."""
     place = "" if row["localisation"] is None else f"{row['localisation']:.3f}"
     return (
@@ -134,7 +135,7 @@ def line(row):
     )
 
 
-def parse():
+def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

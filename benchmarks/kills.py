@@ -46,7 +46,7 @@ VALUES = {
 LOOK, WAIT = 0.001, 0.1
 
 
-def main():
+def main() -> None:
     args = parse()
     folder = Path(tempfile.mkdtemp())
     chance = random.Random(args.seed)
@@ -86,8 +86,12 @@ def main():
     sys.exit(0 if record["same_bits"] else 1)
 
 
-def begin(folder, args):
-    """Starts a training in a process of its own, a fork, which need not import TensorFlow again."""
+def begin(folder: Path, args: argparse.Namespace) -> int:
+    """Starts a training in a process of its own, a fork, which need not import TensorFlow again.
+
+    Returns:
+        The id of the process.
+    """
     process = os.fork()
     if process:
         return process
@@ -101,13 +105,16 @@ def begin(folder, args):
     os._exit(0)
 
 
-def end(process):
+def end(process: int) -> None:
+    """Waits until a training has ended well."""
     _, status = os.waitpid(process, 0)
     if status:
         raise SystemExit(f"The training failed with status {status}.")
 
 
-def wait(process, folder, before, awaited, chance):
+def wait(
+    process: int, folder: Path, before: str | None, awaited: int, chance: random.Random
+) -> bool:
     """Waits for so many checkpoints, then for a moment; False if the process has ended."""
     seen, last = 0, before
     while seen < awaited:
@@ -121,12 +128,13 @@ def wait(process, folder, before, awaited, chance):
     return not os.waitpid(process, os.WNOHANG)[0]
 
 
-def newest(folder):
+def newest(folder: Path) -> str | None:
+    """Name of the newest checkpoint."""
     names = [path.stem for path in folder.glob("checkpoint-*.npz")]
     return max(names, default=None)
 
 
-def train(folder, epochs):
+def train(folder: Path, epochs: int) -> None:
     """A whole training, or the rest of one; writes the final weights and the history."""
     settings = training.Settings(**VALUES, epochs=epochs, output=folder)
     values = np.random.default_rng(1)
@@ -148,7 +156,7 @@ def train(folder, epochs):
     np.savez(folder / "final.npz", history=logs, **weights)
 
 
-def parse():
+def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -14,7 +14,9 @@ import functools
 import os
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -44,7 +46,7 @@ PIPELINES = {
 PHOTOGRAPHS, RESIZED, CROPPED = 128, 256, 240
 
 
-def main():
+def main() -> None:
     args = parse()
     values = np.random.default_rng(0)
     images = values.integers(0, 256, (IMAGES, SIZE, SIZE, 3), "uint8")
@@ -98,7 +100,7 @@ def main():
     write_json(args.output, record)
 
 
-def photographs(folder, values):
+def photographs(folder: Path, values: np.random.Generator) -> ImageFiles:
     """Smooth noise in JPEG files, which takes as long to decode as photographs do."""
     paths = [folder / f"{number}.jpg" for number in range(PHOTOGRAPHS)]
     for path in paths:
@@ -107,7 +109,7 @@ def photographs(folder, values):
     return ImageFiles(paths, RESIZED)
 
 
-def measured(function, seconds):
+def measured(function: Callable[[], Any], seconds: float) -> float:
     """Calls a second, over so many seconds, without the first three calls."""
     for _ in range(3):
         function()
@@ -118,7 +120,7 @@ def measured(function, seconds):
     return calls / (time.perf_counter() - start)
 
 
-def parse():
+def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -12,12 +12,15 @@ already are kept.
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from coda_keras import training
+from coda_keras import CoDANet, training
+from coda_keras.data.images import ImageData
 from coda_keras.data.tf_batches import load_tfds
 from coda_keras.figures import save_figure
 from coda_keras.models.loading import load_model
@@ -29,7 +32,7 @@ from coda_keras.utils.files import write_json
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def main():
+def main() -> None:
     args = parse()
     data = load_tfds("cifar10", args.data).limit(test=args.limit_test)
     record = json.loads(args.output.read_text()) if args.output.exists() else {"results": []}
@@ -64,7 +67,7 @@ def main():
         save_figure(draw(record["results"]), args.figure)
 
 
-def measured(net, data, grids):
+def measured(net: CoDANet, data: ImageData, grids: int) -> dict[str, float | None]:
     """Accuracy and localisation; None for the latter where a class has no confident image."""
     scores = training.score(net, data, grids, fewer=True)
     whole = scores.get("grids") == grids
@@ -74,12 +77,13 @@ def measured(net, data, grids):
     }
 
 
-def mean_weights(paths):
+def mean_weights(paths: Sequence[Path]) -> list[np.ndarray]:
+    """The mean of the weights of nets from files."""
     nets = [float32_copy(load_model(path)).get_weights() for path in paths]
     return [np.mean(weights, axis=0) for weights in zip(*nets)]
 
 
-def table(rows: list[dict]) -> list[str]:
+def table(rows: Sequence[dict[str, Any]]) -> list[str]:
     """The lines of a table in Markdown."""
     lines = [
         "| run | epoch | minutes | accuracy | localisation | of the mean: accuracy | localisation |"
@@ -96,7 +100,7 @@ def table(rows: list[dict]) -> list[str]:
     return lines
 
 
-def draw(rows) -> Figure:
+def draw(rows: Sequence[dict[str, Any]]) -> Figure:
     """Accuracy and localisation over seconds, a line for every run."""
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     axes = figure.subplots(1, 2, sharex=True)
@@ -113,14 +117,15 @@ def draw(rows) -> Figure:
     return figure
 
 
-def run_folder(text):
+def run_folder(text: str) -> tuple[str, Path]:
+    """Reads LABEL=FOLDER; for the `type` of an argument."""
     label, _, folder = text.partition("=")
     if not folder or not (Path(folder) / "history.json").exists():
         raise argparse.ArgumentTypeError(f"{text} is not LABEL=FOLDER with a history.json in it")
     return label, Path(folder)
 
 
-def parse():
+def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

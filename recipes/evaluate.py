@@ -28,7 +28,8 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
 def evaluate(args: argparse.Namespace) -> None:
     """Scores the net, prints the scores and writes what was asked for."""
     from coda_keras import training
-    from coda_keras.data.tf_batches import load_digits, load_tfds
+    from coda_keras.data.images import load_digits
+    from coda_keras.data.tf_batches import load_tfds
     from coda_keras.models.precision import float32_copy
 
     net = float32_copy(coda_keras.load_model(args.model))

@@ -16,7 +16,7 @@ SIZE = 8
 @pytest.fixture(scope="module")
 def quarters():
     """Four classes, told by the quarter that is bright and by its colour."""
-    from coda_keras.data.tf_batches import ImageData
+    from coda_keras.data.images import ImageData
 
     random = np.random.default_rng(3)
     labels = np.arange(64, dtype="int32") % 4

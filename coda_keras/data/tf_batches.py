@@ -10,10 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from coda_keras.data.batches import TrainBatches
-from coda_keras.data.images import ImageData as ImageData
-from coda_keras.data.images import Images
-from coda_keras.data.images import load_digits as load_digits
-from coda_keras.data.images import test_batch_size as test_batch_size
+from coda_keras.data.images import ImageData, Images, test_batch_size
 
 # The second part of the seed of what changes with epochs has 0, that of lasting flips this.
 FLIPS = 1

@@ -12,5 +12,5 @@ from .loop import train as train
 from .objective import learning_rate as learning_rate
 from .report import conclude as conclude
 from .report import draw_gallery as draw_gallery
-from .report import score as score
+from .scores import score as score
 from .settings import Settings as Settings

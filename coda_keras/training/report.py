@@ -11,19 +11,13 @@ from PIL import Image
 
 from coda_keras import attribution, backend, explorer
 from coda_keras.attribution.contributions import own_method
-from coda_keras.data import batches
 from coda_keras.data.images import ImageData
-from coda_keras.evaluation import (
-    localisation,
-    make_grids,
-    most_confident,
-    note_of_missing,
-    probabilities,
-)
+from coda_keras.evaluation import most_confident, note_of_missing, probabilities
 from coda_keras.explanation.dataset import explain_dataset
 from coda_keras.explanation.display import net_view
 from coda_keras.figures import gallery, save_figure
 from coda_keras.models.coda_net import CoDANet
+from coda_keras.training.scores import FEW_CLASSES, accuracies_of, evaluate
 from coda_keras.training.settings import Settings
 from coda_keras.utils import provenance
 from coda_keras.utils.files import write_json
@@ -33,8 +27,6 @@ Package = Callable[[CoDANet, Path, list[str]], Path]
 
 # Images explained at once for the gallery.
 GALLERY_BATCH = 32
-# Up to so many classes all are in the gallery, and the first five say nothing.
-FEW_CLASSES = 20
 # Test images in the explorer, and what their arrays may take before compression.
 EXPLORED, EXPLORER_BYTES = 20, 16 * 2**20
 
@@ -64,7 +56,7 @@ def conclude(
     """
     run = settings.folder
     logits, error = evaluate(net, data)
-    accuracies = _accuracies(logits, data)
+    accuracies = accuracies_of(logits, data)
     save_figure(draw_gallery(net, data, logits), run / "gallery.png")
     save_examples(run / "examples", data)
     if isinstance(net, CoDANet):
@@ -104,107 +96,6 @@ def conclude(
         print(f"explorer            {run / 'explorer.html'}, for any browser")
     print(f"all numbers         {run / 'metrics.json'}")
     return metrics
-
-
-def evaluate(net: keras.Model, data: ImageData) -> tuple[np.ndarray, float | None]:
-    """Runs a net on all test images.
-
-    Returns:
-        Logits `(N, classes)`, and for a `CoDANet` the largest `Explanation.completeness_error` of
-        the predicted classes, None for others.
-    """
-    framework = batches.framework()
-    test_images = framework.test_batches(data.test_images, data.test_labels)
-    fields = ("logits", "class_ids", "bias", "residual")
-    with framework.reporting_broken_images():
-        if not isinstance(net, CoDANet):
-            return net.predict(test_images, verbose=0), None
-        explanations = list(explain_dataset(net, test_images, fields=fields))
-    logits = np.concatenate([explanation.logits for explanation in explanations])
-    errors = [explanation.completeness_error.max() for explanation in explanations]
-    return logits, float(np.max(errors))
-
-
-def score(
-    net: CoDANet,
-    data: ImageData,
-    grids: int = 0,
-    occlusion_grids: int = 0,
-    fewer: bool = False,
-    grid_size: int = 3,
-) -> dict[str, Any]:
-    """Scores a net on all test images.
-
-    Args:
-        net: a `CoDANet`.
-        data: `ImageData`.
-        grids: int, grids of images for the localisation metric; 0 leaves it out.
-        occlusion_grids: int, on how many of them occlusion by 9x9 pixels is scored too, which takes
-            hundreds of forward passes a grid.
-        fewer: bool, whether fewer grids, even none, will do for a net with too few confident
-            images; the localisation on none is None.
-        grid_size: int, images a side of a grid; the paper has 3.
-
-    Returns:
-        Dict with `test_accuracy`, of many classes also `test_top5_accuracy`, `test_images`,
-        `completeness_error`; with grids `localisation` of the own contributions, on how many
-        `grids` of which `grid_size`; and `occlusion_localisation` on the first
-        `occlusion_grids` of them, with `localisation_beside_occlusion` that of the own
-        contributions on the same: grids of more confident images come first and are easier.
-
-    Raises:
-        ValueError: if the net leaves too few confident images for so many grids.
-    """
-    logits, error = evaluate(net, data)
-    scores = {
-        **_accuracies(logits, data),
-        "test_images": len(logits),
-        "completeness_error": error,
-    }
-    if grids:
-        images, labels = _UnitRange(data.test_images), data.test_labels
-        chosen = make_grids(images, logits, labels, grids, n=grid_size, fewer=fewer)
-        scores.update(localisation=None, grids=len(chosen), grid_size=grid_size)
-        if len(chosen):
-            contributions = attribution.get("contributions", progress=False)
-            own = localisation(net, chosen, contributions)
-            scores["localisation"] = own.mean
-            if occlusion_grids:
-                part = chosen[:occlusion_grids]
-                occlusion = attribution.get("occlusion", patch_size=9, stride=2, progress=False)
-                scores.update(
-                    occlusion_localisation=localisation(net, part, occlusion).mean,
-                    localisation_beside_occlusion=float(own.scores[:occlusion_grids].mean()),
-                    occlusion_grids=len(part),
-                )
-    return scores
-
-
-class _UnitRange:
-    """Images as floats in [0, 1], of which only those asked for are converted, or read at all."""
-
-    def __init__(self, images):
-        self.images = images
-        self.shape = images.shape
-
-    def __len__(self):
-        return len(self.images)
-
-    def __getitem__(self, index):
-        return self.images[index].astype("float32") / 255.0
-
-
-def _accuracies(logits, data):
-    accuracies = {"test_accuracy": _top(1, logits, data.test_labels)}
-    if len(data.class_names) > FEW_CLASSES:
-        accuracies["test_top5_accuracy"] = _top(5, logits, data.test_labels)
-    return accuracies
-
-
-def _top(count, logits, labels):
-    """The share of images whose class is among the first `count`."""
-    ranked = np.argsort(-logits, axis=-1, kind="stable")[:, :count]
-    return float(np.mean(np.any(ranked == labels[:, None], axis=-1)))
 
 
 def draw_gallery(

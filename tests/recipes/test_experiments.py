@@ -11,7 +11,7 @@ from coda_keras_recipes import cifar10, experiments
 from coda_keras_recipes.experiments import EXPERIMENTS
 
 from coda_keras import PRESETS
-from coda_keras.data.tf_batches import ImageData
+from coda_keras.data.images import ImageData
 from coda_keras.evaluation import published_cifar10
 from coda_keras.models.pretrained import cards
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from coda_keras import CoDANet, examples
-from coda_keras.data.tf_batches import ImageData
+from coda_keras.data.images import ImageData
 from coda_keras.models import pretrained as trained
 
 ROOT = Path(__file__).resolve().parents[2]

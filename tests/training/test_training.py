@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from coda_keras import CoDANet, DAUConv2D, training
 from coda_keras.attribution.contributions import own_method
-from coda_keras.data.tf_batches import ImageData
-from coda_keras.training import report
+from coda_keras.data.images import ImageData
+from coda_keras.training import report, scores
 from coda_keras.training import tf_distribution as distribution
 from coda_keras.training.devices import set_precision
 
@@ -160,7 +160,7 @@ def test_a_run_reports_what_its_net_says(settings, data):
 def test_the_completeness_error_is_the_largest_of_all_images(data, monkeypatch):
     net = coda_net()
     honest, pictures = (
-        report.explain_dataset,
+        scores.explain_dataset,
         data._replace(
             test_images=np.repeat(data.test_images, 60, axis=0),
             test_labels=np.repeat(data.test_labels, 60),
@@ -175,8 +175,8 @@ def test_the_completeness_error_is_the_largest_of_all_images(data, monkeypatch):
                 explanation.residual[-1] = 0.5 * (logit - explanation.bias)
             yield explanation
 
-    monkeypatch.setattr(report, "explain_dataset", explained)
-    logits, error = report.evaluate(net, pictures)
+    monkeypatch.setattr(scores, "explain_dataset", explained)
+    logits, error = scores.evaluate(net, pictures)
     assert logits.shape == (300, 2)
     assert error == pytest.approx(0.5, rel=1e-5)
 
@@ -187,7 +187,7 @@ def test_a_classifier_without_explanations_gets_no_servable(settings, data):
     assert metrics["completeness_error"] is None
     assert not (settings.output / "servables").exists()
     assert (settings.output / "gallery.png").exists()
-    logits, error = report.evaluate(net, data)
+    logits, error = scores.evaluate(net, data)
     images = data.test_images.astype("float32") / 255
     np.testing.assert_allclose(logits, net(images), rtol=1e-5, atol=1e-6)
     assert error is None
