@@ -61,8 +61,10 @@ MARKERS = {
 # for those that are marked one by one.
 FOLDERS = {
     "benchmarks": ("tensorflow", "process"),
+    "commands": ("once",),
     "explorer": ("once",),
     "export": ("tensorflow", "process"),
+    "exporting": ("tensorflow",),
     "figures": ("once",),
     "recipes": ("tensorflow", "process"),
     "study": ("tensorflow",),
