@@ -18,7 +18,8 @@ from coda_keras_export.api.serving_pb2 import SignatureDef
 from coda_keras_export.images import open_image, output_paths
 from PIL import Image
 
-from coda_keras.utils.command_line import Parser, command, integer, listed
+from coda_keras.utils.command_line import Parser, command, integer
+from coda_keras.utils.text import listed
 
 MAX_INT32 = 2**31 - 1
 

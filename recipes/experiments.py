@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 
 from coda_keras.models.pretrained import Card, cards
 from coda_keras.training import Settings, SettingsParser
-from coda_keras.utils.command_line import Parser, command, nearest
+from coda_keras.utils.command_line import Parser, command
+from coda_keras.utils.text import nearest
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -29,8 +29,9 @@ from typing import Any
 
 from coda_keras_recipes import experiments
 
-from coda_keras.utils.command_line import Parser, nearest, positive_int, tensorflow_command
+from coda_keras.utils.command_line import Parser, positive_int, tensorflow_command
 from coda_keras.utils.files import write_json
+from coda_keras.utils.text import nearest
 
 ROOT = Path(__file__).resolve().parents[1]
 

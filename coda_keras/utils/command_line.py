@@ -14,10 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from coda_keras.backend import startup_lines
-from coda_keras.utils.text import listed as listed
-from coda_keras.utils.text import nearest as nearest
-from coda_keras.utils.text import sentence as sentence
-from coda_keras.utils.text import short as short
+from coda_keras.utils.text import nearest, short
 
 _MAX_SECONDS = 7 * 24 * 3600
 

@@ -9,14 +9,13 @@ from coda_keras.utils.command_line import (
     Parser,
     command,
     integer,
-    listed,
     non_negative_number,
     positive_int,
     positive_number,
     seconds,
-    short,
     tensorflow_command,
 )
+from coda_keras.utils.text import listed, short
 
 
 def refused(read, text, capsys):
