@@ -28,11 +28,7 @@ for line in sys.stdin.buffer:
 
 
 def leave_out() -> None:
-    """Leaves the lines out when TensorFlow is imported, if it is; further calls do nothing.
-
-    The environment variable `TF_CPP_MIN_LOG_LEVEL` becomes 1, warnings and errors, unless it is
-    set. Nothing changes where TensorFlow has been imported, or is not going to be.
-    """
+    """Leaves the lines out when TensorFlow is imported, if it is; further calls do nothing."""
     if "tensorflow" not in sys.modules and _FINDER not in sys.meta_path:
         sys.meta_path.insert(0, _FINDER)
 
@@ -84,7 +80,6 @@ def _flush() -> None:
 
 class _Loader(SourceFileLoader):
     def exec_module(self, module: ModuleType) -> None:
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
         with filtered():
             super().exec_module(module)
 

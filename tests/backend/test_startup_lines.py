@@ -88,10 +88,3 @@ def test_it_may_be_looked_for_before_it_is_imported(run):
 def test_it_is_imported_whatever_the_standard_error_is(code, command, run, tmp_path):
     done = run(code, source="", command=command)
     assert (done.returncode, done.stdout) == (0, str(tmp_path / "tensorflow/__init__.py"))
-
-
-def test_the_log_level_is_warnings_unless_it_is_set(run):
-    code = f"{IMPORT}; import os; print(os.environ['TF_CPP_MIN_LOG_LEVEL'])"
-    assert run(code, TF_CPP_MIN_LOG_LEVEL="0").stdout.endswith("0\n")
-    unset = f"import os; del os.environ['TF_CPP_MIN_LOG_LEVEL']; {code}"
-    assert run(unset, TF_CPP_MIN_LOG_LEVEL="0").stdout.endswith("1\n")

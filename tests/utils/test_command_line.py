@@ -152,6 +152,20 @@ def test_commands_run_on_tensorflow_unless_the_environment_says_otherwise(monkey
     assert chosen == ["tensorflow", "jax", ("tensorflow", ["--n"], "some")]
 
 
+def test_of_tensorflow_commands_tell_what_ends_them_unless_the_level_is_set(monkeypatch):
+    levels = []
+
+    @command
+    def main(arguments=None, prog=None):
+        levels.append(os.environ["TF_CPP_MIN_LOG_LEVEL"])
+
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
+    main()
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
+    main()
+    assert levels == ["3", "0"]
+
+
 def test_lists_are_cut_short():
     assert listed("abc") == "a, b, c"
     assert listed([]) == "none"
