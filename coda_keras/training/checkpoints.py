@@ -71,11 +71,11 @@ def save(folder: str | os.PathLike, model: keras.Model, progress: Progress) -> P
     folder = Path(folder)
     values = {key: [_array(v) for v in kind] for key, kind in _variables(model).items()}
     values["metrics"] = progress.metrics
-    told = {**dataclasses.asdict(progress), "metrics": None}
+    state = {**dataclasses.asdict(progress), "metrics": None}
     arrays: dict[str, Any] = {
         _name(key, n): array for key, kind in values.items() for n, array in enumerate(kind)
     }
-    arrays[PROGRESS] = np.frombuffer(json.dumps(told).encode(), np.uint8)
+    arrays[PROGRESS] = np.frombuffer(json.dumps(state).encode(), np.uint8)
     path = folder / f"checkpoint-{progress.epoch:04d}-{progress.step:07d}.npz"
     with replacing(path) as temporary:
         np.savez(temporary, **arrays)
@@ -111,8 +111,8 @@ def restore(folder: str | os.PathLike, model: keras.Model) -> Progress:
             continue
         for key, variables in _variables(model).items():
             _assign(variables, _of(arrays, key), path)
-        told = json.loads(arrays[PROGRESS].tobytes())
-        return Progress(**{**told, "metrics": _of(arrays, "metrics")})
+        state = json.loads(arrays[PROGRESS].tobytes())
+        return Progress(**{**state, "metrics": _of(arrays, "metrics")})
     return Progress()
 
 
@@ -131,10 +131,10 @@ def share(workers: Any, model: keras.Model, progress: Progress) -> Progress:
         values = workers.from_chief([_array(variable) for variable in variables])
         for variable, value in zip(variables, values):
             variable.assign(value)
-    told = dataclasses.asdict(progress)
-    told["metrics"] = [value.tolist() for value in progress.metrics]
-    told = json.loads(workers.text_from_chief(json.dumps(told)))
-    return Progress(**{**told, "metrics": [np.float32(value) for value in told["metrics"]]})
+    state = dataclasses.asdict(progress)
+    state["metrics"] = [value.tolist() for value in progress.metrics]
+    state = json.loads(workers.text_from_chief(json.dumps(state)))
+    return Progress(**{**state, "metrics": [np.float32(value) for value in state["metrics"]]})
 
 
 def is_finite(model: keras.Model) -> bool:

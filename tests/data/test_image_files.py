@@ -126,13 +126,13 @@ def test_broken_files_are_named(files, tmp_path):
 
 
 def test_a_folder_is_scanned_and_divided(folder):
-    found = image_folder.scan(folder, test_fraction=0.3)
-    assert found.class_names == ["cats", "dogs", "owls"]
-    assert found.train_labels.tolist() == [0, 1, 2, 0, 1, 0, 0]
-    assert found.test_labels.tolist() == [0, 1, 0]
-    assert not set(found.train_paths) & set(found.test_paths)
-    assert {path.parent.name for path in found.test_paths} == {"cats", "dogs"}
-    notes = " ".join(found.notes)
+    photographs = image_folder.scan(folder, test_fraction=0.3)
+    assert photographs.class_names == ["cats", "dogs", "owls"]
+    assert photographs.train_labels.tolist() == [0, 1, 2, 0, 1, 0, 0]
+    assert photographs.test_labels.tolist() == [0, 1, 0]
+    assert not set(photographs.train_paths) & set(photographs.test_paths)
+    assert {path.parent.name for path in photographs.test_paths} == {"cats", "dogs"}
+    notes = " ".join(photographs.notes)
     assert "30% are set aside" in notes and "No image to test on: owls." in notes
     assert "1 files .txt" in notes and "1 files .heic" in notes
 
@@ -163,10 +163,10 @@ def test_a_divided_folder_is_taken_as_it_is(folder, tmp_path):
             next((root / "train" / name).glob(f"{number}.*")).rename(
                 root / "val" / name / f"{number}.png"
             )
-    found = image_folder.scan(root)
-    assert found.train_labels.tolist() == [0, 1, 2, 0, 0, 0]
-    assert found.test_labels.tolist() == [0, 1, 0, 1]
-    assert "testing on" in found.notes[0]
+    photographs = image_folder.scan(root)
+    assert photographs.train_labels.tolist() == [0, 1, 2, 0, 0, 0]
+    assert photographs.test_labels.tolist() == [0, 1, 0, 1]
+    assert "testing on" in photographs.notes[0]
     first = image_folder.scan(root, classes=2)
     assert first.class_names == ["cats", "dogs"] and first.train_labels.tolist() == [0, 1, 0, 0, 0]
     (root / "val/bats").mkdir()
@@ -204,10 +204,10 @@ def test_there_is_no_folder(tmp_path):
 
 
 def test_memory_disk_and_files_give_the_same_images(folder, tmp_path):
-    found = image_folder.scan(folder)
-    whole = found.load(6, train_size=8, progress=False)
-    files = found.load(6, train_size=8, memory=0)
-    disk = found.load(6, train_size=8, memory=0, cache=tmp_path / "cache", progress=False)
+    photographs = image_folder.scan(folder)
+    whole = photographs.load(6, train_size=8, progress=False)
+    files = photographs.load(6, train_size=8, memory=0)
+    disk = photographs.load(6, train_size=8, memory=0, cache=tmp_path / "cache", progress=False)
     assert isinstance(files.train_images, ImageFiles)
     assert isinstance(disk.train_images, np.memmap) and type(whole.train_images) is np.ndarray
     assert whole.train_images.shape[1:] == (8, 8, 3) and whole.test_images.shape[1:] == (6, 6, 3)

@@ -21,13 +21,13 @@ def test_limit_takes_the_first_images():
 
 def test_digits_keep_the_last_writers_for_the_test():
     datasets = pytest.importorskip("sklearn.datasets")
-    found, digits = data.load_digits(), datasets.load_digits()
-    assert found.train_images.shape == (1437, 16, 16, 3)
-    assert found.test_images.shape == (360, 16, 16, 3)
-    np.testing.assert_array_equal(found.test_labels, digits.target[-360:])
-    np.testing.assert_array_equal(found.train_labels, digits.target[:-360])
+    loaded, digits = data.load_digits(), datasets.load_digits()
+    assert loaded.train_images.shape == (1437, 16, 16, 3)
+    assert loaded.test_images.shape == (360, 16, 16, 3)
+    np.testing.assert_array_equal(loaded.test_labels, digits.target[-360:])
+    np.testing.assert_array_equal(loaded.train_labels, digits.target[:-360])
     pixel = round(digits.images[-360, 3, 4] * 255 / 16)
-    assert (found.test_images[0, 6:8, 8:10] == pixel).all()
+    assert (loaded.test_images[0, 6:8, 8:10] == pixel).all()
 
 
 def test_digits_without_scikit_learn_name_the_extra(monkeypatch):
@@ -52,21 +52,21 @@ def mnist(tmp_path, rng):
 
 def test_one_part_of_mnist_is_split(mnist):
     folder, images, labels = mnist
-    found = data.load_idx(folder)
-    assert found.train_images.shape == (12, 4, 3, 3) and found.train_images.dtype == np.uint8
+    loaded = data.load_idx(folder)
+    assert loaded.train_images.shape == (12, 4, 3, 3) and loaded.train_images.dtype == np.uint8
     for channel in range(3):
-        np.testing.assert_array_equal(found.train_images[..., channel], images[:12])
-        np.testing.assert_array_equal(found.test_images[..., channel], images[12:])
-    np.testing.assert_array_equal(found.test_labels, labels[12:])
-    assert found.note == "the last 3 digits of t10k; the 12 before them trained"
+        np.testing.assert_array_equal(loaded.train_images[..., channel], images[:12])
+        np.testing.assert_array_equal(loaded.test_images[..., channel], images[12:])
+    np.testing.assert_array_equal(loaded.test_labels, labels[12:])
+    assert loaded.note == "the last 3 digits of t10k; the 12 before them trained"
 
 
 def test_both_parts_of_mnist_stay_as_they_are(mnist):
     folder, images, labels = mnist
     write_idx(folder / "train-images-idx3-ubyte", images[:7])
     write_idx(folder / "train-labels-idx1-ubyte.gz", labels[:7])
-    found = data.load_idx(folder)
-    assert (len(found.train_images), len(found.test_images), found.note) == (7, 15, None)
+    loaded = data.load_idx(folder)
+    assert (len(loaded.train_images), len(loaded.test_images), loaded.note) == (7, 15, None)
 
 
 def test_missing_and_damaged_files_are_named(mnist):
@@ -117,14 +117,14 @@ def test_cifar10_is_read_as_it_is_distributed(cifar10, python, tmp_path):
     assert not cifar10_files.is_there(tmp_path)
     write_batches(tmp_path, *cifar10, python)
     assert cifar10_files.is_there(tmp_path)
-    found = cifar10_files.load_cifar10(tmp_path)
+    loaded = cifar10_files.load_cifar10(tmp_path)
     pixels, labels = cifar10
-    assert found.train_images.shape == (50, 32, 32, 3) and found.train_labels.dtype == np.int32
-    assert found.class_names[0] == "airplane" and len(found.class_names) == 10
-    np.testing.assert_array_equal(found.test_labels, labels[50:])
+    assert loaded.train_images.shape == (50, 32, 32, 3) and loaded.train_labels.dtype == np.int32
+    assert loaded.class_names[0] == "airplane" and len(loaded.class_names) == 10
+    np.testing.assert_array_equal(loaded.test_labels, labels[50:])
     for row, column, channel in np.ndindex(3, 4, 3):
         expected = pixels[50:, 1024 * channel + 32 * row + column]
-        np.testing.assert_array_equal(found.test_images[:, row, column, channel], expected)
+        np.testing.assert_array_equal(loaded.test_images[:, row, column, channel], expected)
 
     last = tmp_path / ("data_batch_5" if python else "data_batch_5.bin")
     last.write_bytes(last.read_bytes()[:-7])

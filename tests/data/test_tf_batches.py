@@ -80,8 +80,8 @@ def seeds_of(images, labels, seed, epochs=3):
     batches = train_batches(images, labels, len(images), epochs, 0, seed, [first, second])
     seeds = {}
     for epoch, (seen, order) in enumerate(batches):
-        found = np.rint(seen.numpy() * 255).astype("uint8").reshape(len(images), 2, 16)
-        for image, stages in zip(order.numpy(), found.view("int64")):
+        values = np.rint(seen.numpy() * 255).astype("uint8").reshape(len(images), 2, 16)
+        for image, stages in zip(order.numpy(), values.view("int64")):
             seeds |= {(epoch, int(image), stage): tuple(s) for stage, s in enumerate(stages)}
     return seeds
 
@@ -190,8 +190,8 @@ def test_rand_augment_draws_each_of_the_operations_of_keras_cv_or_none(rng):
     count, strength = 660, 0.3
     augment = [augmentation.rand_augment(operations=1, magnitude=30 * strength)]
     images, labels = np.stack([image] * count), np.zeros(count, "int32")
-    ((found, _),) = train_batches(images, labels, count, 1, augment=augment)
-    found = np.rint(found.numpy() * 255)
+    ((augmented, _),) = train_batches(images, labels, count, 1, augment=augment)
+    augmented = np.rint(augmented.numpy() * 255)
     floats = image[None].astype("float32")
     policy = layers.RandAugment.get_standard_policy((0, 255), strength, 0.0)
     # Those without chance by keras-cv alone, with none at last; shears to either side.
@@ -200,7 +200,7 @@ def test_rand_augment_draws_each_of_the_operations_of_keras_cv_or_none(rng):
         for sign in (-1.0, 1.0):
             shear = {f"shear_{axis}": tf.fill((1, 1), sign * strength), f"shear_{other}": None}
             exact.append(np.array(policy[6].augment_images(floats, shear)))
-    left = found
+    left = augmented
     for expected, least, most in zip(exact, [35] * 5 + [15] * 4, [90] * 5 + [50] * 4):
         same = (left == np.clip(np.rint(expected), 0, 255)).all(axis=(1, 2, 3))
         assert least < same.sum() < most
@@ -245,12 +245,12 @@ def test_images_in_memory_on_disk_and_in_files_come_in_the_same_batches(tmp_path
 
     expected = batches(images)
     for other in (ImageFiles(paths, 6), stored):
-        for found, wanted in (
+        for seen, wanted in (
             (batches(other), expected),
             (batches(other, 2), expected[4:]),
         ):
-            assert len(found) == len(wanted)
-            for ours, theirs in zip(found, wanted):
+            assert len(seen) == len(wanted)
+            for ours, theirs in zip(seen, wanted):
                 np.testing.assert_array_equal(ours[0], theirs[0])
                 np.testing.assert_array_equal(ours[1], theirs[1])
 

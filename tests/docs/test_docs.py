@@ -71,7 +71,7 @@ import sys
 sys.modules["tensorflow"] = None  # Every import of it fails from here on.
 import numpy as np
 import coda_keras
-import coda_keras.training
+import coda_keras.training.loop
 
 loaded = {name.partition(".")[0] for name, module in sys.modules.items() if module is not None}
 assert not loaded & {"tensorflow", "recipes", "export"}, loaded

@@ -26,8 +26,8 @@ def test_counts_and_accuracy_over_batches(form, weighted, rng):
         logits = rng.normal(size=(size, CLASSES)).astype("float32")
         weights = rng.uniform(size=size).astype("float32") if weighted else np.ones(size)
         given = {"integers": labels, "column": labels[:, None], "one-hot": np.eye(CLASSES)[labels]}
-        for each in (metric, plain):
-            each.update_state(given[form], logits, weights if weighted else None)
+        for counted in (metric, plain):
+            counted.update_state(given[form], logits, weights if weighted else None)
         expected += reference(labels, logits, weights)
     np.testing.assert_allclose(ops.convert_to_numpy(metric.counts), expected, rtol=1e-5)
     assert float(metric.result()) == pytest.approx(np.trace(expected) / expected.sum(), rel=1e-5)

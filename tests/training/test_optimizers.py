@@ -73,7 +73,7 @@ def test_a_net_resumes_with_its_momentum(tmp_path):
     net.fit(images, labels, 8, epochs=2, shuffle=False, verbose=0)
     net.save(tmp_path / "net.keras")
     again = keras.models.load_model(tmp_path / "net.keras")
-    for each in (net, again):
-        each.fit(images, labels, 8, epochs=2, shuffle=False, verbose=0)
+    for trained in (net, again):
+        trained.fit(images, labels, 8, epochs=2, shuffle=False, verbose=0)
     for weight, other in zip(net.get_weights(), again.get_weights()):
         np.testing.assert_allclose(other, weight, atol=1e-6)

@@ -46,12 +46,12 @@ def train(folder, *flags):
     return net.get_weights(), history
 
 
-def assert_same(found, expected):
-    weights, history = found
+def assert_same(run, expected):
+    weights, history = run
     for ours, theirs in zip(weights, expected[0], strict=True):
         np.testing.assert_allclose(ours, theirs, atol=2e-6)
     for ours, theirs in zip(history, expected[1], strict=True):
-        ours, theirs = ({**each, "seconds": 0} for each in (ours, theirs))
+        ours, theirs = ({**logs, "seconds": 0} for logs in (ours, theirs))
         assert ours == pytest.approx(theirs, abs=1e-5)
 
 
@@ -128,11 +128,11 @@ def test_workers_are_those_of_tf_config(monkeypatch):
 
 def free_ports(count):
     sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
+    for opened in sockets:
+        opened.bind(("127.0.0.1", 0))
+    ports = [opened.getsockname()[1] for opened in sockets]
+    for opened in sockets:
+        opened.close()
     return ports
 
 

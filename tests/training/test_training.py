@@ -199,7 +199,7 @@ def test_the_gallery_says_which_classes_have_no_correct_image(data):
         labels = data.test_labels
         logits = np.eye(2)[1 - labels] if favoured is None else np.eye(2)[[favoured] * len(labels)]
         figure = report.draw_gallery(net, data, logits)
-        (text,) = [each.get_text() for each in figure.texts if each.get_text()]
+        (text,) = [text.get_text() for text in figure.texts if text.get_text()]
         assert " ".join(text.split()).startswith(said)
 
 
@@ -234,7 +234,7 @@ def test_what_was_trained_in_bfloat16_explains_in_float32(tmp_path, data):
     finally:
         keras.config.set_dtype_policy("float32")
     saved = keras.models.load_model(settings.output / "model.keras")
-    assert {layer.compute_dtype for each in (net, saved) for layer in each.body} == {"float32"}
+    assert {layer.compute_dtype for model in (net, saved) for layer in model.body} == {"float32"}
     checkpoint = keras.models.load_model(settings.output / "checkpoints/002.keras")
     assert {layer.compute_dtype for layer in checkpoint.body} == {"bfloat16"}
     for weight, expected in zip(saved.get_weights(), checkpoint.get_weights()):
