@@ -45,7 +45,9 @@ def _named(kind: str, word: str, commands: list[Command], name: str) -> Command:
     for command in commands:
         if command.name == name:
             return command
-    names = sorted([*map(_word, commands), *([TRAIN] if kind == "command" else [])])
+    names = [_word(command) for command in commands]
+    names += [TRAIN] if kind == "command" else []
+    names.sort()
     print(
         f"{PROG}: error: there is no {kind} {word!r}.{nearest(word, names)} "
         f"Expected one of {', '.join(names)}.",
