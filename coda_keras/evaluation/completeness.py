@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from coda_keras.evaluation.calls import predict_each, signed_maps
-from coda_keras.evaluation.metric import Attribute, Rows, ScoreMetric
+from coda_keras.evaluation.metric import Array, Attribute, Rows, ScoreMetric
 from coda_keras.evaluation.perturbation import model_inputs
 from coda_keras.explanation.explanation import completeness_error
 
@@ -32,9 +32,7 @@ class Completeness(ScoreMetric):
     y_label = "relative error"
     number_format = ".2g"
 
-    def measure(
-        self, model: Any, images: np.ndarray, class_ids: np.ndarray, attribute: Attribute
-    ) -> Rows:
+    def measure(self, model: Any, images: Array, class_ids: Array, attribute: Attribute) -> Rows:
         maps = signed_maps(attribute, model, images, class_ids, self.batch_size)
         inputs = model_inputs(model, images)
         logits = predict_each(model, inputs, self.batch_size).astype("float64")

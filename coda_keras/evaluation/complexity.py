@@ -7,7 +7,7 @@ import numpy as np
 from scipy.special import entr
 
 from coda_keras.evaluation.calls import signed_maps
-from coda_keras.evaluation.metric import Attribute, Rows, ScoreMetric
+from coda_keras.evaluation.metric import Array, Attribute, Rows, ScoreMetric
 
 
 class Complexity(ScoreMetric):
@@ -25,9 +25,7 @@ class Complexity(ScoreMetric):
     )
     y_label = "entropy (nats)"
 
-    def measure(
-        self, model: Any, images: np.ndarray, class_ids: np.ndarray, attribute: Attribute
-    ) -> Rows:
+    def measure(self, model: Any, images: Array, class_ids: Array, attribute: Attribute) -> Rows:
         maps = signed_maps(attribute, model, images, class_ids, self.batch_size)
         return {"scores": np.array([entropy(map_) for map_ in maps])}
 

@@ -7,7 +7,7 @@ import numpy as np
 from coda_keras.evaluation.calls import predict_each, signed_maps
 from coda_keras.evaluation.chart import Chart, Curve, Summary
 from coda_keras.evaluation.confidence import probabilities
-from coda_keras.evaluation.metric import Attribute, Rows, ScoreMetric
+from coda_keras.evaluation.metric import Array, Attribute, Rows, ScoreMetric
 from coda_keras.evaluation.perturbation import removal_ranks, replaced, tie_order
 from coda_keras.utils.arguments import positive_int
 
@@ -46,9 +46,7 @@ class ProbabilityCurve(ScoreMetric):
         """
         raise NotImplementedError(f"{type(self).__name__} must implement `ends`.")
 
-    def measure(
-        self, model: Any, images: np.ndarray, class_ids: np.ndarray, attribute: Attribute
-    ) -> Rows:
+    def measure(self, model: Any, images: Array, class_ids: Array, attribute: Attribute) -> Rows:
         maps = signed_maps(attribute, model, images, class_ids, self.batch_size)
         pixels = maps[0].size
         counts = np.round(np.linspace(0, pixels, min(self.steps, pixels) + 1)).astype(int)

@@ -13,7 +13,7 @@ from scipy.ndimage import uniform_filter
 from tqdm import tqdm
 
 from coda_keras.evaluation.calls import signed_maps
-from coda_keras.evaluation.chart import Chart, Curve, Summary, score_box
+from coda_keras.evaluation.chart import Chart, Curve, Summary, distribution, score_box
 from coda_keras.evaluation.grids import Grids
 from coda_keras.evaluation.metric import Attribute, Metric, Rows, Subject
 
@@ -41,7 +41,7 @@ class Localisation:
     @property
     def percentiles(self) -> list[float]:
         """The 25th, 50th and 75th percentile over all cells of all grids."""
-        return [float(value) for value in np.percentile(self.scores, [25, 50, 75])]
+        return distribution(self.scores)["percentiles_25_50_75"]
 
     @property
     def chance(self) -> float:
@@ -55,8 +55,7 @@ class Localisation:
         return {
             "images": len(self.scores),
             "grid": f"{n}x{n}",
-            "mean": self.mean,
-            "percentiles_25_50_75": self.percentiles,
+            **distribution(self.scores),
             "chance": self.chance,
             **({"mean_by_window": {"1": self.mean, **windows}} if windows else {}),
         }

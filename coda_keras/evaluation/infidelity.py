@@ -7,7 +7,7 @@ import numpy as np
 
 from coda_keras.evaluation.calls import predict_each, signed_maps
 from coda_keras.evaluation.chart import Chart, Summary, distribution, score_box
-from coda_keras.evaluation.metric import Attribute, Rows, ScoreMetric
+from coda_keras.evaluation.metric import Array, Attribute, Rows, ScoreMetric
 from coda_keras.evaluation.perturbation import generator_for, model_inputs
 from coda_keras.utils.arguments import positive_int
 
@@ -62,9 +62,7 @@ class Infidelity(ScoreMetric):
         super().__init__(**kwargs)
         self.samples = positive_int("samples", samples)
 
-    def measure(
-        self, model: Any, images: np.ndarray, class_ids: np.ndarray, attribute: Attribute
-    ) -> Rows:
+    def measure(self, model: Any, images: Array, class_ids: Array, attribute: Attribute) -> Rows:
         maps = signed_maps(attribute, model, images, class_ids, self.batch_size)
         rows = {"scores": [], "scaled": [], "zero_map": []}
         for image, inputs, map_, class_id in zip(

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from coda_keras.evaluation.calls import signed_maps
-from coda_keras.evaluation.metric import Attribute, Rows, ScoreMetric
+from coda_keras.evaluation.metric import Array, Attribute, Rows, ScoreMetric
 from coda_keras.evaluation.perturbation import generator_for
 from coda_keras.utils.arguments import positive_int
 
@@ -52,9 +52,7 @@ class MaxSensitivity(ScoreMetric):
         self.radius = radius
         self.samples = positive_int("samples", samples)
 
-    def measure(
-        self, model: Any, images: np.ndarray, class_ids: np.ndarray, attribute: Attribute
-    ) -> Rows:
+    def measure(self, model: Any, images: Array, class_ids: Array, attribute: Attribute) -> Rows:
         maps = signed_maps(attribute, model, images, class_ids, self.batch_size)
         perturbed = np.concatenate([self._perturbed(image) for image in images])
         changed = signed_maps(

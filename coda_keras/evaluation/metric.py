@@ -13,8 +13,9 @@ import numpy as np
 from coda_keras.evaluation.chart import Chart, Summary, distribution, score_box
 from coda_keras.evaluation.grids import Grids, Images
 
-Rows = dict[str, np.ndarray]
-Attribute = Callable[..., np.ndarray]
+Array = np.ndarray
+Rows = dict[str, Array]
+Attribute = Callable[..., Array]
 
 
 class Subject(Protocol):
@@ -199,9 +200,7 @@ class ImageMetric(Metric):
         attribute = (subject.method if self.changes_model else subject.remembered)(method)
         return self.measure(subject.model, images, labels, attribute)
 
-    def measure(
-        self, model: Any, images: np.ndarray, class_ids: np.ndarray, attribute: Attribute
-    ) -> Rows:
+    def measure(self, model: Any, images: Array, class_ids: Array, attribute: Attribute) -> Rows:
         """Measures images; arguments as of a call.
 
         Returns:

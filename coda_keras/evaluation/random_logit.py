@@ -7,7 +7,7 @@ import numpy as np
 
 from coda_keras.evaluation.calls import predict_logits, signed_maps
 from coda_keras.evaluation.chart import Chart, Summary, distribution, score_box
-from coda_keras.evaluation.metric import Attribute, Rows, ScoreMetric
+from coda_keras.evaluation.metric import Array, Attribute, Rows, ScoreMetric
 from coda_keras.evaluation.perturbation import generator_for, model_inputs
 from coda_keras.evaluation.similarity import compare_with_first, rank_correlation, ssim
 
@@ -47,9 +47,7 @@ class RandomLogit(ScoreMetric):
         "0 is good."
     }
 
-    def measure(
-        self, model: Any, images: np.ndarray, class_ids: np.ndarray, attribute: Attribute
-    ) -> Rows:
+    def measure(self, model: Any, images: Array, class_ids: Array, attribute: Attribute) -> Rows:
         classes = predict_logits(model, model_inputs(model, images[:1])).shape[-1]
         if classes < 2:
             raise ValueError(

@@ -4,8 +4,9 @@ Pixels are removed in the order that an attribution ranks them, and the probabil
 class is watched. Removing the least important ones first should leave it high for long.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,7 +15,7 @@ from tqdm import tqdm
 from coda_keras.evaluation.calls import predict_each, signed_maps
 from coda_keras.evaluation.chart import Chart, Curve, Summary
 from coda_keras.evaluation.confidence import probabilities
-from coda_keras.evaluation.metric import Attribute, ImageMetric, Rows
+from coda_keras.evaluation.metric import Array, Attribute, ImageMetric, Rows
 from coda_keras.evaluation.perturbation import model_inputs, removal_ranks, replaced, tie_order
 
 ORDERS = ("least", "most")
@@ -147,16 +148,13 @@ def _check(
         )
 
 
-def _curve(order: str) -> Callable[[Summary], Curve | None]:
-    def read(summary: Summary) -> Curve | None:
-        if order not in summary:
-            return None
-        curve = summary[order]
-        first, last = curve["fraction_removed"]
-        percent = 100 * np.linspace(first, last, curve["points"])
-        return Curve(tuple(percent), tuple(curve["mean_target_probability"]))
-
-    return read
+def _curve(order: str, summary: Summary) -> Curve | None:
+    if order not in summary:
+        return None
+    curve = summary[order]
+    first, last = curve["fraction_removed"]
+    percent = 100 * np.linspace(first, last, curve["points"])
+    return Curve(tuple(percent), tuple(curve["mean_target_probability"]))
 
 
 class PixelRemovalCurves(ImageMetric):
@@ -171,7 +169,7 @@ class PixelRemovalCurves(ImageMetric):
     charts: ClassVar = {
         order: Chart(
             f"{order} important pixels first",
-            _curve(order),
+            partial(_curve, order),
             x_label="pixels removed (%)",
             y_label="probability of the class",
         )
@@ -187,9 +185,7 @@ class PixelRemovalCurves(ImageMetric):
         self.fraction = fraction
         self.points = points
 
-    def measure(
-        self, model: Any, images: np.ndarray, class_ids: np.ndarray, attribute: Attribute
-    ) -> Rows:
+    def measure(self, model: Any, images: Array, class_ids: Array, attribute: Attribute) -> Rows:
         points = min(self.points, int(self.fraction * images[0, ..., 0].size))
         removal = pixel_removal(
             model,

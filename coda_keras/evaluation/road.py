@@ -1,7 +1,8 @@
 """ROAD, remove and debias (Rong, Leemann, Borisov, Kasneci, Kasneci, ICML 2022, "A Consistent and
 Efficient Evaluation Strategy for Attribution Methods")."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,7 +12,7 @@ from scipy.sparse.linalg import spsolve
 from coda_keras.evaluation.calls import predict_each, signed_maps
 from coda_keras.evaluation.chart import Chart, Curve, Summary
 from coda_keras.evaluation.confidence import probabilities
-from coda_keras.evaluation.metric import Attribute, Rows, ScoreMetric
+from coda_keras.evaluation.metric import Array, Attribute, Rows, ScoreMetric
 from coda_keras.evaluation.perturbation import (
     generator_for,
     model_inputs,
@@ -25,11 +26,8 @@ DIRECT, DIAGONAL = 1 / 6, 1 / 12
 NOISE = 0.01
 
 
-def _curve(order: str) -> Callable[[Summary], Curve]:
-    def read(summary: Summary) -> Curve:
-        return Curve(tuple(summary["percentages"]), tuple(summary[order]))
-
-    return read
+def _curve(order: str, summary: Summary) -> Curve:
+    return Curve(tuple(summary["percentages"]), tuple(summary[order]))
 
 
 class ROAD(ScoreMetric):
@@ -63,7 +61,7 @@ class ROAD(ScoreMetric):
     charts: ClassVar = {
         f"road_{order}": Chart(
             f"ROAD, {order} important pixels first",
-            _curve(order),
+            partial(_curve, order),
             x_label="pixels imputed (%)",
             y_label="probability of the class",
             markers=True,
@@ -82,9 +80,7 @@ class ROAD(ScoreMetric):
                 f"Received: percentages={percentages}."
             )
 
-    def measure(
-        self, model: Any, images: np.ndarray, class_ids: np.ndarray, attribute: Attribute
-    ) -> Rows:
+    def measure(self, model: Any, images: Array, class_ids: Array, attribute: Attribute) -> Rows:
         maps = signed_maps(attribute, model, images, class_ids, self.batch_size)
         weights = neighbour_weights(*maps.shape[1:])
         ties = tie_order(self.seed, maps[0].size)

@@ -5,9 +5,10 @@ explain the model must change; maps that stay alike show the image, not the mode
 """
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,8 +16,10 @@ from tqdm import tqdm
 
 from coda_keras.evaluation.calls import signed_maps
 from coda_keras.evaluation.chart import Chart, Curve, Summary
-from coda_keras.evaluation.metric import Attribute, ImageMetric, Rows
+from coda_keras.evaluation.metric import Array, Attribute, ImageMetric, Rows
 from coda_keras.evaluation.similarity import compare_with_first, rank_correlation, ssim
+
+MEASURES = ("rank_correlation", "ssim")
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,13 +161,10 @@ def _initial_values(seed: int) -> Iterator[None]:
         random.setstate(state)
 
 
-def _similarity(measure: str, form: str) -> Callable[[Summary], Curve]:
-    def read(summary: Summary) -> Curve:
-        names = tuple(step[-1] for step in summary["steps"])
-        # The intact maps are like themselves.
-        return Curve(("none", *names), (1.0, *summary[measure][form]))
-
-    return read
+def _similarity(measure: str, form: str, summary: Summary) -> Curve:
+    names = tuple(step[-1] for step in summary["steps"])
+    # The intact maps are like themselves.
+    return Curve(("none", *names), (1.0, *summary[measure][form]))
 
 
 class CascadingRandomisation(ImageMetric):
@@ -185,7 +185,7 @@ class CascadingRandomisation(ImageMetric):
     charts: ClassVar = {
         key: Chart(
             title,
-            _similarity(*key),
+            partial(_similarity, *key),
             x_label="re-initialised, down to",
             y_label="similarity to the intact map",
             y_range=None,
@@ -208,9 +208,7 @@ class CascadingRandomisation(ImageMetric):
         super().__init__(**kwargs)
         self.steps = steps
 
-    def measure(
-        self, model: Any, images: np.ndarray, class_ids: np.ndarray, attribute: Attribute
-    ) -> Rows:
+    def measure(self, model: Any, images: Array, class_ids: Array, attribute: Attribute) -> Rows:
         steps = min(self.steps, len(weighted_layers(model)))
         check = cascading_randomisation(
             model,
@@ -228,23 +226,19 @@ class CascadingRandomisation(ImageMetric):
             "steps": np.broadcast_to(names, (len(images), steps)),
             **{
                 f"{measure}_{form}": values.T
-                for measure in ("rank_correlation", "ssim")
+                for measure in MEASURES
                 for form, values in getattr(check, measure).items()
             },
         }
 
     def summary(self, rows: Rows) -> Summary:
-        return {
-            "images": len(rows["maps"]),
-            "steps": [step.split(",") for step in rows["steps"][0].tolist()],
-            **{
-                measure: {
-                    form: rows[f"{measure}_{form}"].mean(0).tolist()
-                    for form in ("signed", "absolute")
-                }
-                for measure in ("rank_correlation", "ssim")
-            },
-        }
+        steps = tuple(tuple(step.split(",")) for step in rows["steps"][0].tolist())
+        similarities = [
+            {form: rows[f"{measure}_{form}"].T for form in ("signed", "absolute")}
+            for measure in MEASURES
+        ]
+        check = SanityCheck(steps, rows["maps"].swapaxes(0, 1), *similarities)
+        return {"images": len(rows["maps"]), **check.summary()}
 
     def score(self, summary: Summary) -> float:
         return summary["rank_correlation"]["signed"][-1]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from coda_keras.evaluation.calls import signed_maps
-from coda_keras.evaluation.metric import Attribute, Rows, ScoreMetric
+from coda_keras.evaluation.metric import Array, Attribute, Rows, ScoreMetric
 
 
 class Sparseness(ScoreMetric):
@@ -24,9 +24,7 @@ class Sparseness(ScoreMetric):
     y_label = "Gini index"
     y_range = (0.0, 1.02)
 
-    def measure(
-        self, model: Any, images: np.ndarray, class_ids: np.ndarray, attribute: Attribute
-    ) -> Rows:
+    def measure(self, model: Any, images: Array, class_ids: Array, attribute: Attribute) -> Rows:
         maps = signed_maps(attribute, model, images, class_ids, self.batch_size)
         return {"scores": np.array([gini(map_) for map_ in maps])}
 
