@@ -170,7 +170,7 @@ def test_two_workers_train_as_one_and_the_chief_alone_writes(tmp_path, whole):
 if __name__ == "__main__":
 
     @command
-    def main():
+    def main(arguments, prog):
         train(Path(sys.argv[1]), *sys.argv[2:])
 
     main()
