@@ -8,6 +8,7 @@ predicted class of the first of them.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 @command
-def main():
-    args = parse()
+def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
+    args = parse(arguments, prog)
     data = load_tfds("cifar10", args.data).limit(test=args.limit_test)
     images = data.test_images.astype("float32") / 255
     exact = load_model(args.model)
@@ -61,16 +62,16 @@ def main():
     write_json(args.output, {**conditions, "scores": scores})
 
 
-def parse():
+def parse(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", required=True, help="a trained preset, or a .keras file")
     parser.add_argument("--output", type=Path, required=True, help="JSON file of the results")
     parser.add_argument("--data", help="folder of prepared data sets")
     parser.add_argument("--maps", type=positive_int, default=250, help="default: 250")
     parser.add_argument("--limit-test", type=positive_int, metavar="N")
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":
