@@ -8,9 +8,10 @@ the embedded one. Exit code 1 if a check fails, 2 if none can be made.
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 from coda_keras_export.api.acceptance import Acceptance
-from coda_keras_export.api.connection import Client, add_flags, credentials
+from coda_keras_export.api.connection import add_flags, connect
 
 from coda_keras.utils.command_line import Parser, command
 
@@ -23,12 +24,9 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     parser.add_argument("--metrics", metavar="URL", help="where the server has its metrics")
     add_flags(parser)
     flags = parser.parse_args(arguments)
-
-    def connect(version: int | None = None) -> Client:
-        return Client(flags.server, flags.model, version, flags.timeout, credentials(flags))
-
     failed = 0
-    for what, problem in Acceptance(connect(), connect, flags.metrics).run():
+    checks = Acceptance(connect(flags), partial(connect, flags), flags.metrics)
+    for what, problem in checks.run():
         skipped = what.startswith("metrics") and not flags.metrics
         failed += problem is not None
         state = "left out, no --metrics" if skipped else problem or "ok"

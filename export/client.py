@@ -90,13 +90,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
         if not Path(file).is_file():
             raise ValueError(f"There is no image file {file}.")
     paths = output_paths(Path(flags.out), flags.images, flags.overwrite)
-    with Client(
-        flags.server,
-        flags.model,
-        flags.version,
-        flags.timeout,
-        connection.credentials(flags),
-    ) as client:
+    with connection.connect(flags, flags.version) as client:
         signatures = client.signatures()
         _, height, width, _ = _shape(signatures, "serving_default", "inputs", "images")
         _, classes = _shape(signatures, "serving_default", "outputs", "logits")
@@ -131,10 +125,7 @@ def _parse(arguments: Sequence[str] | None, prog: str | None) -> Namespace:
         "--overwrite", action="store_true", help="replace PNG files of the same name in --out"
     )
     parser.add_argument(
-        "--top",
-        type=integer(1, MAX_INT32),
-        default=3,
-        help="classes to print (%(default)s)",
+        "--top", type=integer(1, MAX_INT32), default=3, help="classes to print (%(default)s)"
     )
     parser.add_argument(
         "--labels",
@@ -144,9 +135,7 @@ def _parse(arguments: Sequence[str] | None, prog: str | None) -> Namespace:
     connection.add_flags(parser)
     explained = parser.add_mutually_exclusive_group()
     explained.add_argument(
-        "--class-id",
-        type=integer(0, MAX_INT32),
-        help="class to explain instead of the predicted",
+        "--class-id", type=integer(0, MAX_INT32), help="class to explain instead of the predicted"
     )
     explained.add_argument("--class-name", help="the same by its name")
     return parser.parse_args(arguments)

@@ -65,7 +65,6 @@ def output_paths(folder: Path, images: Sequence[str | Path], overwrite: bool) ->
     Raises:
         ValueError: if something would be written over.
     """
-    inputs = {_identity(image) for image in images}
     paths = []
     for image in images:
         path, count = folder / f"{Path(image).stem}.png", 1
@@ -73,7 +72,7 @@ def output_paths(folder: Path, images: Sequence[str | Path], overwrite: bool) ->
         while path in paths:
             count += 1
             path = folder / f"{Path(image).stem}-{count}.png"
-        if path.exists() and _identity(path) in inputs:
+        if path.exists() and any(path.samefile(other) for other in images):
             raise ValueError(
                 f"{path} is one of the images and would be written over. "
                 "Name another folder with --out."
@@ -84,9 +83,3 @@ def output_paths(folder: Path, images: Sequence[str | Path], overwrite: bool) ->
             )
         paths.append(path)
     return paths
-
-
-def _identity(path: str | Path) -> tuple[int, int]:
-    """What a file is, by whatever name."""
-    status = Path(path).stat()
-    return status.st_dev, status.st_ino

@@ -18,13 +18,21 @@ from coda_keras_export.servable import folder, version_policies
 from coda_keras.utils import processors
 from coda_keras.utils.command_line import Parser, command, integer, seconds
 
-# What only the embedded server has, and what it takes unless told otherwise.
+# What only the embedded server has: the largest value, what it takes unless told otherwise, help.
 _EMBEDDED = {
-    "threads": 8,
-    "max_concurrent_requests": 128,
-    "max_batch_size": None,
-    "max_message_mib": 64,
-    "metrics_port": None,
+    "threads": (1000, 8, "requests at once (8)"),
+    "max_concurrent_requests": (
+        10**6,
+        128,
+        "requests that run or wait; one more is RESOURCE_EXHAUSTED (128)",
+    ),
+    "max_batch_size": (
+        2**31 - 1,
+        None,
+        "images a request may hold; by default as many as have 2^20 pixels",
+    ),
+    "max_message_mib": (2047, 64, "size of a request in MiB (64)"),
+    "metrics_port": (65535, None, "TCP port for Prometheus; without it there are no metrics"),
 }
 
 
@@ -39,7 +47,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     binary = None if flags.embedded else shutil.which("tensorflow_model_server")
     given = [name for name in _EMBEDDED if getattr(flags, name) is not None]
     if binary and given:
-        names = ", ".join("--" + name.replace("_", "-") for name in given)
+        names = ", ".join(map(_option, given))
         raise ValueError(
             f"{binary} would serve, but only the embedded server has {names}. Give --embedded too."
         )
@@ -50,7 +58,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     else:
         from coda_keras_export.server import embedded
 
-        for name, default in _EMBEDDED.items():
+        for name, (_, default, _) in _EMBEDDED.items():
             if getattr(flags, name) is None:
                 setattr(flags, name, default)
         embedded.serve(flags)
@@ -97,30 +105,8 @@ def _parse(arguments: Sequence[str] | None, prog: str | None) -> Namespace:
         help="use the embedded server, which alone has the flags below, in any case",
     )
     embedded = parser.add_argument_group("of the embedded server")
-    embedded.add_argument(
-        "--threads", type=integer(1, 1000), help=f"requests at once ({_EMBEDDED['threads']})"
-    )
-    embedded.add_argument(
-        "--max-concurrent-requests",
-        type=integer(1, 10**6),
-        help="requests that run or wait; one more is RESOURCE_EXHAUSTED "
-        f"({_EMBEDDED['max_concurrent_requests']})",
-    )
-    embedded.add_argument(
-        "--max-batch-size",
-        type=integer(1, 2**31 - 1),
-        help="images a request may hold; by default as many as have 2^20 pixels",
-    )
-    embedded.add_argument(
-        "--max-message-mib",
-        type=integer(1, 2047),
-        help=f"size of a request in MiB ({_EMBEDDED['max_message_mib']})",
-    )
-    embedded.add_argument(
-        "--metrics-port",
-        type=integer(1, 65535),
-        help="TCP port for Prometheus; without it there are no metrics",
-    )
+    for name, (largest, _, text) in _EMBEDDED.items():
+        embedded.add_argument(_option(name), type=integer(1, largest), help=text)
     flags = parser.parse_args(arguments)
     flags.policies = version_policies.parse(flags.version_policy)
     files = flags.tls_key, flags.tls_certificate, flags.tls_client_ca
@@ -129,6 +115,10 @@ def _parse(arguments: Sequence[str] | None, prog: str | None) -> Namespace:
         raise ValueError("--tls-client-ca needs --tls-key and --tls-certificate.")
     flags.tls = files if flags.tls_key else None
     return flags
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from coda_keras.attribution.base import PairwiseAttribution, class_logits
 from coda_keras.attribution.interception import intercepted
 from coda_keras.backend import gradient
 from coda_keras.backend.types import Tensor
+from coda_keras.utils.arguments import one_of
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
 
@@ -36,12 +37,8 @@ class GradCAM(PairwiseAttribution):
         self, layer: str | None = None, interpolation: str = "nearest", **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        if interpolation not in INTERPOLATIONS:
-            raise ValueError(
-                f"Unknown `interpolation`: {interpolation!r}. Expected one of {INTERPOLATIONS}."
-            )
         self.layer = layer
-        self.interpolation = interpolation
+        self.interpolation = one_of("interpolation", interpolation, INTERPOLATIONS)
 
     def prepare(self, model: Any, images: np.ndarray) -> None:
         self._target = _find(model, images[:1], self.layer)

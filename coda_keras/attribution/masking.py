@@ -8,6 +8,7 @@ from keras import ops
 from coda_keras.attribution.base import Attribution
 from coda_keras.backend.types import Tensor
 from coda_keras.explanation.explanation import is_inherent
+from coda_keras.utils.arguments import one_of
 
 FILLS = {"black": (0.0, 0.0, 0.0, 1.0, 1.0, 1.0), "no_evidence": (0.0,) * 6}
 
@@ -26,9 +27,7 @@ class MaskingAttribution(Attribution):
 
     def __init__(self, fill: str = "black", **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if fill not in FILLS:
-            raise ValueError(f"Unknown `fill`: {fill!r}. Expected one of {sorted(FILLS)}.")
-        self.fill = fill
+        self.fill = one_of("fill", fill, sorted(FILLS))
 
     def prepare(self, model: Any, images: np.ndarray) -> None:
         if self.fill == "no_evidence" and not is_inherent(model):

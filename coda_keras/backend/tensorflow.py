@@ -64,10 +64,8 @@ def _replicated(function, strategy):
         return tf.concat(parts, axis=0)[:count].numpy()
 
     def on_all(*arrays):
-        results = run(*(spread(array) for array in arrays))
-        if isinstance(results, dict):
-            return {name: gather(values, len(arrays[0])) for name, values in results.items()}
-        return gather(results, len(arrays[0]))
+        results = run(*map(spread, arrays))
+        return tf.nest.map_structure(lambda values: gather(values, len(arrays[0])), results)
 
     return on_all
 

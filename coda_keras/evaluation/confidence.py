@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from scipy.special import expit, logit, logsumexp
 
+from coda_keras.utils.arguments import one_of
 from coda_keras.utils.labels import integer_labels
 from coda_keras.utils.text import listed
 
@@ -29,8 +30,7 @@ def log_odds(logits: Any, activation: str = "sigmoid") -> np.ndarray:
     Raises:
         ValueError: for another activation.
     """
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"Unknown `activation`: {activation!r}. Expected one of {ACTIVATIONS}.")
+    one_of("activation", activation, ACTIVATIONS)
     logits = np.asarray(logits, "float64")
     if activation == "sigmoid":
         return logits

@@ -7,6 +7,7 @@ from scipy.ndimage import gaussian_filter
 
 from coda_keras.evaluation.curves import ProbabilityCurve, curve_chart
 from coda_keras.evaluation.perturbation import model_inputs
+from coda_keras.utils.arguments import one_of
 
 BASELINES = ("blur", "zero")
 # The kernel of the paper: Gaussian, 11x11 pixels.
@@ -42,9 +43,7 @@ class Insertion(ProbabilityCurve):
 
     def __init__(self, baseline: str = "blur", **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if baseline not in BASELINES:
-            raise ValueError(f"Unknown `baseline`: {baseline!r}. Expected one of {BASELINES}.")
-        self.baseline = baseline
+        self.baseline = one_of("baseline", baseline, BASELINES)
 
     def ends(self, model: Any, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         inputs = model_inputs(model, images)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from coda_keras.backend.types import Tensor
 from coda_keras.layers.encoding import encode
-from coda_keras.utils.arguments import positive_int
+from coda_keras.utils.arguments import one_of, positive_int
 
 EXPLAINED = ("logit", "channel")
 
@@ -72,8 +72,7 @@ def strongest_channels(
         ValueError: if class ids or `explained` do not fit, or `count` is not positive.
     """
     positive_int("count", count)
-    if explained not in EXPLAINED:
-        raise ValueError(f"Unknown `explained`: {explained!r}. Expected one of {EXPLAINED}.")
+    one_of("explained", explained, EXPLAINED)
     outputs, pullbacks = _linearized(net, images)
     class_ids = _checked(class_ids, outputs)
     body = outputs[1 : len(net.body) + 1]

@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from coda_keras.figures.colours import finite
+from coda_keras.utils.arguments import one_of
 
 ACTIVATIONS = ("sigmoid", "softmax")
 
@@ -104,10 +105,7 @@ class View:
         numbers = [self.class_ids, *([] if self.labels is None else [self.labels])]
         if not all(np.all((ids >= 0) & (ids < classes)) for ids in numbers):
             raise ValueError(f"Expected class ids and labels in 0 to {classes - 1}.")
-        if self.activation not in ACTIVATIONS:
-            raise ValueError(
-                f"Unknown `activation`: {self.activation!r}. Expected one of {ACTIVATIONS}."
-            )
+        one_of("activation", self.activation, ACTIVATIONS)
         finite(self.logits, "Logits")
         finite(self.maps)
         if self.weights is not None:

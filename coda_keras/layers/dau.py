@@ -11,7 +11,7 @@ from coda_keras.backend.types import Tensor
 from coda_keras.layers import factored, patches
 from coda_keras.layers import rescale as rescaling
 from coda_keras.layers.dynamic_linear import DynamicLinear, Pullback, ReceptiveField
-from coda_keras.utils.arguments import positive_int
+from coda_keras.utils.arguments import one_of, positive_int
 from coda_keras.utils.registration import PACKAGE
 
 Initializer = keras.initializers.Initializer | str | dict[str, Any] | None
@@ -90,17 +90,12 @@ class DAUConv2D(DynamicLinear):
                 f"`kernel_size` must be odd, so that the same number of zeros goes on each side. "
                 f"Received: kernel_size={kernel_size}."
             )
-        if implementation not in IMPLEMENTATIONS:
-            raise ValueError(
-                f"Unknown `implementation`: {implementation!r}. "
-                f"Expected one of {sorted(IMPLEMENTATIONS)}."
-            )
         self.rescale = rescale
-        self.implementation = implementation
+        self.implementation = one_of("implementation", implementation, sorted(IMPLEMENTATIONS))
         self.use_bias = use_bias
-        self.projection_initializer = _initializer(projection_initializer)
-        self.kernel_initializer = _initializer(kernel_initializer)
-        self.bias_initializer = _initializer(bias_initializer)
+        self.projection_initializer = keras.initializers.get(projection_initializer)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.bias_initializer = keras.initializers.get(bias_initializer)
         self.projection_regularizer = keras.regularizers.get(projection_regularizer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.bias_regularizer = keras.regularizers.get(bias_regularizer)
@@ -117,36 +112,19 @@ class DAUConv2D(DynamicLinear):
         by_depth = _uniform(math.prod(window))
         by_rank = _uniform(self.rank)
 
-        def add(name, shape, initializer, regularizer):
+        def add(name, shape, default):
             # Never autocast: the norm is computed from the full-precision values.
             return self.add_weight(
                 name=name,
                 shape=shape,
-                initializer=initializer,
-                regularizer=regularizer,
+                initializer=getattr(self, f"{name}_initializer") or default,
+                regularizer=getattr(self, f"{name}_regularizer"),
                 autocast=False,
             )
 
-        self.projection = add(
-            "projection",
-            (*window, self.rank),
-            self.projection_initializer or by_depth,
-            self.projection_regularizer,
-        )
-        self.kernel = add(
-            "kernel",
-            (*window, self.filters, self.rank),
-            self.kernel_initializer or by_rank,
-            self.kernel_regularizer,
-        )
-        self.bias = None
-        if self.use_bias:
-            self.bias = add(
-                "bias",
-                (*window, self.filters),
-                self.bias_initializer or by_rank,
-                self.bias_regularizer,
-            )
+        self.projection = add("projection", (*window, self.rank), by_depth)
+        self.kernel = add("kernel", (*window, self.filters, self.rank), by_rank)
+        self.bias = add("bias", (*window, self.filters), by_rank) if self.use_bias else None
         self.built = True
 
     @property
@@ -183,11 +161,8 @@ class DAUConv2D(DynamicLinear):
         energy = factored.zero_pad(energy, self.kernel_size)
         ones = ops.ones((self.kernel_size, self.kernel_size, 1, 1), energy.dtype)
         energy = ops.conv(energy, ones, self.strides, "valid", "channels_last")
-        cosine = (
-            ops.cast(response.dot, self._norm_dtype)
-            * rescaling.l2(response.squared_norm)
-            * rescaling.l2(energy)
-        )
+        dot = ops.cast(response.dot, self._norm_dtype)
+        cosine = dot * rescaling.l2(response.squared_norm) * rescaling.l2(energy)
         return ops.clip(cosine, -1.0, 1.0)
 
     def dynamic_weights(self, inputs: Tensor) -> Tensor:
@@ -247,7 +222,3 @@ class DAUConv2D(DynamicLinear):
 def _uniform(fan_in):
     limit = 1.0 / math.sqrt(fan_in)
     return keras.initializers.RandomUniform(-limit, limit)
-
-
-def _initializer(identifier):
-    return None if identifier is None else keras.initializers.get(identifier)

@@ -58,9 +58,8 @@ def respond(
     def transpose(cotangent):
         columns = ops.matmul(vectors, cotangent[..., None])[..., 0]
         depth = kernel_size * kernel_size * channels
-        unfold = ops.reshape(
-            ops.eye(depth, dtype=dtype), (kernel_size, kernel_size, channels, depth)
-        )
+        identity = ops.eye(depth, dtype=dtype)
+        unfold = ops.reshape(identity, (kernel_size, kernel_size, channels, depth))
         return fold(columns, unfold, strides, height, width)
 
     return Response(dot, squared_norm, transpose)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from keras import ops
 
 from coda_keras.backend.types import Tensor
+from coda_keras.utils.arguments import one_of
 
 # Squared norms up to this value count as zero: `sqrt` and `rsqrt` have an infinite slope
 # at 0, and alpha times the (equally vanishing) dot product would not be finite.
@@ -35,6 +36,4 @@ RESCALES = {"l2": l2, "squash": squash}
 
 def get(name: str) -> Callable[[Tensor], Tensor]:
     """Returns the rescaling factor function called `name`: `"l2"` or `"squash"`."""
-    if name not in RESCALES:
-        raise ValueError(f"Unknown `rescale`: {name!r}. Expected one of {sorted(RESCALES)}.")
-    return RESCALES[name]
+    return RESCALES[one_of("rescale", name, sorted(RESCALES))]

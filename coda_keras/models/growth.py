@@ -26,9 +26,8 @@ def copy_weights(source: CoDANet, target: CoDANet) -> None:
             f"Weights can be copied between nets of as many layers. Received {len(source.body)} "
             f"and {len(target.body)} layers."
         )
-    pairs = list(zip(source.body, target.body))
-    grown = [_grown(*pair) for pair in pairs]
-    for (_, layer), weights in zip(pairs, grown):
+    grown = list(map(_grown, source.body, target.body))
+    for layer, weights in zip(target.body, grown):
         layer.set_weights(weights)
 
 

@@ -85,11 +85,7 @@ def mean_weights(pullback: Pullback, class_ids: list[Tensor], logits: Tensor) ->
         class_ids: list of integers `(B,)`, the rows of every image.
         logits: `(B, classes)`, for their shape and dtype.
     """
-    rows = ops.stack(
-        [
-            ops.cast(pullback(ops.one_hot(ids, logits.shape[-1], dtype=logits.dtype)), logits.dtype)
-            for ids in class_ids
-        ]
-    )
+    cotangents = [ops.one_hot(ids, logits.shape[-1], dtype=logits.dtype) for ids in class_ids]
+    rows = ops.cast(ops.stack([pullback(one) for one in cotangents]), logits.dtype)
     # Keras divides its losses by the number of replicas, whose gradients are added up.
     return keras.losses.MeanAbsoluteError(dtype=logits.dtype)(ops.zeros_like(rows), rows)

@@ -78,10 +78,8 @@ def resnet56(
             name = "last_activation" if last else f"stage{stage}_block{block}"
             outputs = _residual(outputs, filters, strides, name)
     outputs = layers.GlobalAveragePooling2D(name="pooling")(outputs)
-    outputs = layers.Dense(classes, kernel_initializer="he_normal", dtype="float32", name="logits")(
-        outputs
-    )
-    return keras.Model(inputs, outputs, name=f"resnet{depth}")
+    logits = layers.Dense(classes, kernel_initializer="he_normal", dtype="float32", name="logits")
+    return keras.Model(inputs, logits(outputs), name=f"resnet{depth}")
 
 
 def resnet50(classes: int = 1000, image_size: int | tuple[int, int] | None = 224) -> keras.Model:
@@ -146,7 +144,5 @@ def _convolution(inputs, filters, strides=1):
     # One zero on each side: "same" pads only one side at stride 2, so that the kernels would not
     # be centred on the positions that the shortcut keeps.
     padded = layers.ZeroPadding2D(1)(inputs)
-    outputs = layers.Conv2D(filters, 3, strides, use_bias=False, kernel_initializer="he_normal")(
-        padded
-    )
-    return layers.BatchNormalization()(outputs)
+    convolve = layers.Conv2D(filters, 3, strides, use_bias=False, kernel_initializer="he_normal")
+    return layers.BatchNormalization()(convolve(padded))

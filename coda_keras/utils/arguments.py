@@ -1,7 +1,7 @@
-"""Arguments of functions and classes, checked: their names, and positive integers."""
+"""Arguments of functions and classes, checked: their names, numbers and choices."""
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 _VARIABLE = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
@@ -51,3 +51,10 @@ def positive_int(name: str, value: Any) -> int:
     if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
         raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}.")
     return int(value)
+
+
+def one_of(name: str, value: str, known: Sequence[str]) -> str:
+    """Returns `value`; raises ValueError, naming the argument, unless it is one of `known`."""
+    if value not in known:
+        raise ValueError(f"Unknown `{name}`: {value!r}. Expected one of {known}.")
+    return value

@@ -26,10 +26,7 @@ def short(text: object, most: int = 100) -> str:
 
 
 def listed(
-    names: Iterable[object],
-    most: int = 10,
-    longest: int | None = 40,
-    separator: str = ", ",
+    names: Iterable[object], most: int = 10, longest: int | None = 40, separator: str = ", "
 ) -> str:
     """The first of many names, and how many more there are; "none" for none.
 

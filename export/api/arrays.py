@@ -8,22 +8,16 @@ from coda_keras_export.api import serving_pb2
 from numpy.typing import ArrayLike
 
 # The dtypes of signatures, and where a proto keeps values that are not packed into bytes.
-DTYPES = {
-    serving_pb2.DT_FLOAT: np.dtype("float32"),
-    serving_pb2.DT_DOUBLE: np.dtype("float64"),
-    serving_pb2.DT_INT32: np.dtype("int32"),
-    serving_pb2.DT_STRING: np.dtype(object),
-    serving_pb2.DT_INT64: np.dtype("int64"),
-    serving_pb2.DT_BOOL: np.dtype(bool),
-}
-FIELDS = {
-    serving_pb2.DT_FLOAT: "float_val",
-    serving_pb2.DT_DOUBLE: "double_val",
-    serving_pb2.DT_INT32: "int_val",
-    serving_pb2.DT_STRING: "string_val",
-    serving_pb2.DT_INT64: "int64_val",
-    serving_pb2.DT_BOOL: "bool_val",
-}
+_KINDS = (
+    (serving_pb2.DT_FLOAT, "float32", "float_val"),
+    (serving_pb2.DT_DOUBLE, "float64", "double_val"),
+    (serving_pb2.DT_INT32, "int32", "int_val"),
+    (serving_pb2.DT_STRING, "object", "string_val"),
+    (serving_pb2.DT_INT64, "int64", "int64_val"),
+    (serving_pb2.DT_BOOL, "bool", "bool_val"),
+)
+DTYPES = {number: np.dtype(name) for number, name, _ in _KINDS}
+FIELDS = {number: field for number, _, field in _KINDS}
 _NUMBERS = {dtype: number for number, dtype in DTYPES.items()}
 
 

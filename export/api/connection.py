@@ -2,16 +2,14 @@
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import grpc
 import numpy as np
 from coda_keras_export.api import arrays, serving_pb2, tls
 
 from coda_keras.utils import command_line
 from coda_keras.utils.text import sentence
-
-if TYPE_CHECKING:
-    import grpc
 
 MAX_MESSAGE_BYTES = 2**31 - 1
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
@@ -43,10 +41,8 @@ class Client:
         model: str,
         version: int | None = None,
         timeout: float = 30.0,
-        credentials: "grpc.ChannelCredentials | None" = None,
+        credentials: grpc.ChannelCredentials | None = None,
     ) -> None:
-        import grpc
-
         # By default a client accepts 4 MiB: one contribution map of 1024x1024.
         options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)]
         self.server, self.model, self.version, self.timeout = server, model, version, timeout
@@ -106,8 +102,6 @@ class Client:
         }
 
     def _call(self, method: str, request: Any, response: Any) -> Any:
-        import grpc
-
         request.model_spec.name = self.model
         if self.version is not None:
             request.model_spec.version.value = self.version
@@ -122,7 +116,7 @@ class Client:
 
 
 def add_flags(parser: ArgumentParser) -> None:
-    """Adds the flags of how to connect, which `credentials` reads."""
+    """Adds the flags of how to connect, which `connect` reads."""
     parser.add_argument(
         "--timeout", type=command_line.seconds, default=30, help="of a request, in s (%(default)s)"
     )
@@ -132,7 +126,8 @@ def add_flags(parser: ArgumentParser) -> None:
     parser.add_argument("--tls-certificate", help="PEM file of that key's certificate")
 
 
-def credentials(arguments: Namespace) -> "grpc.ChannelCredentials | None":
-    """Returns the credentials that flags ask for; None for a connection without encryption."""
-    files = arguments.tls_ca, arguments.tls_key, arguments.tls_certificate
-    return tls.client_credentials(*files) if arguments.tls or any(files) else None
+def connect(flags: Namespace, version: int | None = None) -> Client:
+    """Returns a connection as flags ask for it: `server`, `model`, and those of `add_flags`."""
+    files = flags.tls_ca, flags.tls_key, flags.tls_certificate
+    credentials = tls.client_credentials(*files) if flags.tls or any(files) else None
+    return Client(flags.server, flags.model, version, flags.timeout, credentials)

@@ -3,16 +3,14 @@
 import os
 import ssl
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import grpc
+import grpc
 
 _Path = str | os.PathLike
 
 
-def check_files(key: _Path | None, certificate: _Path | None, ca: _Path | None) -> None:
-    """Looks whether PEM files can be read and belong together.
+def check_files(key: _Path | None, certificate: _Path | None, ca: _Path | None) -> ssl.SSLContext:
+    """Looks whether PEM files can be read and belong together; returns a server's context of them.
 
     Args:
         key, certificate: paths of a private key and its certificate chain; None for neither.
@@ -32,19 +30,18 @@ def check_files(key: _Path | None, certificate: _Path | None, ca: _Path | None) 
     except (ssl.SSLError, OSError) as error:
         files = ", ".join(str(path) for path in (key, certificate, ca) if path is not None)
         raise ValueError(f"Cannot use the PEM files {files}: {error}.") from error
+    return context
 
 
 def server_credentials(
     key: _Path, certificate: _Path, client_ca: _Path | None = None
-) -> "grpc.ServerCredentials":
+) -> grpc.ServerCredentials:
     """Returns credentials for `grpc.aio.Server.add_secure_port`.
 
     Args:
         key, certificate: as in `check_files`.
         client_ca: path of certificates; clients have to show one that is signed by one of them.
     """
-    import grpc
-
     return grpc.ssl_server_credentials(
         [(Path(key).read_bytes(), Path(certificate).read_bytes())],
         root_certificates=_bytes(client_ca),
@@ -56,26 +53,22 @@ def server_context(
     key: _Path, certificate: _Path, client_ca: _Path | None = None
 ) -> ssl.SSLContext:
     """Returns the same as an `ssl.SSLContext` for asyncio, speaking HTTP/2."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+    context = check_files(key, certificate, client_ca)
     context.set_alpn_protocols(["h2"])
     if client_ca is not None:
-        context.load_verify_locations(client_ca)
         context.verify_mode = ssl.CERT_REQUIRED
     return context
 
 
 def client_credentials(
     ca: _Path | None = None, key: _Path | None = None, certificate: _Path | None = None
-) -> "grpc.ChannelCredentials":
+) -> grpc.ChannelCredentials:
     """Returns credentials for a `Client`.
 
     Args:
         ca: path of the certificates to trust; None for those that gRPC trusts.
         key, certificate: paths of the client's own, where the server asks for one.
     """
-    import grpc
-
     check_files(key, certificate, ca)
     return grpc.ssl_channel_credentials(_bytes(ca), _bytes(key), _bytes(certificate))
 

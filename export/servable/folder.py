@@ -22,7 +22,7 @@ BATCHING = "batching_params.pbtxt"
 # Of all images of a batch: some GB for a net that keeps a few hundred numbers for a pixel.
 MAX_PIXELS = 2**20
 # Images of several requests that a stock server runs as one batch.
-_MAX_BATCHED = 32
+_BATCHED = (1, 2, 4, 8, 16, 32)
 # Of a model: number to path.
 Versions = dict[int, Path]
 # Of files: name, bytes and time of change.
@@ -57,12 +57,10 @@ def look(root: str | os.PathLike) -> tuple[dict[str, Versions], dict[str, OSErro
     readable, unreadable = {}, {}
     for path in sorted(Path(root).iterdir()):
         try:
-            of_model = versions(path)
+            if of_model := versions(path):
+                readable[path.name] = of_model
         except OSError as error:
             unreadable[path.name] = error
-            continue
-        if of_model:
-            readable[path.name] = of_model
     return readable, unreadable
 
 
@@ -138,9 +136,7 @@ def batching_params(height: int, width: int, classes: int) -> str:
     runs as several batches: clients ask for the names of all classes at once.
     """
     images = max(1, MAX_PIXELS // (height * width))
-    sizes = [1]
-    while 2 * sizes[-1] <= min(_MAX_BATCHED, images):
-        sizes.append(2 * sizes[-1])
+    sizes = [size for size in _BATCHED if size <= images]
     return (
         f"max_batch_size {{ value: {max(images, classes)} }}\n"
         "enable_large_batch_splitting { value: true }\n"

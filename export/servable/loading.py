@@ -59,11 +59,8 @@ class Servable:
                 )
         except Exception as error:  # Broken files raise whatever their parser raises.
             raise ValueError(f"{self.path} does not load: {error}") from error
-        self.signatures = {
-            name: signature
-            for name, signature in meta_graph.signature_def.items()
-            if name != _INIT_OP
-        }
+        self.signatures = dict(meta_graph.signature_def)
+        self.signatures.pop(_INIT_OP, None)
 
     def predict(
         self, signature_name: str, inputs: Mapping[str, Any], output_filter: Iterable[str] = ()

@@ -69,10 +69,8 @@ def _rename(temporary: Path, base: Path, version: int | None) -> Path:
             raise ValueError(f"{base} has no free version after {MAX_VERSION}.")
         target = base / str(number)
         try:
-            temporary.rename(target)
+            return temporary.rename(target)
         except OSError:
             # Somebody else published this number in the meantime.
             if version is not None or not target.exists():
                 raise
-        else:
-            return target

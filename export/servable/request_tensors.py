@@ -23,7 +23,8 @@ def max_batch_size(signature: Any, wanted: int | None = None) -> int | None:
         An integer; None for a signature without images.
     """
     # Encoded images say nothing of their size, but the maps that come back do.
-    shapes = [_sizes(info.tensor_shape) for info in _tensors(signature)]
+    tensors = [*signature.inputs.values(), *signature.outputs.values()]
+    shapes = [_sizes(info.tensor_shape) for info in tensors]
     pixels = max((shape[1] * shape[2] for shape in shapes if len(shape) >= 3), default=None)
     if pixels is None:
         return None
@@ -78,10 +79,6 @@ def array(name: str, tensor: Any, expected: Any, most: int | None = None) -> np.
 def invalid(message: str) -> tf.errors.InvalidArgumentError:
     """The error that a request ends with which is not as the signature says."""
     return tf.errors.InvalidArgumentError(None, None, message)
-
-
-def _tensors(signature: Any) -> list[Any]:
-    return [*signature.inputs.values(), *signature.outputs.values()]
 
 
 def _sizes(shape: Any) -> list[int]:

@@ -40,7 +40,8 @@ def verify(path: Path, net: CoDANet, labels: Sequence[str] | None = None) -> Non
         )
         with tf.device("CPU"):
             # What is said here of an output by its name stands above what its signature says.
-            expected = {key: value.numpy() for key, value in function(**_tensors(inputs)).items()}
+            tensors = {key: tf.convert_to_tensor(value) for key, value in inputs.items()}
+            expected = {key: value.numpy() for key, value in function(**tensors).items()}
             expected |= _expected(net, labels, inputs, answer)
         for output in servable.signatures[name].outputs:
             scale = expected["logits"] if output == "residual" else expected[output]
@@ -61,10 +62,6 @@ def _inputs(net: CoDANet, names: Iterable[str]) -> dict[str, np.ndarray]:
         "class_ids": np.arange(2 if with_images else net.classes, dtype="int32") % net.classes,
     }
     return {name: values[name] for name in names}
-
-
-def _tensors(inputs: Arrays) -> dict[str, tf.Tensor]:
-    return {name: tf.convert_to_tensor(value) for name, value in inputs.items()}
 
 
 def _expected(
@@ -126,11 +123,7 @@ def _check_graph(path: Path) -> None:
     functions = graph.library.function
     nodes = [*graph.node, *(node for function in functions for node in function.node_def)]
     python = sorted({node.op for node in nodes} & FORBIDDEN_OPS)
-    compiled = any(
-        item.attr["_XlaMustCompile"].b
-        for item in [*nodes, *functions]
-        if "_XlaMustCompile" in item.attr
-    )
+    compiled = any(item.attr["_XlaMustCompile"].b for item in [*nodes, *functions])
     if python or compiled:
         what = ", ".join(python) if python else "an XLA-compiled function (jit_compile=True)"
         raise ValueError(

@@ -94,14 +94,11 @@ def parse(texts: Sequence[str]) -> Policies:
     Raises:
         ValueError: if one of them is no policy.
     """
-    default, by_model = DEFAULT, {}
+    by_model = {"": DEFAULT}
     for text in texts:
         model, _, policy = text.rpartition("=")
-        if model:
-            by_model[model] = _policy(text, policy)
-        else:
-            default = _policy(text, policy)
-    return Policies(default, by_model)
+        by_model[model] = _policy(text, policy)
+    return Policies(by_model.pop(""), by_model)
 
 
 def _policy(text: str, policy: str) -> Policy:

@@ -1,6 +1,6 @@
 """Writes what a version consists of: SavedModel, warm-up requests, batching, labels; verified."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +8,7 @@ import tensorflow as tf
 from coda_keras_export.servable import folder
 from coda_keras_export.servable.loading import LABELS, WARM_UP
 from coda_keras_export.servable.verification import verify
-from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+from tensorflow_serving.apis import prediction_log_pb2
 
 from coda_keras.exporting import signatures
 from coda_keras.models.coda_net import CoDANet
@@ -42,18 +42,6 @@ def write(path: Path, name: str, net: CoDANet, labels: Sequence[str] | None = No
 
 
 def _write_warm_up(path: Path, name: str, net: CoDANet, labels: Sequence[str] | None) -> None:
-    path.parent.mkdir()
-    with tf.io.TFRecordWriter(str(path)) as writer:
-        for request in _requests(name, net, labels):
-            log = prediction_log_pb2.PredictionLog(
-                predict_log=prediction_log_pb2.PredictLog(request=request)
-            )
-            writer.write(log.SerializeToString())
-
-
-def _requests(
-    name: str, net: CoDANet, labels: Sequence[str] | None
-) -> Iterator[predict_pb2.PredictRequest]:
     """One small valid request for each signature."""
     height, width = net.image_size
     image = np.full((height, width, 3), 128, "uint8")
@@ -63,10 +51,14 @@ def _requests(
         "class_ids": np.zeros(1, "int32"),
         "removed": np.zeros((1, height, width), bool),
     }
-    for signature_name, (_, specs) in signatures.signatures(net, labels).items():
-        request = predict_pb2.PredictRequest()
-        request.model_spec.name = name
-        request.model_spec.signature_name = signature_name
-        for spec in specs:
-            request.inputs[spec.name].CopyFrom(tf.make_tensor_proto(values[spec.name], spec.dtype))
-        yield request
+    path.parent.mkdir()
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for signature_name, (_, specs) in signatures.signatures(net, labels).items():
+            log = prediction_log_pb2.PredictionLog()
+            request = log.predict_log.request
+            request.model_spec.name = name
+            request.model_spec.signature_name = signature_name
+            for spec in specs:
+                proto = tf.make_tensor_proto(values[spec.name], spec.dtype)
+                request.inputs[spec.name].CopyFrom(proto)
+            writer.write(log.SerializeToString())

@@ -112,11 +112,7 @@ class Catalogue:
     def states(self, name: str) -> dict[int, State]:
         """Returns `{version: State}` of a model."""
         with self._lock:
-            return {
-                version: entry.state
-                for (model, version), entry in self._versions.items()
-                if model == name
-            }
+            return {version: entry.state for version, entry in self._entries(name).items()}
 
     def models(self) -> dict[str, bool]:
         """Returns `{model name: whether a version of it is served}`."""
@@ -128,11 +124,7 @@ class Catalogue:
 
     def _find(self, name: str, version: int | None) -> tuple[int, Version]:
         """Returns `(version, Version)`; the latest for None."""
-        states = {
-            number: entry.state.name
-            for (model, number), entry in self._versions.items()
-            if model == name
-        }
+        states = {number: entry.state.name for number, entry in self._entries(name).items()}
         ready = [number for number, state in states.items() if state == AVAILABLE]
         if version is None and ready:
             version = max(ready)
@@ -155,13 +147,14 @@ class Catalogue:
 
     def _wanted(self, name: str) -> list[int]:
         """The versions of a model that are wanted, newest first."""
-        versions = self._present.get(name, {})
-        failed = {version for version in versions if self._state(name, version) == FAILED}
-        return self.policies.of(name).wanted(versions, failed)
+        entries = self._entries(name)
+        failed = {version for version, entry in entries.items() if entry.state.name == FAILED}
+        return self.policies.of(name).wanted(self._present.get(name, {}), failed)
 
-    def _state(self, name: str, version: int) -> str | None:
-        entry = self._versions.get((name, version))
-        return entry.state.name if entry else None
+    def _entries(self, name: str) -> dict[int, Version]:
+        """The versions of a model that load, serve or have failed."""
+        entries = self._versions.items()
+        return {version: entry for (model, version), entry in entries if model == name}
 
     def _plan(self, name: str, version: int, repaired: Collection[Version] = ()) -> None:
         """Has a version loaded that is new, or that failed and may be tried again."""
@@ -213,13 +206,11 @@ class Catalogue:
 
     def _drop_unwanted(self, name: str) -> list[Version]:
         """Drops versions that nobody wants, once one that is wanted serves in their place."""
-        wanted = self._wanted(name)
-        states = [self._state(name, version) for version in wanted]
-        if AVAILABLE not in states or LOADING in states or None in states:
+        wanted, entries = self._wanted(name), self._entries(name)
+        states = [entries[version].state.name for version in wanted if version in entries]
+        if AVAILABLE not in states or LOADING in states or len(states) < len(wanted):
             return []
-        return self._drop(
-            [key for key in self._versions if key[0] == name and key[1] not in wanted]
-        )
+        return self._drop((name, version) for version in entries if version not in wanted)
 
     def _drop(self, keys: Iterable[tuple[str, int]]) -> list[Version]:
         """Takes versions out; returns those of them that can be closed at once."""
