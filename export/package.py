@@ -65,8 +65,7 @@ def package(
     if isinstance(model, (str, os.PathLike)):
         model = load_model(model)
     net = float32_copy(model, image_size)
-    labels = net.class_names if labels is None else labels
-    labels = None if labels is None else [str(label) for label in labels]
+    labels = net.class_names if labels is None else [str(label) for label in labels]
     base.mkdir(parents=True, exist_ok=True)
     publishing.remove_leftovers(out)
     publishing.remove_leftovers(base)

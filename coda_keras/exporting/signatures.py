@@ -47,12 +47,10 @@ class Net(Protocol):
     @property
     def image_size(self) -> tuple[int, int]:
         """`(height, width)` in pixels."""
-        ...
 
     @property
     def classes(self) -> int:
         """The number of classes."""
-        ...
 
     def explain(self, images: Any, class_ids: Any = None) -> Any:
         """Explains a class for each image."""

@@ -55,13 +55,9 @@ def _negated_mean(_: Any, outputs: Any) -> Any:
 
 def matrices(layer: DAUConv2D, unit: int = 0) -> tuple[Array, Array]:
     """The matrices A `(d, r)` of a unit and B `(r, d)` of a built layer, float64."""
-    kernel = ops.convert_to_numpy(layer.kernel)[..., unit, :]
-    projection = ops.convert_to_numpy(layer.projection)
-    rank = layer.rank
-    return (
-        kernel.reshape(-1, rank).astype("float64"),
-        projection.reshape(-1, rank).T.astype("float64"),
-    )
+    kernel = ops.convert_to_numpy(layer.kernel)[..., unit, :].reshape(-1, layer.rank)
+    projection = ops.convert_to_numpy(layer.projection).reshape(-1, layer.rank)
+    return kernel.astype("float64"), projection.T.astype("float64")
 
 
 def eigenvectors(layer: DAUConv2D, unit: int = 0) -> tuple[Array, Array]:

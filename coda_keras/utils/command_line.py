@@ -45,7 +45,7 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message} (--help lists the options)\n")
 
 
-def command(main: Callable[..., None]) -> Callable[..., None]:
+def command(main: Callable[..., None], backend: str | None = None) -> Callable[..., None]:
     """Makes a command of a function: what a user can mend ends with one line and exit code 2.
 
     These are values that do not fit or become NaN, files, and packages that are not installed.
@@ -57,6 +57,7 @@ def command(main: Callable[..., None]) -> Callable[..., None]:
 
     Args:
         main: a function of a command; see `coda_keras.commands.table`.
+        backend: name of the Keras backend that it runs on whatever `KERAS_BACKEND` is, or None.
 
     Returns:
         A function of the same arguments.
@@ -64,7 +65,7 @@ def command(main: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(main)
     def run(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
-        os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+        os.environ["KERAS_BACKEND"] = backend or os.environ.get("KERAS_BACKEND", "tensorflow")
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         startup_lines.leave_out()
         try:
@@ -83,13 +84,7 @@ def command(main: Callable[..., None]) -> Callable[..., None]:
 
 def tensorflow_command(main: Callable[..., None]) -> Callable[..., None]:
     """Makes a command as `command` does, which runs on TensorFlow whatever `KERAS_BACKEND` is."""
-
-    @functools.wraps(main)
-    def on_tensorflow(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
-        os.environ["KERAS_BACKEND"] = "tensorflow"
-        main(arguments, prog)
-
-    return command(on_tensorflow)
+    return command(main, backend="tensorflow")
 
 
 def positive_int(text: str) -> int:
@@ -101,18 +96,12 @@ def positive_int(text: str) -> int:
 
 def positive_number(text: str) -> float:
     """Reads a finite number above 0; for the `type` of an argument."""
-    value = _number(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return value
+    return _number(text, lambda value: 0 < value < math.inf, f"{text} is not a positive number")
 
 
 def non_negative_number(text: str) -> float:
     """Reads a finite number from 0 up; for the `type` of an argument."""
-    value = _number(text)
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 up")
-    return value
+    return _number(text, lambda value: 0 <= value < math.inf, f"{text} is not a number from 0 up")
 
 
 def integer(low: int, high: int) -> Callable[[str], int]:
@@ -131,16 +120,15 @@ def integer(low: int, high: int) -> Callable[[str], int]:
 
 def seconds(text: str) -> float:
     """A type for `add_argument`: more than 0 s, at most a week."""
-    value = _number(text)
-    if not 0 < value <= _MAX_SECONDS:
-        raise argparse.ArgumentTypeError(
-            f"expected seconds, more than 0 and at most {_MAX_SECONDS}, received {short(text)!r}"
-        )
-    return value
+    message = f"expected seconds, more than 0 and at most {_MAX_SECONDS}, received {short(text)!r}"
+    return _number(text, lambda value: 0 < value <= _MAX_SECONDS, message)
 
 
-def _number(text: str) -> float:
+def _number(text: str, fits: Callable[[float], bool], message: str) -> float:
     try:
-        return float(text)
+        value = float(text)
     except ValueError:
-        return math.nan
+        value = math.nan
+    if not fits(value):
+        raise argparse.ArgumentTypeError(message)
+    return value

@@ -79,7 +79,12 @@ class Servable:
             tf.errors.OpError: with the code a model server answers.
         """
         signature = self._signature(signature_name)
-        feeds = self._feeds(signature, inputs)
+        _check_names("inputs", inputs, signature.inputs, all_needed=True)
+        most = request_tensors.max_batch_size(signature, self.max_batch_size)
+        feeds = {
+            expected.name: request_tensors.array(name, inputs[name], expected, most)
+            for name, expected in signature.inputs.items()
+        }
         names = list(output_filter) or list(signature.outputs)
         _check_names("outputs", names, signature.outputs, all_needed=False)
         try:
@@ -137,14 +142,6 @@ class Servable:
                 f"The model has {listed(sorted(self.signatures))}.",
             )
         return self.signatures[name]
-
-    def _feeds(self, signature: Any, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        _check_names("inputs", inputs, signature.inputs, all_needed=True)
-        most = request_tensors.max_batch_size(signature, self.max_batch_size)
-        return {
-            expected.name: request_tensors.array(name, inputs[name], expected, most)
-            for name, expected in signature.inputs.items()
-        }
 
 
 class _Quiet(logging.Filter):

@@ -52,12 +52,11 @@ def _inputs(net: CoDANet, names: Iterable[str]) -> dict[str, np.ndarray]:
     """Two images and a class for each; every class where there are no images."""
     height, width = net.image_size
     pictures = np.random.default_rng(0).integers(0, 256, (2, height, width, 3), "uint8")
+    files = [tf.io.encode_png(picture).numpy() for picture in pictures]
     with_images = "images" in names or "image_bytes" in names
     values = {
         "images": pictures.astype("float32") / 255,
-        "image_bytes": np.array(
-            [tf.io.encode_png(picture).numpy() for picture in pictures], object
-        ),
+        "image_bytes": np.array(files, object),
         "removed": pictures[..., 0] < 64,
         "class_ids": np.arange(2 if with_images else net.classes, dtype="int32") % net.classes,
     }

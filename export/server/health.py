@@ -40,15 +40,12 @@ class Health:
             models = self._catalogue.models()
             for name in self._told - models.keys():
                 await self.servicer.set(name, _STATUS.SERVICE_UNKNOWN)
-            for name, serving in models.items():
-                await self._set(name, serving)
-            await self._set("", self._started and any(models.values()))
+            serving = {**models, "": self._started and any(models.values())}
+            for name, serves in serving.items():
+                status = _STATUS.SERVING if serves else _STATUS.NOT_SERVING
+                await self.servicer.set(name, status)
             self._told = set(models)
 
     async def end(self) -> None:
         """Nothing is SERVING any more."""
         await self.servicer.enter_graceful_shutdown()
-
-    async def _set(self, name: str, serving: bool) -> None:
-        status = _STATUS.SERVING if serving else _STATUS.NOT_SERVING
-        await self.servicer.set(name, status)
