@@ -23,38 +23,28 @@ command is given again.
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from coda_keras_recipes import experiments, training_run
 
+from coda_keras.data import loading
+from coda_keras.data.images import ImageData
 from coda_keras.training import Settings
 from coda_keras.utils.command_line import command
-
-if TYPE_CHECKING:
-    from coda_keras import CoDANet
-    from coda_keras.data.images import ImageData
 
 VALUES = {
     "preset": "s_coda",
     "rescale": "squash",
     "temperature": 1000.0,
     "rank_scale": 1.0,
-    "initial": None,
     "epochs": 200,
     "batch_size": 16,
     "learning_rate": 2.5e-4,
     "schedule": "steps",
     "halve_every": 60,
-    "alternate_flip": False,
-    "randaugment": False,
-    "cutout": None,
-    "fast": False,
     "optimizer": "adam",
-    "start_temperature": None,
-    "rise": 0.5,
-    "grow": False,
-    "regularisation": 0.0,
     "output": Path("runs/cifar10"),
+    **training_run.defaults("initial", "alternate_flip", "randaugment", "cutout", "fast"),
+    **training_run.defaults("start_temperature", "rise", "grow", "regularisation"),
 }
 # With --fast; docs/training.md says what each of these is worth.
 FAST = {
@@ -74,17 +64,11 @@ AUGMENT = partial(training_run.augmentation, padding=4)
 @command
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
     settings = parse(arguments, prog)
-    training_run.run(settings, build, load, AUGMENT, servable="coda")
+    training_run.run(settings, training_run.coda_net, load, AUGMENT, servable="coda")
 
 
-def load(settings: Settings) -> "ImageData":
-    from coda_keras.data import loading
-
+def load(settings: Settings) -> ImageData:
     return loading.load("cifar10", settings.data)
-
-
-def build(settings: Settings, data: "ImageData") -> "CoDANet":
-    return training_run.coda_net(settings, data, image_size=32)
 
 
 def parse(arguments: Sequence[str] | None = None, prog: str | None = None) -> Settings:

@@ -9,17 +9,14 @@ after three minutes on two cores that were not idle.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from coda_keras_recipes import training_run
 
+from coda_keras.data.augmentation import flip_and_crop
+from coda_keras.data.batches import Augment
+from coda_keras.data.images import ImageData, load_digits
 from coda_keras.training import Settings, SettingsParser
 from coda_keras.utils.command_line import command
-
-if TYPE_CHECKING:
-    from coda_keras import CoDANet
-    from coda_keras.data.batches import Augment
-    from coda_keras.data.images import ImageData
 
 VALUES = {
     "preset": "s_coda",
@@ -30,13 +27,9 @@ VALUES = {
     "batch_size": 32,
     "learning_rate": 4e-3,
     "schedule": "cosine",
-    "halve_every": 60,
     "optimizer": "adam",
-    "start_temperature": None,
-    "rise": 0.5,
-    "grow": False,
-    "regularisation": 0.0,
     "output": Path("runs/digits"),
+    **training_run.defaults("halve_every", "start_temperature", "rise", "grow", "regularisation"),
 }
 PADDING = 1
 
@@ -44,24 +37,16 @@ PADDING = 1
 @command
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
     settings = SettingsParser(__doc__, prog, **VALUES).settings(arguments)
-    training_run.run(settings, build, load, augment, servable="digits")
+    training_run.run(settings, training_run.coda_net, load, augment, servable="digits")
 
 
-def load(settings: Settings) -> "ImageData":
-    from coda_keras.data.images import load_digits
-
+def load(settings: Settings) -> ImageData:
     return load_digits()
 
 
-def augment(settings: Settings) -> list["Augment"]:
-    from coda_keras.data.augmentation import flip_and_crop
-
+def augment(settings: Settings) -> list[Augment]:
     # A mirrored digit is none.
     return [flip_and_crop(PADDING, flip=False)]
-
-
-def build(settings: Settings, data: "ImageData") -> "CoDANet":
-    return training_run.coda_net(settings, data, image_size=16)
 
 
 if __name__ == "__main__":

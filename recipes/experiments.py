@@ -51,14 +51,10 @@ def _t(temperature: float, *places: str, **paper: float) -> Experiment:
     return Experiment("cifar10", ("Fig. 6", "Fig. B.1", *places), settings, **paper)
 
 
-def _lambda(strength: float, rescale: str = "squash") -> Experiment:
+def _lambda(strength: float, rescale: str) -> Experiment:
     # With T = 64 logits are means over the 8x8 positions of the last layer.
     settings = {"temperature": 64.0, "regularisation": strength, "rescale": rescale}
     return Experiment("cifar10", ("Table 1", "Fig. A.5", "Fig. B.3b"), settings)
-
-
-def _rank(scale: float) -> Experiment:
-    return Experiment("cifar10", ("Fig. B.2",), {"rank_scale": scale})
 
 
 def _xl(temperature: float, **more: Any) -> Experiment:
@@ -75,24 +71,15 @@ EXPERIMENTS = {
     "s_coda_sq_t5000": _t(5000, localisation=0.9077),
     "s_coda_sq_t10000": _t(10_000),
     "s_coda_l2_t1000": Experiment("cifar10", ("Fig. B.3a",), {"rescale": "l2"}),
-    "s_coda_sq_lambda_0": _lambda(0.0),
-    "s_coda_sq_lambda_0.01": _lambda(0.01),
-    "s_coda_sq_lambda_0.05": _lambda(0.05),
-    "s_coda_sq_lambda_0.1": _lambda(0.1),
-    "s_coda_sq_lambda_0.25": _lambda(0.25),
-    "s_coda_sq_lambda_0.5": _lambda(0.5),
-    "s_coda_sq_lambda_1": _lambda(1.0),
-    "s_coda_l2_lambda_0": _lambda(0.0, "l2"),
-    "s_coda_l2_lambda_0.01": _lambda(0.01, "l2"),
-    "s_coda_l2_lambda_0.05": _lambda(0.05, "l2"),
-    "s_coda_l2_lambda_0.1": _lambda(0.1, "l2"),
-    "s_coda_l2_lambda_0.25": _lambda(0.25, "l2"),
-    "s_coda_l2_lambda_0.5": _lambda(0.5, "l2"),
-    "s_coda_l2_lambda_1": _lambda(1.0, "l2"),
-    "s_coda_sq_rank_0.125": _rank(0.125),
-    "s_coda_sq_rank_0.25": _rank(0.25),
-    "s_coda_sq_rank_0.5": _rank(0.5),
-    "s_coda_sq_rank_4.5": _rank(4.5),
+    **{
+        f"s_coda_{kind}_lambda_{strength:g}": _lambda(strength, rescale)
+        for kind, rescale in (("sq", "squash"), ("l2", "l2"))
+        for strength in (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0)
+    },
+    **{
+        f"s_coda_sq_rank_{scale:g}": Experiment("cifar10", ("Fig. B.2",), {"rank_scale": scale})
+        for scale in (0.125, 0.25, 0.5, 4.5)
+    },
     # T and λ of this one are our choice, for want of the paper's.
     "m_coda_sq_randaugment": Experiment(
         "cifar10",

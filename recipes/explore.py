@@ -60,9 +60,7 @@ def title(args: argparse.Namespace) -> str:
     return f"Explanations of {', '.join(args.model)}"
 
 
-def explained(
-    args: argparse.Namespace,
-) -> tuple[list[explorer.View], list[Predict | None]]:
+def explained(args: argparse.Namespace) -> tuple[list[explorer.View], list[Predict | None]]:
     """A view for each model, and what it predicts without some pixels."""
     sources = [Served(args, name) if args.server else Local(name) for name in args.model]
     return [view(args, source) for source in sources], [source.predict for source in sources]

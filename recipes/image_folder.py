@@ -18,23 +18,17 @@ the same command is given again.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from coda_keras_recipes import training_run
 
+from coda_keras.data import image_folder
+from coda_keras.data.batches import Augment
+from coda_keras.data.images import ImageData
 from coda_keras.training import Settings, SettingsParser
 from coda_keras.utils.command_line import command
 
-if TYPE_CHECKING:
-    from coda_keras import CoDANet
-    from coda_keras.data.batches import Augment
-    from coda_keras.data.images import ImageData
-
 VALUES = {
     "preset": "s_coda_cifar10",
-    "rescale": None,
-    "temperature": None,
-    "rank_scale": None,
     "image_size": 64,
     "test_fraction": 0.2,
     "epochs": 20,
@@ -42,13 +36,9 @@ VALUES = {
     "optimizer": "muon",
     "learning_rate": 1e-3,
     "schedule": "cosine",
-    "halve_every": 60,
-    "start_temperature": None,
-    "rise": 0.5,
-    "grow": False,
-    "randaugment": False,
-    "cache": None,
     "output": Path("runs/image_folder"),
+    **training_run.defaults("rescale", "temperature", "rank_scale", "randaugment", "cache"),
+    **training_run.defaults("halve_every", "start_temperature", "rise", "grow"),
 }
 PADDING = 0.125  # of the image size
 
@@ -59,23 +49,17 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     settings = parser.settings(arguments)
     if settings.data is None:
         parser.error("--data FOLDER is needed: a folder with a folder of images for every class")
-    training_run.run(settings, build, load, augment, servable="image_folder")
+    training_run.run(settings, training_run.coda_net, load, augment, servable="image_folder")
 
 
-def load(settings: Settings) -> "ImageData":
-    from coda_keras.data import image_folder
-
+def load(settings: Settings) -> ImageData:
     photographs = image_folder.scan(settings.data, settings.test_fraction)
     print(*photographs.notes, sep="\n")
     return photographs.load(settings.image_size, cache=settings.cache)
 
 
-def augment(settings: Settings) -> list["Augment"]:
+def augment(settings: Settings) -> list[Augment]:
     return training_run.augmentation(settings, round(PADDING * settings.image_size))
-
-
-def build(settings: Settings, data: "ImageData") -> "CoDANet":
-    return training_run.coda_net(settings, data, settings.image_size)
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ def build(settings: Settings, data: "ImageData") -> "keras.Model":
         from coda_keras.models.resnet import resnet50
 
         return resnet50(classes=len(data.class_names), image_size=CROPPED)
-    return training_run.coda_net(settings, data, CROPPED)
+    return training_run.coda_net(settings, data)
 
 
 def parse(arguments: Sequence[str] | None = None, prog: str | None = None) -> Settings:

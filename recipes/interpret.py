@@ -154,16 +154,14 @@ def chosen(
         known: all names.
         check: raises ValueError for a name that there is not; None takes those of `known` only.
     """
+    more = "" if check is None else " (occlusion_K for any K)"
+    check = check or tuple(known).index
     words = [] if text == "none" else [word for word in text.split(",") if word]
     names = [name for word in words for name in (known if word == "all" else [word])]
     for name in names:
         try:
-            if check is None and name not in known:
-                raise ValueError
-            if check is not None:
-                check(name)
+            check(name)
         except ValueError:
-            more = "" if check is None else " (occlusion_K for any K)"
             raise ValueError(
                 f"{flag} {text}: expected some of {', '.join(known)}{more}, or all, or none."
             ) from None

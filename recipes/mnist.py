@@ -60,14 +60,7 @@ def draw(args: argparse.Namespace, data: ImageData) -> None:
 
     keras.utils.set_random_seed(args.seed)
     results = {"figure2": figure2(args, data), "figure3": figure3(args, data)}
-    about = {
-        "note": data.note,
-        "arguments": provenance.plain(vars(args)),
-        "command": provenance.command(),
-        "finished": provenance.now(),
-        "versions": provenance.versions(),
-        "hardware": provenance.hardware(),
-    }
+    about = {"note": data.note, **provenance.record(vars(args))}
     write_json(args.output / "mnist.json", {**results, **about})
     for name in ("figure2.png", "figure3.png", "mnist.json"):
         print(args.output / name)
@@ -90,7 +83,7 @@ def figure2(args: argparse.Namespace, data: ImageData) -> dict[str, Any]:
             "parameters": net.count_params(),
             "test_images": len(test),
             "test_accuracy": float(np.mean(logits.argmax(axis=1) == data.test_labels)),
-            **alignment(net, test, pairs),
+            **aligned(net, test, pairs),
         }
         tell(name, results[name])
         rows.append((name, net.explain(test[shown], pairs[shown]).numpy()))
@@ -135,7 +128,7 @@ def label_and_rival(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.stack([labels, others.argmax(axis=1)], axis=1)
 
 
-def alignment(net: "coda_keras.CoDANet", images: np.ndarray, pairs: np.ndarray) -> dict[str, float]:
+def aligned(net: "coda_keras.CoDANet", images: np.ndarray, pairs: np.ndarray) -> dict[str, float]:
     """Mean cosines of W_{0->L}(x) and x for both classes, and how complete contributions are."""
     from coda_keras.layers.alignment import cosines
 
@@ -159,7 +152,6 @@ def draw_figure2(
     rows: Sequence[tuple[str, "coda_keras.Explanation"]],
     names: Sequence[str],
 ) -> Figure:
-    """A row for every net and image: weights and contributions for the label and its rival."""
     """A row for every net and image: weights for brighter pixels, and contributions."""
     columns = []
     for which, role in enumerate(("label", "strongest other")):
@@ -185,13 +177,7 @@ def figure3(args: argparse.Namespace, data: ImageData) -> dict[str, Any]:
     """Maximises a DAU over noisy samples of three digits and draws the eigenvectors of its AB."""
     import keras
 
-    from coda_keras.layers.alignment import (
-        aligned_subspace,
-        eigenvectors,
-        maximise,
-        principal_subspace,
-        reached,
-    )
+    from coda_keras.layers import alignment
 
     indices = [int(np.flatnonzero(data.train_labels == digit)[0]) for digit in SHOWN]
     pictures = data.train_images[indices][..., 0] / 255
@@ -200,18 +186,19 @@ def figure3(args: argparse.Namespace, data: ImageData) -> dict[str, Any]:
     samples += np.random.default_rng([args.seed, 3]).normal(0, SAMPLE_NOISE, samples.shape)
     samples = samples.astype("float32")
     unit = coda_keras.DAUConv2D(filters=1, rank=RANK, kernel_size=1, use_bias=False)
-    maximise(unit, samples[:, None, None], MAXIMISED)
-    eigenvalues, vectors = eigenvectors(unit)
+    alignment.maximise(unit, samples[:, None, None], MAXIMISED)
+    eigenvalues, vectors = alignment.eigenvectors(unit)
     vectors, cosine = matched(vectors, digits)
-    singular, likeness = matched(principal_subspace(samples, RANK), digits)
+    singular, likeness = matched(alignment.principal_subspace(samples, RANK), digits)
     output = np.mean(keras.ops.convert_to_numpy(unit(samples[:, None, None])))
+    best = alignment.aligned_subspace(samples, RANK)
     results = {
         "samples": len(samples),
         "eigenvalues": [str(value) for value in np.round(eigenvalues, 4)],
         "cosine_of_eigenvectors": cosine.tolist(),
         "cosine_of_singular_vectors": likeness.tolist(),
         "reached": float(output / np.linalg.norm(samples, axis=1).mean()),
-        "reached_at_best": reached(samples, aligned_subspace(samples, RANK)),
+        "reached_at_best": alignment.reached(samples, best),
     }
     tell("eigenvectors", results)
     side = pictures.shape[1:]

@@ -14,11 +14,10 @@ and TensorBoard's event files. An interrupted run resumes when the same command 
 """
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from coda_keras_recipes import experiments, training_run
+from coda_keras_recipes import cifar10, experiments, training_run
 
 from coda_keras.training import Settings
 from coda_keras.utils.command_line import command
@@ -33,22 +32,14 @@ VALUES = {
     "batch_size": 128,
     "learning_rate": 1e-3,
     "schedule": "cosine",
-    "halve_every": 60,
-    "randaugment": False,
     "output": Path("runs/resnet56"),
+    **training_run.defaults("halve_every", "randaugment"),
 }
-AUGMENT = partial(training_run.augmentation, padding=4)
 
 
 @command
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
-    training_run.run(parse(arguments, prog), build, load, AUGMENT)
-
-
-def load(settings: Settings) -> "ImageData":
-    from coda_keras.data import loading
-
-    return loading.load("cifar10", settings.data)
+    training_run.run(parse(arguments, prog), build, cifar10.load, cifar10.AUGMENT)
 
 
 def build(settings: Settings, data: "ImageData") -> "keras.Model":

@@ -52,14 +52,7 @@ def compute(args: argparse.Namespace, data: ImageData) -> None:
     keras.utils.set_random_seed(args.seed)
     images = data.limit(train=args.limit_train).train_images[..., 0] / 255
     results = {"D": supplement_d(images.reshape(len(images), -1)), "E": supplement_e(args.seed)}
-    about = {
-        "arguments": provenance.plain(vars(args)),
-        "command": provenance.command(),
-        "finished": provenance.now(),
-        "versions": provenance.versions(),
-        "hardware": provenance.hardware(),
-    }
-    write_json(args.output / "supplement.json", {**results, **about})
+    write_json(args.output / "supplement.json", {**results, **provenance.record(vars(args))})
     print(args.output / "supplement.json")
 
 

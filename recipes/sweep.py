@@ -135,37 +135,28 @@ def run_all(
         devices.put(gpus[index % len(gpus)] if gpus else None)
     processes, stopping = {}, threading.Event()
 
-    def call(name: str, script: str, line: Sequence[str | Path]) -> int:
-        """One process to its end; the exit code."""
-        device = devices.get()
+    def ends_well(name: str, script: str, line: Sequence[str | Path]) -> bool:
+        """Whether a process, run to its end, did what it was to do; says if not."""
+        if stopping.is_set():
+            return False
+        log, device = args.output / f"{name}.log", devices.get()
         environment = {**os.environ, **({"CUDA_VISIBLE_DEVICES": device} if device else {})}
         try:
-            with log_of(name).open("ab") as log:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            with log.open("ab") as file:
                 processes[name] = subprocess.Popen(
                     [sys.executable, ROOT / "recipes" / f"{script}.py", *line],
-                    stdout=log,
+                    stdout=file,
                     stderr=subprocess.STDOUT,
                     env=environment,
                 )
-                return processes[name].wait()
-        finally:
-            devices.put(device)
-
-    def log_of(name: str) -> Path:
-        args.output.mkdir(parents=True, exist_ok=True)
-        return args.output / f"{name}.log"
-
-    def ends_well(name: str, script: str, line: Sequence[str | Path]) -> bool:
-        """Whether a process did what it was to do; says if not."""
-        if stopping.is_set():
-            return False
-        try:
-            code = call(name, script, line)
+                code = processes[name].wait()
         except OSError as error:
             print(f"{name}: cannot be started: {error}", file=sys.stderr)
             return False
+        finally:
+            devices.put(device)
         if code and not stopping.is_set():
-            log = log_of(name)
             last = (log.read_text("utf-8", "replace").strip().splitlines() or ["no output"])[-1]
             print(f"{name}: failed with exit code {code}: {last} ({log})", file=sys.stderr)
         return code == 0

@@ -19,38 +19,27 @@ TensorBoard's event files. An interrupted run resumes when the same command is g
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from coda_keras_recipes import experiments, training_run
 
+from coda_keras.data.images import ImageData
 from coda_keras.training import Settings
 from coda_keras.utils.command_line import tensorflow_command
-
-if TYPE_CHECKING:
-    from coda_keras import CoDANet
-    from coda_keras.data.images import ImageData
 
 VALUES = {
     "preset": "xl_coda",
     "rescale": "squash",
     "temperature": 64.0,
     "rank_scale": 1.0,
-    "initial": None,
     "epochs": 100,
     "batch_size": 128,
     "learning_rate": 1e-3,
     "schedule": "steps",
     "halve_every": 30,
-    "randaugment": False,
-    "fast": False,
     "optimizer": "adam",
-    "start_temperature": None,
-    "rise": 0.5,
-    "grow": False,
-    "regularisation": 0.0,
-    "archive": None,
-    "cache": None,
     "output": Path("runs/tiny_imagenet"),
+    **training_run.defaults("initial", "randaugment", "fast", "archive", "cache"),
+    **training_run.defaults("start_temperature", "rise", "grow", "regularisation"),
 }
 FAST = {
     "rank_scale": 0.0625,
@@ -70,17 +59,13 @@ AUGMENT = partial(training_run.augmentation, padding=4)
 @tensorflow_command
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
     settings = parse(arguments, prog)
-    training_run.run(settings, build, load, AUGMENT, servable="tiny_imagenet")
+    training_run.run(settings, training_run.coda_net, load, AUGMENT, servable="tiny_imagenet")
 
 
-def load(settings: Settings) -> "ImageData":
+def load(settings: Settings) -> ImageData:
     from coda_keras.data import tiny_imagenet
 
     return tiny_imagenet.load(settings.data, settings.archive, settings.cache)
-
-
-def build(settings: Settings, data: "ImageData") -> "CoDANet":
-    return training_run.coda_net(settings, data, image_size=64)
 
 
 def parse(arguments: Sequence[str] | None = None, prog: str | None = None) -> Settings:

@@ -20,15 +20,20 @@ SHOWN_IMAGES = 12
 OPERATIONS, MAGNITUDE = 2, 9  # of RandAugment
 
 
-def coda_net(settings: Settings, data: "ImageData", image_size: int) -> "coda_keras.CoDANet":
-    """The `CoDANet` of the settings, for the classes of the data."""
+def defaults(*names: str) -> dict[str, Any]:
+    """The values that settings have by themselves, of those for which a recipe has flags only."""
+    return {name: getattr(Settings, name) for name in names}
+
+
+def coda_net(settings: Settings, data: "ImageData") -> "coda_keras.CoDANet":
+    """The `CoDANet` of the settings, for the classes of the data and the size of its images."""
     return coda_keras.CoDANet.from_preset(
         settings.preset,
         classes=len(data.class_names),
         rescale=settings.rescale,
         temperature=settings.temperature,
         rank_scale=settings.rank_scale,
-        image_size=image_size,
+        image_size=data.test_images.shape[1],
         class_names=data.class_names,
         regularisation=settings.regularisation,
     )

@@ -72,11 +72,7 @@ def conclude(
         "completeness_error": error,
         "parameters": net.count_params(),
         "training_seconds": sum(epoch["seconds"] for epoch in history),
-        "arguments": provenance.plain(settings.as_dict()),
-        "command": provenance.command(),
-        "finished": provenance.now(),
-        "versions": provenance.versions(),
-        "hardware": provenance.hardware(),
+        **provenance.record(settings.as_dict()),
         "history": history,
     }
     write_json(run / "metrics.json", metrics)
@@ -139,8 +135,7 @@ def _own_maps(net, images, labels):
     ]
     fields = ("contribution_map", "weights")
     explanations = list(explain_dataset(net, parts, "labels", fields, progress=False))
-    maps = np.concatenate([explanation.contribution_map for explanation in explanations])
-    weights = np.concatenate([explanation.weights for explanation in explanations])
+    maps, weights = (np.concatenate([getattr(e, name) for e in explanations]) for name in fields)
     return maps, weights, quantity
 
 

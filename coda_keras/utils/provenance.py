@@ -51,6 +51,17 @@ def hardware() -> dict[str, object]:
     return {"processor": _processor(), "cores": processors.cores(), "gpus": backend.accelerators()}
 
 
+def record(arguments: Mapping[str, object]) -> dict[str, object]:
+    """What a results file says of its making: these arguments, command, time, versions, machine."""
+    return {
+        "arguments": plain(arguments),
+        "command": command(),
+        "finished": now(),
+        "versions": versions(),
+        "hardware": hardware(),
+    }
+
+
 def commit(folder: str | os.PathLike) -> str | None:
     """The commit that `folder` is checked out at; None outside of a git repository."""
     return _git(folder, "rev-parse", "HEAD")
