@@ -55,8 +55,7 @@ def decode(
             original.load()
             return _on_white(_in_8_bits(ImageOps.exif_transpose(original))), original
     except Exception as error:  # Broken files raise whatever their parser raises.
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise BrokenImage(f"{name} is no image this program can read: {reason}") from error
+        raise _unreadable(name, error) from error
 
 
 def fit(image: Image.Image, height: int, width: int) -> Image.Image:
@@ -140,8 +139,9 @@ class ImageFiles:
         Raises:
             BrokenImage: after the last one, if some cannot be read; the message names them.
         """
-        broken = []
-        with ThreadPoolExecutor() as pool, _bar(len(self), progress) as bar:
+        broken, disable = [], None if progress else True
+        bar = tqdm(total=len(self), desc="reading images", unit="image", disable=disable)
+        with ThreadPoolExecutor() as pool, bar:
             for start in range(0, len(self), _AT_ONCE):
                 for row in pool.map(self._attempt, self.paths[start : start + _AT_ONCE]):
                     bar.update()
@@ -181,21 +181,19 @@ class ImageFiles:
             return error
 
 
-def _bar(count, progress):
-    return tqdm(
-        total=count, desc="reading images", unit="image", disable=None if progress else True
-    )
-
-
 def _header_error(path):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             Image.open(path).close()
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        return BrokenImage(f"{path} is no image this program can read: {reason}")
+        return _unreadable(path, error)
     return None
+
+
+def _unreadable(name, error):
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return BrokenImage(f"{name} is no image this program can read: {reason}")
 
 
 def _refuse(broken):

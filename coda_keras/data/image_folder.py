@@ -70,19 +70,15 @@ class ImageFolder(NamedTuple):
             images = [files.read(progress) for files in (train, test)]
         elif cache is not None:
             images = [
-                self._stored(cache, name, files, labels, progress)
-                for name, files, labels in (
-                    ("train", train, self.train_labels),
-                    ("test", test, self.test_labels),
-                )
+                self._stored(cache, "train", train, self.train_labels, progress),
+                self._stored(cache, "test", test, self.test_labels, progress),
             ]
         else:
             images = [train, test]
             for files in images:
                 files.check()
-        return ImageData(
-            images[0], self.train_labels, images[1], self.test_labels, self.class_names
-        )
+        train, test = images
+        return ImageData(train, self.train_labels, test, self.test_labels, self.class_names)
 
     def _stored(self, cache, name, files, labels, progress) -> Images:
         # Files of the same names, sizes and dates are taken for the same.

@@ -1,10 +1,8 @@
 """Augmentation of single RGB images by NumPy: `(uint8 image, generator) -> uint8 image`."""
 
-from collections.abc import Callable
-
 import numpy as np
 
-Augment = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+from coda_keras.data.batches import Augment
 
 # What `cutout` fills its squares with.
 GREY = 128

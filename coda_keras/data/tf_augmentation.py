@@ -1,13 +1,11 @@
 """Augmentation of single RGB images: functions `(uint8 image, seed) -> uint8 image`."""
 
 import functools
-from collections.abc import Callable
 
 import tensorflow as tf
 
+from coda_keras.data.batches import Augment
 from coda_keras.data.numpy_augmentation import GREY
-
-Augment = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 def flip_and_crop(padding: int = 4, flip: bool = True, size: int | None = None) -> Augment:

@@ -34,19 +34,13 @@ def load_tfds(name: str, data_dir: str | os.PathLike | None = None) -> ImageData
     import tensorflow_datasets as tfds
 
     builder = prepared(tfds.builder(name, data_dir=data_dir))
-    splits = [
-        tfds.as_numpy(builder.as_dataset(split, batch_size=-1, as_supervised=True))
-        for split in ("train", "test")
-    ]
-    (train_images, train_labels), (test_images, test_labels) = splits
-    return ImageData(
-        train_images,
-        train_labels.astype("int32"),
-        test_images,
-        test_labels.astype("int32"),
-        list(builder.info.features["label"].names),
-        JPEG_NOTE if _is_jpeg(builder) else None,
-    )
+    parts = []
+    for split in ("train", "test"):
+        examples = builder.as_dataset(split, batch_size=-1, as_supervised=True)
+        images, labels = tfds.as_numpy(examples)
+        parts += [images, labels.astype("int32")]
+    names = list(builder.info.features["label"].names)
+    return ImageData(*parts, names, JPEG_NOTE if _is_jpeg(builder) else None)
 
 
 def prepared(builder: Any) -> Any:

@@ -51,7 +51,8 @@ def read(
     names = list(builder.info.features["label"].names)
     classes = len(names) if classes is None else classes
     train_size = size if train_size is None else train_size
-    sizes = {splits[0]: (train_size, None), splits[1]: (train_size, size)}
+    # Images to test on are the centres of such as those to train on.
+    crops = {splits[0]: None, splits[1]: None if size == train_size else size}
     counts = {split: builder.info.splits[split].num_examples for split in splits}
     needed = sum(counts.values()) * 3 * train_size**2 * classes / len(names)
     if needed > memory and cache is None:
@@ -60,20 +61,18 @@ def read(
             "pixels. Name a folder for the decoded images by --cache."
         )
     parts = []
-    for split in splits:
-        own, crop = sizes[split]
-        crop = None if crop == own else crop
+    for split, crop in crops.items():
 
-        def rows(split=split, own=own, crop=crop):
-            return _rows(builder, split, own, crop, classes, progress)
+        def rows(split=split, crop=crop):
+            return _rows(builder, split, train_size, crop, classes, progress)
 
-        shape = (crop or own, crop or own, 3)
+        shape = (crop or train_size, crop or train_size, 3)
         if cache is None or needed <= memory:
             parts.append(_in_memory(rows, shape))
         else:
             about = {"data": f"{builder.info.full_name}", "split": split, "classes": classes}
-            about = {**about, "images": counts[split], "size": own, "crop": crop}
-            path = Path(cache) / f"{builder.name}-{split}-{own}.uint8"
+            about = {**about, "images": counts[split], "size": train_size, "crop": crop}
+            path = Path(cache) / f"{builder.name}-{split}-{train_size}.uint8"
             parts.append(stored(path, shape, about, rows))
     (train, train_labels), (test, test_labels) = parts
     return ImageData(train, train_labels, test, test_labels, names[:classes])

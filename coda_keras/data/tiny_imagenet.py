@@ -59,17 +59,15 @@ class TinyImagenet(tfds.core.GeneratorBasedBuilder):
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
         archive = Archive(self.archive or dl_manager.download(URL))
         self.info.features["label"].names = archive.class_names()
-        wnids = archive.wnids
-        train, validation = archive.train(), archive.validation()
         return {
-            "train": self._generate_examples(archive, train, wnids),
-            "validation": self._generate_examples(archive, validation, wnids),
+            "train": self._generate_examples(archive, archive.train()),
+            "validation": self._generate_examples(archive, archive.validation()),
         }
 
-    def _generate_examples(self, archive, images, wnids) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _generate_examples(self, archive, images) -> Iterator[tuple[str, dict[str, Any]]]:
         for name, wnid in images:
             data = archive.image(name)
-            yield name, {"image": io.BytesIO(data), "label": wnids.index(wnid)}
+            yield name, {"image": io.BytesIO(data), "label": archive.wnids.index(wnid)}
 
 
 class Archive:

@@ -73,15 +73,16 @@ def save(folder: str | os.PathLike, model: keras.Model, progress: Progress) -> P
     values["metrics"] = progress.metrics
     state = {**dataclasses.asdict(progress), "metrics": None}
     arrays: dict[str, Any] = {
-        _name(key, n): array for key, kind in values.items() for n, array in enumerate(kind)
+        f"{key}_{n}": array for key, kind in values.items() for n, array in enumerate(kind)
     }
     arrays[PROGRESS] = np.frombuffer(json.dumps(state).encode(), np.uint8)
     path = folder / f"checkpoint-{progress.epoch:04d}-{progress.step:07d}.npz"
     with replacing(path) as temporary:
         np.savez(temporary, **arrays)
     # A damaged file of the same run may be ahead of what it went on from.
-    later = [old for old in folder.glob(FILES) if old.name > path.name]
-    for old in later + _newest_first(folder, up_to=path)[KEPT:]:
+    paths = _newest_first(folder)
+    first = paths.index(path)
+    for old in paths[:first] + paths[first + KEPT :]:
         old.unlink(missing_ok=True)
     return path
 
@@ -178,13 +179,9 @@ def _array(variable):
     return np.asarray(ops.convert_to_numpy(value_of(variable)))
 
 
-def _name(key, number):
-    return f"{key}_{number}"
-
-
 def _of(arrays, key):
     numbers = range(sum(name.startswith(f"{key}_") for name in arrays))
-    return [arrays[_name(key, number)] for number in numbers]
+    return [arrays[f"{key}_{number}"] for number in numbers]
 
 
 def _read(path):
@@ -197,9 +194,8 @@ def _read(path):
     return arrays
 
 
-def _newest_first(folder, up_to=None):
-    paths = sorted(Path(folder).glob(FILES), reverse=True)
-    return [path for path in paths if up_to is None or path.name <= up_to.name]
+def _newest_first(folder):
+    return sorted(folder.glob(FILES), reverse=True)
 
 
 def _assign(variables, values, path):

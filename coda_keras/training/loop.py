@@ -16,12 +16,7 @@ from coda_keras.training import objective, run_folder
 from coda_keras.training.checkpoints import save_model
 from coda_keras.training.confusion import ConfusionAccuracy
 from coda_keras.training.devices import Devices, set_precision
-from coda_keras.training.interruption import (
-    Checkpointing,
-    explaining_endings,
-    in_float32,
-    signals,
-)
+from coda_keras.training.interruption import Checkpointing, explaining_endings, in_float32, signals
 from coda_keras.training.report import Package, conclude
 from coda_keras.training.settings import Settings
 

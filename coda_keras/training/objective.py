@@ -105,28 +105,25 @@ def anneal(net: keras.Model) -> None:
     net.train_step = step
 
 
-def check_epochs(
-    settings: Settings,
-    earlier: int,
-    net: CoDANet,
-    steps_per_epoch: int,
-    data: ImageData,
-    done: int,
+def check_resumed(
+    settings: Settings, net: CoDANet, steps_per_epoch: int, data: ImageData, progress: Progress
 ) -> None:
     """Checks that a run may get more epochs: rate and temperature must not jump.
 
     Args:
-        settings: of the run.
-        earlier: int, `epochs` so far.
+        settings: of the run; its folder tells how many `epochs` it had so far.
         net: the net, with its optimiser.
         steps_per_epoch: int.
         data: `ImageData`.
-        done: int, steps that are done.
+        progress: how far the run is.
 
     Raises:
         FileExistsError: if the rate or the temperature would change at once.
     """
-    now = []
+    earlier = run_folder.earlier_epochs(settings.folder)
+    if earlier in (None, settings.epochs):
+        return
+    done, now = progress.epoch * steps_per_epoch + progress.step, []
     for epochs in (earlier, settings.epochs):
         changed = replace(settings, epochs=epochs)
         rate = learning_rate(changed, steps_per_epoch)(done)
@@ -142,17 +139,3 @@ def check_epochs(
             "as they are: before --schedule trapezoid goes down, or with --schedule steps. Repeat "
             "the command, or choose another --output."
         )
-
-
-def check_resumed(
-    settings: Settings,
-    net: CoDANet,
-    steps_per_epoch: int,
-    data: ImageData,
-    progress: Progress,
-) -> None:
-    """Checks that a run of other `epochs` may go on; see `check_epochs`."""
-    earlier = run_folder.earlier_epochs(settings.folder)
-    if earlier and earlier != settings.epochs:
-        done = progress.epoch * steps_per_epoch + progress.step
-        check_epochs(settings, earlier, net, steps_per_epoch, data, done)
