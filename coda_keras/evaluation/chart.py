@@ -67,3 +67,8 @@ def distribution(scores: np.ndarray) -> Summary:
 def score_box(summary: Summary) -> Box:
     """Reads the distribution of a summary of scores."""
     return Box(summary["mean"], tuple(summary["percentiles_25_50_75"]))
+
+
+def score_chart(title: str, key: str, y_label: str) -> Chart:
+    """Returns the chart of further scores, whose distribution a summary has under a key."""
+    return Chart(title, lambda numbers: score_box(numbers[key]), y_label=y_label, y_range=None)

@@ -6,6 +6,7 @@ its positive values into that class's cell.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -149,6 +150,14 @@ def _by_window(summary: Summary) -> Curve | None:
     return means and Curve(tuple(int(size) for size in means), tuple(means.values()))
 
 
+_chart = partial(
+    Chart,
+    "attribution in the right cell",
+    y_label="localisation",
+    reference=lambda summary: summary.get("chance"),
+)
+
+
 class GridLocalisation(Metric):
     """`localisation` as a metric of studies, an item a multi-image (Section 4.2, Fig. 6).
 
@@ -165,19 +174,9 @@ class GridLocalisation(Metric):
     most_items = 500
     few_items = 25
     charts: ClassVar = {
-        "localisation": Chart(
-            "attribution in the right cell",
-            score_box,
-            y_label="localisation",
-            reference=lambda summary: summary.get("chance"),
-        ),
-        "windows": Chart(
-            "attribution in the right cell",
-            _by_window,
-            x_label="maps averaged over windows of KxK pixels, K",
-            y_label="localisation",
-            reference=lambda summary: summary.get("chance"),
-            markers=True,
+        "localisation": _chart(score_box),
+        "windows": _chart(
+            _by_window, x_label="maps averaged over windows of KxK pixels, K", markers=True
         ),
     }
     figure = ("windows",)

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from coda_keras.evaluation.calls import predict_each, signed_maps
-from coda_keras.evaluation.chart import Chart, Summary, distribution, score_box
+from coda_keras.evaluation.chart import Summary, distribution, score_chart
 from coda_keras.evaluation.metric import Array, Attribute, Rows, ScoreMetric
 from coda_keras.evaluation.perturbation import generator_for, model_inputs
 from coda_keras.utils.arguments import positive_int
@@ -47,12 +47,7 @@ class Infidelity(ScoreMetric):
     y_label = "squared logits"
     number_format = ".3g"
     charts: ClassVar = {
-        "infidelity_scaled": Chart(
-            "infidelity, scaled",
-            lambda summary: score_box(summary["scaled"]),
-            y_label="squared logits",
-            y_range=None,
-        )
+        "infidelity_scaled": score_chart("infidelity, scaled", "scaled", "squared logits")
     }
     legend: ClassVar = {
         "infidelity, scaled": "Scaled: the same with each map times the factor that suits it best."

@@ -89,9 +89,7 @@ class Metric:
     @property
     def arguments(self) -> dict[str, Any]:
         """Everything that the numbers depend on."""
-        given = {name: value for name, value in vars(self).items() if name[0] != "_"}
-        del given["batch_size"]
-        return given
+        return {k: v for k, v in vars(self).items() if k[0] != "_" and k != "batch_size"}
 
     def prepare(self, subject: Subject, count: int) -> int:
         """Finds at once what would stop a study only after hours.

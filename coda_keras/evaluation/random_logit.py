@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from coda_keras.evaluation.calls import predict_logits, signed_maps
-from coda_keras.evaluation.chart import Chart, Summary, distribution, score_box
+from coda_keras.evaluation.chart import Summary, distribution, score_chart
 from coda_keras.evaluation.metric import Array, Attribute, Rows, ScoreMetric
 from coda_keras.evaluation.perturbation import generator_for, model_inputs
 from coda_keras.evaluation.similarity import compare_with_first, rank_correlation, ssim
@@ -35,12 +35,7 @@ class RandomLogit(ScoreMetric):
     )
     y_label = "rank correlation"
     charts: ClassVar = {
-        "random_logit_ssim": Chart(
-            "random logit, SSIM",
-            lambda summary: score_box(summary["ssim"]),
-            y_label="SSIM of the absolute maps",
-            y_range=None,
-        )
+        "random_logit_ssim": score_chart("random logit, SSIM", "ssim", "SSIM of the absolute maps")
     }
     legend: ClassVar = {
         "random logit, SSIM": "SSIM: the same by structural similarity of the absolute maps; near "

@@ -77,9 +77,7 @@ def explain_dataset(
 
     def explanations():
         run: Any = None
-        for batch in tqdm(
-            dataset, "explaining", _length(dataset), unit="batch", disable=not progress
-        ):
+        for batch in tqdm(dataset, "explaining", unit="batch", disable=not progress):
             images, labels = _images_and_labels(batch, by_labels)
             if run is None:
                 if not net.built:
@@ -91,13 +89,6 @@ def explain_dataset(
             yield Explanation(**{**absent, **rows})
 
     return explanations()
-
-
-def _length(dataset):
-    try:
-        return len(dataset)
-    except TypeError:
-        return None
 
 
 def _images_and_labels(batch, needs_labels):

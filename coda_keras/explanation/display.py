@@ -1,6 +1,7 @@
 """How explanations show themselves: a line of text, pictures in notebooks, the explorer."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from coda_keras.explanation.explanation import Explanation
 
 MOST_IMAGES, MOST_CLASSES, MOST_IDS = 4, 5, 8
 EXPLORED_CLASSES = 20
+EXPLORED_FIELDS = ("logits", "class_ids", "contribution_map", "bias")
 
 
 def text(explanation: Any) -> str:
@@ -123,11 +125,7 @@ def explanation_view(
         ValueError: if logits, class ids, maps or bias were not computed, or arrays do not fit.
     """
     arrays = explanation.numpy()
-    missing = [
-        name
-        for name in ("logits", "class_ids", "contribution_map", "bias")
-        if getattr(arrays, name) is None
-    ]
+    missing = [name for name in EXPLORED_FIELDS if getattr(arrays, name) is None]
     if missing:
         raise ValueError(
             f"The explanation lacks {', '.join(missing)}, which the explorer needs; add them to "
@@ -169,21 +167,14 @@ def net_view(
         logits = ops.convert_to_numpy(net(image[None]))
         ranked = np.argsort(-logits, axis=1, kind="stable")[:, :classes]
         explanations.append(net.explain(image[None], ranked).numpy())
-    names = ("logits", "class_ids", "contribution_map", "weights")
-    logits, class_ids, maps, weights = (
-        np.concatenate([getattr(explanation, name) for explanation in explanations])
-        for name in names
-    )
-    return explorer.View(
-        images=np.asarray(images),
-        logits=logits,
-        class_ids=class_ids,
-        maps=maps,
-        weights=weights,
-        bias=float(explanations[0].bias),
-        layers=[strongest_channels(net, floats, class_ids[:, 0])],
-        **more,
-    )
+    by_image = ("logits", "class_ids", "contribution_map", "weights")
+    joined = {
+        name: np.concatenate([getattr(explanation, name) for explanation in explanations])
+        for name in by_image
+    }
+    explanation = replace(explanations[0], contributions=None, residual=None, **joined)
+    layers = [strongest_channels(net, floats, explanation.class_ids[:, 0])]
+    return explanation_view(explanation, images, layers=layers, **more)
 
 
 def _of_what(arrays):

@@ -3,15 +3,10 @@
 Nothing here knows models: it shows arrays, and asks a function for the prediction of images from
 which pixels were taken away. `Explanation.show` and `coda_keras.explanation.display` make the
 arrays of explanations.
+
+The names are in `__init__.pyi`; what they stand for is imported when it is used.
 """
 
-from coda_keras.explorer.html import page as page
-from coda_keras.explorer.html import write_html as write_html
-from coda_keras.explorer.notebook import HEIGHT as HEIGHT
-from coda_keras.explorer.notebook import show as show
-from coda_keras.explorer.removal import Removal as Removal
-from coda_keras.explorer.removal import as_floats as as_floats
-from coda_keras.explorer.removal import without_pixels as without_pixels
-from coda_keras.explorer.server import local_server as local_server
-from coda_keras.explorer.storage import fitted as fitted
-from coda_keras.explorer.view import View as View
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -14,28 +14,7 @@ from coda_keras.explorer.view import View
 from coda_keras.utils.files import write_text
 
 FOLDER = Path(__file__).parent / "web"
-# In an order in which every module comes after those that it imports.
-MODULES = (
-    "arrays",
-    "source",
-    "colours",
-    "numbers",
-    "selection",
-    "quantity",
-    "state",
-    "elements",
-    "panel",
-    "gestures",
-    "stage",
-    "figure",
-    "classes",
-    "readout",
-    "layers",
-    "removal",
-    "controls",
-    "keyboard",
-    "app",
-)
+IMPORT = re.compile(r'^import .* from "\./(\w+)\.js";$', re.MULTILINE)
 
 NO_MODEL = (
     "There is no model behind this page. Open it by `coda-keras explore` with --serve, or show it "
@@ -53,13 +32,22 @@ def script(start: str) -> str:
     Args:
         start: name of the module that starts the viewer: `"embedded"` or `"tensorboard"`.
     """
-    texts = [(FOLDER / f"{name}.js").read_text(encoding="utf-8") for name in (*MODULES, start)]
     return "\n".join(
         re.sub(r"^export (?!\{)", "", line)
-        for text in texts
+        for text in _with_imports(start, {}).values()
         for line in text.splitlines()
         if not line.startswith("import ")
     )
+
+
+def _with_imports(name, texts):
+    """Adds the text of a module to `texts`, after those of all modules that it imports."""
+    text = (FOLDER / f"{name}.js").read_text(encoding="utf-8")
+    for imported in IMPORT.findall(text):
+        if imported not in texts:
+            _with_imports(imported, texts)
+    texts[name] = text
+    return texts
 
 
 def style() -> str:

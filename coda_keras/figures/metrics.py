@@ -111,15 +111,12 @@ def metrics_figure(
     for part, row in zip(parts, rows):
         part.suptitle(row.title, fontsize=FONT + 1)
         all_axes = part.subplots(1, len(row.panels), squeeze=False)[0]
-        with_curves = []
         for axes, content in zip(all_axes, row.panels):
             _draw(axes, content)
-            if _has_curves(content):
-                with_curves.append((axes, content))
+        with_curves = [place for place, content in enumerate(row.panels) if _has_curves(content)]
         if with_curves:
             # One list of the entries for all the curves of a row.
-            contents = [content for _, content in with_curves]
-            _list_entries(with_curves[-1][0], contents, ours, published)
+            _list_entries(all_axes[with_curves[-1]], row.panels, ours, published)
     return figure
 
 

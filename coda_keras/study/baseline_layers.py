@@ -1,6 +1,7 @@
 """Input×Gradient of the layers of an ordinary classifier, for Fig. A.7."""
 
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import keras
@@ -30,23 +31,17 @@ def input_x_gradient_of_layers(
         raise ValueError("the baseline is no functional model")
     layers = _activation_layers(model)
     images = ops.convert_to_tensor(images)
-    seen = {}
+    inside = keras.Model(model.inputs, {layer.name: layer.output for layer in layers})
+    outputs = inside(images, training=False)
+    values = [images, *(outputs[layer.name] for layer in layers)]
 
     def logits(shifts):
-        """The class logits with something added to the outputs of each layer."""
+        """The class logits with something added to the image and the outputs of each layer."""
         with ExitStack() as stack:
             for layer, shift in zip(layers, shifts[1:]):
+                stack.enter_context(intercepted(layer, partial(ops.add, shift)))
+            return class_logits(model, images + shifts[0], class_ids)
 
-                def shifted(outputs, layer=layer, shift=shift):
-                    seen[layer.name] = outputs
-                    return outputs if shift is None else outputs + shift
-
-                stack.enter_context(intercepted(layer, shifted))
-            image = images if shifts[0] is None else images + shifts[0]
-            return class_logits(model, image, class_ids)
-
-    logits([None] * (1 + len(layers)))
-    values = [images, *(seen[layer.name] for layer in layers)]
     gradients = backend.gradient(logits, [ops.zeros_like(value) for value in values])
     maps = [ops.convert_to_numpy(ops.sum(v * g, axis=-1)) for v, g in zip(values, gradients)]
     return list(zip(["pixels", *(layer.name for layer in layers)], maps))

@@ -32,14 +32,13 @@ def paper_metrics(study: Any) -> Figure:
         ),
         Row("Own contributions by temperature", _of_temperatures(study, charts)),
     ]
-    return figures.metrics_figure(_drawable(rows), published="published, S-CoDA-SQ")
+    return _figure(rows, published="published, S-CoDA-SQ")
 
 
 def most_important_first(study: Any) -> Figure:
     """Fig. B.4a: pixel removal in both orders."""
     panels = _of_methods(study, study.main, (LEAST_FIRST, MOST_FIRST))
-    row = Row(f"Attribution methods on {study.main.name}", panels)
-    return figures.metrics_figure(_drawable([row]))
+    return _figure([Row(f"Attribution methods on {study.main.name}", panels)])
 
 
 def paper_metrics_of_baseline(study: Any) -> Figure:
@@ -49,7 +48,7 @@ def paper_metrics_of_baseline(study: Any) -> Figure:
     charts = (LOCALISATION, LEAST_FIRST, MOST_FIRST)
     panels = _of_methods(study, study.baseline, charts, beside=study.main)
     title = f"{study.baseline.model.name} ({study.baseline.name})"
-    return figures.metrics_figure(_drawable([Row(title, panels)]))
+    return _figure([Row(title, panels)])
 
 
 def charts_of_metric(study: Any, metric: str) -> Figure:
@@ -57,7 +56,7 @@ def charts_of_metric(study: Any, metric: str) -> Figure:
     study.measured(study.main, metric)
     charts = [(metric, key) for key in study.metric(study.main, metric).figure]
     panels = _of_methods(study, study.main, charts)
-    return figures.metrics_figure(_drawable([Row(study.main.name, panels)]))
+    return _figure([Row(study.main.name, panels)])
 
 
 def _of_methods(study, subject, charts, published=None, beside=None):
@@ -82,8 +81,8 @@ def _of_methods(study, subject, charts, published=None, beside=None):
             # Curves of methods that repeat another's would lie on each other.
             repeated = subject.source(name) != name
             values.append((row.label, row.colour, numbers.get(metric), theirs, repeated))
-        panels.append(_panel(study.metric(subject, metric), key, values))
-    return [panel for panel in panels if panel is not None]
+        panels += _panel(study.metric(subject, metric), key, values)
+    return panels
 
 
 def _of_temperatures(study, charts):
@@ -96,22 +95,21 @@ def _of_temperatures(study, charts):
     if not ours or len(values) < 2:
         return []
     shades = [to_hex(shade) for shade in colormaps["plasma"](np.linspace(0, 0.85, len(values)))]
-    panels = [
-        _panel(
-            study.metric(study.nets[0], metric),
-            key,
-            [
-                (f"T = {value:g}", shade, ours.get(value, {}).get(metric), theirs.get(value), False)
-                for value, shade in zip(values, shades)
-            ],
-        )
-        for metric, key in charts
-    ]
-    return [panel for panel in panels if panel is not None]
+    panels = []
+    for metric, key in charts:
+        entries = [
+            (f"T = {value:g}", shade, ours.get(value, {}).get(metric), theirs.get(value), False)
+            for value, shade in zip(values, shades)
+        ]
+        panels += _panel(study.metric(study.nets[0], metric), key, entries)
+    return panels
 
 
 def _panel(metric, key, values):
-    """One chart; values are `(label, colour, summary, published results, repeated)`."""
+    """One chart, or none without numbers.
+
+    Values are `(label, colour, summary, published results, repeated)`.
+    """
     chart = metric.charts[key]
     entries, references = [], []
     for label, colour, ours, theirs, repeated in values:
@@ -129,23 +127,19 @@ def _panel(metric, key, values):
         if ours and chart.reference is not None:
             references.append(chart.reference(ours))
     if not any(entry.box or entry.curve for entry in entries):
-        return None
+        return []
     counted = any(entry.count is not None for entry in entries)
     items = "multi-images" if metric.unit == "grid" else "images"
-    return Panel(
-        chart.title,
-        entries,
-        chart.x_label or (f"(number of {items})" if counted else ""),
-        chart.y_label,
-        chart.y_range,
-        references[0] if references else None,
-        chart.markers,
-    )
+    x_label = chart.x_label or (f"(number of {items})" if counted else "")
+    reference = references[0] if references else None
+    return [
+        Panel(chart.title, entries, x_label, chart.y_label, chart.y_range, reference, chart.markers)
+    ]
 
 
-def _drawable(rows):
-    """The rows for which there are numbers of one's own."""
+def _figure(rows, **options):
+    """Draws the rows for which there are numbers of one's own."""
     rows = [row for row in rows if row.panels]
     if not rows:
         raise Missing("neither localisation nor pixel_removal was asked for")
-    return rows
+    return figures.metrics_figure(rows, **options)

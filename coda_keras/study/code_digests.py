@@ -27,6 +27,8 @@ COMMON = (
 )
 # What rooms say about their modules decides no number.
 REGISTRY = "registry"
+# What can have a docstring.
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def digest(data: Any) -> str:
@@ -74,27 +76,23 @@ def room_files(module: str) -> list[Path]:
 
 def code_digest(files: list[Path]) -> str:
     """Returns a short name of the code of Python files; comments and docstrings do not count."""
-    trees = {file: _bare(ast.parse(file.read_text(encoding="utf-8"))) for file in files}
-    names = {file: file.relative_to(PACKAGE).as_posix() for file in files}
-    return digest([[names[file], ast.dump(trees[file])] for file in sorted(trees)])
+    texts = {file: file.read_text(encoding="utf-8") for file in sorted(files)}
+    trees = {file: _bare(ast.parse(text)) for file, text in texts.items()}
+    return digest([[f.relative_to(PACKAGE).as_posix(), ast.dump(trees[f])] for f in trees])
 
 
 def _imported(file, room):
     """Names of modules of a room that a file imports, in functions too."""
     names = set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module == room:
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{room}."):
-            names.add(str(node.module).rpartition(".")[2])
-    return names
+        if isinstance(node, ast.ImportFrom):
+            names |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return {name.removeprefix(f"{room}.") for name in names if name.rpartition(".")[0] == room}
 
 
 def _bare(tree):
     """The tree of a file without docstrings."""
     for node in ast.walk(tree):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-            first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                node.body = node.body[1:]
+        if isinstance(node, DOCUMENTED) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:]
     return tree

@@ -24,7 +24,7 @@ class Cost(Metric):
 
     name = "cost"
     good = "low"
-    items_per_slice = 1
+    most_items = 1
     legend: ClassVar = {
         "forward passes": "Forward passes: time of a map over that of one prediction for an image "
         "of the same size."

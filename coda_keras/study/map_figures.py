@@ -138,13 +138,10 @@ def sanity_maps(study: Any) -> Figure:
 def weights(study: Any) -> Figure:
     """The weights themselves, rows of W_{0->L}, as colours, beside the contribution maps."""
     subject = study.main_net
-    chosen = _confident(subject, per_class=1)
-    images, labels = subject.images[chosen], subject.labels[chosen]
-    explained = subject.model.explain(images, labels).numpy()
-    captions = subject.captions(chosen)
-    maps = explained.contribution_map
-    weights, note = explained.weights, subject.note_of_missing(chosen)
-    return gallery(images, maps, captions, columns=2, panel=1.2, weights=weights, note=note)
+    chosen = _confident(subject)
+    explained = subject.model.explain(subject.images[chosen], subject.labels[chosen]).numpy()
+    maps, weights = explained.contribution_map, explained.weights
+    return _captioned(subject, chosen, maps, columns=2, panel=1.2, weights=weights)
 
 
 def _confident(subject: Subject, per_class: int = 1) -> np.ndarray:
@@ -179,9 +176,12 @@ def _gallery(subject, per_class, columns):
     chosen = _confident(subject, per_class)
     method, quantity = own_method(subject.model)
     maps = subject.maps(method, chosen)
-    captions = subject.captions(chosen)
-    images, note = subject.images[chosen], subject.note_of_missing(chosen)
-    return gallery(images, maps, captions, columns, panel=1.0, quantity=quantity, note=note)
+    return _captioned(subject, chosen, maps, columns=columns, panel=1.0, quantity=quantity)
+
+
+def _captioned(subject, chosen, maps, **options):
+    captions, note = subject.captions(chosen), subject.note_of_missing(chosen)
+    return gallery(subject.images[chosen], maps, captions, note=note, **options)
 
 
 def _comparison(subject, names, chosen):

@@ -1,6 +1,5 @@
 """Which methods a model is studied by, how they are made, and what they computed."""
 
-import inspect
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from importlib.util import find_spec
@@ -9,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from coda_keras.attribution.registry import find
-from coda_keras.study.settings import Settings
 
 
 def source_method(name: str, inherent: bool) -> str:
@@ -50,15 +48,6 @@ def applicable(
     if left_out and required:
         raise ValueError(f"{next(iter(left_out.values()))}; or leave it out of the methods.")
     return methods, left_out
-
-
-def arguments_of(name: str, settings: Settings, activation: str) -> dict[str, Any]:
-    """What the maps of a method depend on besides model and images."""
-    row = find(name)
-    common = {"activation": activation, "seed": settings.seed}
-    taken = inspect.signature(row.make).parameters
-    given = settings.method_arguments.get(row.family or row.name, {})
-    return {**{key: value for key, value in common.items() if key in taken}, **given}
 
 
 class Remembered:

@@ -53,15 +53,18 @@ def markdown(results: dict[str, Any]) -> str:
         results: content of a `results.json`.
     """
     lines = [f"`{results['command']}`", ""] if "command" in results else []
+    legend = {key: text for metric in METRICS.values() for key, text in metric.legend.items()}
     for model in results["models"]:
         lines += [f"## {model['name']}", "", _about(model, results["data"]), ""]
         table = {name: _cells(name, numbers, model) for name, numbers in model["methods"].items()}
-        order = _headings(table.values())
+        headings = dict.fromkeys(heading for cells in table.values() for heading in cells)
+        # Those of published results come last.
+        order = sorted(headings, key=lambda heading: heading.startswith("published"))
         rows = [table[name] for name in _best_first(model["methods"])]
         lines.append("| " + " | ".join(order) + " |")
         lines.append("|" + "---|" * len(order))
         lines += ["| " + " | ".join(cells.get(h, "") for h in order) + " |" for cells in rows]
-        lines += ["", *_legend(order), ""]
+        lines += ["", " ".join(legend[heading] for heading in order if heading in legend), ""]
     devices = results["hardware"]
     machine = ", ".join(devices["gpus"]) or f"{devices['processor']}, {devices['cores']} cores"
     lines.append(f"Computed on {machine}, {results['finished'][:10]}.")
@@ -123,16 +126,3 @@ def _cells(name, numbers, model):
             summary = metric.published_summary(results)
             cells |= metric.published_cells(summary) if summary else {}
     return cells
-
-
-def _headings(table):
-    """All headings, those of published results last."""
-    headings = list(dict.fromkeys(heading for cells in table for heading in cells))
-    return sorted(headings, key=lambda heading: heading.startswith("published"))
-
-
-def _legend(headings):
-    legend = {}
-    for metric in METRICS.values():
-        legend |= metric.legend
-    return [" ".join(legend[heading] for heading in headings if heading in legend)]

@@ -82,15 +82,8 @@ class Settings:
 
     def metric(self, name: str, activation: str) -> evaluation.Metric:
         """Makes a metric for models with this activation."""
-        return evaluation.get(
-            name,
-            **{
-                "activation": activation,
-                "batch_size": self.batch_size,
-                "seed": self.seed,
-                **self.metric_arguments.get(name, {}),
-            },
-        )
+        common = {"activation": activation, "batch_size": self.batch_size, "seed": self.seed}
+        return evaluation.get(name, **{**common, **self.metric_arguments.get(name, {})})
 
     def count(self, metric: evaluation.Metric, method: str) -> int:
         """Returns how many items a metric measures by a method."""

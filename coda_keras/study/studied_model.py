@@ -1,7 +1,7 @@
 """A trained model under study: its outputs on the test set, its methods, its maps."""
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from coda_keras.evaluation import (
     note_of_missing,
     probabilities,
 )
-from coda_keras.evaluation.metric import Attribute
+from coda_keras.evaluation.metric import Attribute, Rows
 from coda_keras.explanation.explanation import is_inherent
 from coda_keras.models.loading import check_fits, load_model, weight_bytes
 from coda_keras.models.resnet import with_image_size
@@ -25,8 +25,9 @@ from coda_keras.study.cache import collect
 from coda_keras.study.code_digests import common_code, digest, room_code
 from coda_keras.study.errors import Missing
 from coda_keras.study.images import Indices, StudyData, slices
-from coda_keras.study.methods import Remembered, applicable, arguments_of, source_method
+from coda_keras.study.methods import Remembered, applicable, source_method
 from coda_keras.study.settings import Settings
+from coda_keras.utils.arguments import names
 
 LOGITS_PER_SLICE = 1000
 
@@ -92,9 +93,9 @@ class Subject:
             "backend": f"{backend.NAME}, keras {keras.__version__}",
             "code": common_code(),
         }
-        self.logits = self.collect(
-            "logits", "all", {}, len(self.images), LOGITS_PER_SLICE, self._logits
-        )["logits"]
+        collect_logits = self.collector("logits", "all", {})
+        count = len(self.images)
+        self.logits = collect_logits(count, LOGITS_PER_SLICE, self._logits, "logits")["logits"]
         self.accuracy = float(np.mean(self.logits.argmax(-1) == self.labels))
 
     def __str__(self) -> str:
@@ -178,10 +179,13 @@ class Subject:
 
     def method_arguments(self, name: str) -> dict[str, Any]:
         """What the maps of a method depend on besides model and images."""
-        return arguments_of(name, self.settings, self.activation)
+        row = attribution.find(name)
+        common = {"activation": self.activation, "seed": self.settings.seed}
+        taken = {key: common[key] for key in names(row.make) if key in common}
+        return {**taken, **self.settings.method_arguments.get(row.family or row.name, {})}
 
     def method_identity(self, name: str) -> dict[str, Any]:
-        """The same with all that tells the method, for `collect`."""
+        """The same with all that tells the method, for `collector`."""
         row = attribution.find(self.source(name))
         arguments = {**row.arguments, **self.method_arguments(row.name)}
         code = room_code(row.make.__module__)
@@ -196,18 +200,16 @@ class Subject:
 
         if attribution.find(name).cost != "sampling":
             return compute(indices)
-        maps = [
-            self.collect(
-                "maps",
-                name,
-                {**self.method_identity(name), "index": int(index)},
+        maps = []
+        for index in indices:
+            arguments = {**self.method_identity(name), "index": int(index)}
+            parts = self.collector("maps", name, arguments)(
                 total=1,
                 step=1,
                 compute=lambda start, stop, index=index: {"maps": compute([index])},
                 label=f"map by {method.label}",
-            )["maps"]
-            for index in indices
-        ]
+            )
+            maps.append(parts["maps"])
         return np.concatenate(maps)
 
     def confident(self, per_class: int = 1) -> np.ndarray:
@@ -224,26 +226,11 @@ class Subject:
         """Class and probability of test images."""
         chances = probabilities(self.logits[indices], self.activation)
         labels = self.labels[indices]
-        return [
-            f"{self.class_names[label]}, {chance[label]:.2f}"
-            for label, chance in zip(labels, chances)
-        ]
+        return [f"{self.class_names[k]}, {chance[k]:.2f}" for k, chance in zip(labels, chances)]
 
-    def collect(
-        self,
-        kind: str,
-        method: str,
-        arguments: dict[str, Any],
-        total: int,
-        step: int,
-        compute: Callable[[int, int], dict[str, Any]],
-        label: str | None = None,
-        unit: str = "img",
-    ) -> dict[str, np.ndarray]:
-        """`cache.collect` for numbers about this model."""
-        folder = self._folder / kind / method
-        arguments = {**self.identity, **arguments}
-        return collect(folder, arguments, total, step, compute, label or kind, unit)
+    def collector(self, kind: str, method: str, arguments: dict[str, Any]) -> partial[Rows]:
+        """`cache.collect` for numbers about this model, to be called with its other arguments."""
+        return partial(collect, self._folder / kind / method, {**self.identity, **arguments})
 
     def _logits(self, start, stop):
         size = self.settings.batch_size

@@ -1,6 +1,7 @@
 """A study: models by methods by metrics, resumable, with its tables and figures."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -158,13 +159,10 @@ class Study:
             "metric": made.arguments,
             "metric_code": room_code(type(made).__module__),
         }
-        return subject.collect(
-            metric,
-            source,
-            arguments,
+        return subject.collector(metric, source, arguments)(
             self._count(subject, metric, method),
             made.items_per_slice,
-            lambda start, stop: made.rows(subject, source, start, stop),
+            partial(made.rows, subject, source),
             f"{metric} {attribution.find(source).label}",
             made.unit,
         )
@@ -235,8 +233,6 @@ class Study:
 
     def _count(self, subject, metric, method):
         made = self.metric(subject, metric)
-        if metric == Cost.name:
-            return 1
         return made.prepare(subject, self.settings.count(made, method))
 
 

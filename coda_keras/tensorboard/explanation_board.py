@@ -199,17 +199,12 @@ class ExplanationTensors:
         """
         logits = logits[: self.room.images]
         ids = ranked_classes(logits, self.labels)[:, : self.room.classes]
-        fields = self._explain(self.images, tf.constant(ids, tf.int32))
+        explanation = Explanation(**self._explain(self.images, tf.constant(ids, tf.int32)))
         layers = []
         if self.room.layers:
             layers = [strongest_channels(self.net, self.images, logits.argmax(axis=1), CHANNELS)]
         view = explanation_view(
-            Explanation(**fields),
-            self.images,
-            self.class_names,
-            labels=self.labels,
-            layers=layers,
-            title=TAG,
+            explanation, self.images, self.class_names, labels=self.labels, layers=layers, title=TAG
         )
         write_view(TAG, view, step, self.max_bytes)
 

@@ -81,11 +81,7 @@ class ExplanationsPlugin(base_plugin.TBPlugin):
         return base_plugin.FrontendMetadata(es_module_path="/index.js", tab_name="Explanations")
 
     def _asset(self, text, content_type):
-        @wrappers.Request.application
-        def serve(request):
-            return http_util.Respond(request, text(), content_type)
-
-        return serve
+        return _route(lambda request: http_util.Respond(request, text(), content_type))
 
     def _entries(self, request):
         """Series of all runs with their steps, and the runs that only have pictures."""

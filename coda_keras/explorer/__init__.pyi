@@ -1,0 +1,10 @@
+from .html import page as page
+from .html import write_html as write_html
+from .notebook import HEIGHT as HEIGHT
+from .notebook import show as show
+from .removal import Removal as Removal
+from .removal import as_floats as as_floats
+from .removal import without_pixels as without_pixels
+from .server import local_server as local_server
+from .storage import fitted as fitted
+from .view import View as View
