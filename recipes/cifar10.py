@@ -63,8 +63,7 @@ AUGMENT = partial(training_run.augmentation, padding=4)
 
 @command
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
-    settings = parse(arguments, prog)
-    training_run.run(settings, training_run.coda_net, load, AUGMENT, servable="coda")
+    training_run.run(parse(arguments, prog), training_run.coda_net, load, AUGMENT, servable="coda")
 
 
 def load(settings: Settings) -> ImageData:

@@ -59,8 +59,7 @@ RESIZED, CROPPED = 256, 240
 
 @tensorflow_command
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
-    settings = parse(arguments, prog)
-    training_run.run(settings, build, load, augment, servable="imagenet")
+    training_run.run(parse(arguments, prog), build, load, augment, servable="imagenet")
 
 
 def load(settings: Settings) -> "ImageData":

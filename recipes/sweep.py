@@ -70,18 +70,13 @@ def chosen(names: Sequence[str]) -> list[str]:
     """The experiments of these names, figures and tables, in the order of the table."""
     table = experiments.EXPERIMENTS
     places = {place for row in table.values() for place in row.places}
-    asked = set()
     for name in names:
-        if name in places:
-            asked |= {experiment for experiment, row in table.items() if name in row.places}
-        elif name in table:
-            asked.add(name)
-        else:
+        if name not in table and name not in places:
             suggestion = nearest(name, [*table, *places])
             raise ValueError(
                 f"There is no experiment {name!r}.{suggestion} recipes/experiments.py lists them."
             )
-    return [name for name in table if name in asked]
+    return [name for name, row in table.items() if {name, *row.places} & set(names)]
 
 
 def command_line(name: str, folder: Path, flags: Sequence[str]) -> list[str]:

@@ -125,8 +125,6 @@ class Checkpointing(keras.callbacks.Callback):
             self.progress.seconds = time.monotonic() - self._begin
             self.progress.metrics = checkpoints.read_metrics(self._all_metrics)
             self._save()
-        if self.received:
-            raise Stopped(self.how_to_go_on(), self.received[0])
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._look()
@@ -144,8 +142,6 @@ class Checkpointing(keras.callbacks.Callback):
             if self.keep:
                 save_model(self.model, self.folder / "checkpoints" / f"{epoch + 1:03d}.keras")
         self._save()
-        if self.received:
-            raise Stopped(self.how_to_go_on(), self.received[0])
 
     def how_to_go_on(self) -> str:
         """A sentence about what is saved."""
@@ -184,10 +180,13 @@ class Checkpointing(keras.callbacks.Callback):
         raise FloatingPointError(f"{what} is not finite after step {step} of epoch {epoch}.")
 
     def _save(self):
+        """Saves a checkpoint, after which a signal ends the training."""
         self._last = time.monotonic()
         if self.write:
             checkpoints.save(self.folder, self.model, self.progress)
             self.saved = self.progress.epoch, self.progress.step
+        if self.received:
+            raise Stopped(self.how_to_go_on(), self.received[0])
 
 
 @contextmanager
