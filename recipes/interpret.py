@@ -141,10 +141,7 @@ def chosen_metrics(text: str) -> Sequence[str]:
 
 
 def chosen(
-    flag: str,
-    text: str,
-    known: Sequence[str],
-    check: Callable[[str], Any] | None = None,
+    flag: str, text: str, known: Sequence[str], check: Callable[[str], Any] | None = None
 ) -> list[str]:
     """Reads a comma-separated list of names, in which "all" stands for all that are known.
 

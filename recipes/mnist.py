@@ -43,7 +43,6 @@ EPOCHS, BATCH_SIZE, LEARNING_RATE = 8, 64, 3e-3
 SHOWN = (2, 4, 7)
 SAMPLES, SAMPLE_NOISE = 1024, 0.5  # of each digit in Fig. 3
 RANK, MAXIMISED = 3, 50  # of the unit there; passes over all samples
-FORMATS = ("png", "pdf")
 
 
 @tensorflow_command
@@ -148,9 +147,7 @@ def aligned(net: "coda_keras.CoDANet", images: np.ndarray, pairs: np.ndarray) ->
 
 
 def draw_figure2(
-    images: np.ndarray,
-    rows: Sequence[tuple[str, "coda_keras.Explanation"]],
-    names: Sequence[str],
+    images: np.ndarray, rows: Sequence[tuple[str, "coda_keras.Explanation"]], names: Sequence[str]
 ) -> Figure:
     """A row for every net and image: weights for brighter pixels, and contributions."""
     columns = []
@@ -239,7 +236,7 @@ def tell(name: str, results: dict[str, Any]) -> None:
 
 
 def save(figure: Figure, path: Path) -> None:
-    for suffix in FORMATS:
+    for suffix in ("png", "pdf"):
         save_figure(figure, path.with_suffix(f".{suffix}"))
 
 
