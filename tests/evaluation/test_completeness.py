@@ -40,8 +40,8 @@ def test_ordinary_model_is_compared_with_its_logit_of_black():
             keras.layers.Dense(2, bias_initializer="normal"),
         ]
     )
-    logits = np.asarray(model(IMAGES), "float64")
-    black = np.asarray(model(np.zeros_like(IMAGES)), "float64")
+    logits = keras.ops.convert_to_numpy(model(IMAGES)).astype("float64")
+    black = keras.ops.convert_to_numpy(model(np.zeros_like(IMAGES))).astype("float64")
     difference = (logits - black)[np.arange(3), CLASS_IDS]
     np.testing.assert_allclose(scores(model, spread(difference)), 0, atol=1e-5)
     np.testing.assert_allclose(scores(model, spread(3 * difference)), 2, rtol=1e-4)

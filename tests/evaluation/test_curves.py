@@ -107,7 +107,7 @@ def test_coda_net_goes_from_and_to_no_evidence_in_six_channels():
     def attribute(model, images, class_ids):
         return images.sum(axis=-1)
 
-    full = expit(np.asarray(net(images), "float64"))[np.arange(3), class_ids]
+    full = expit(keras.ops.convert_to_numpy(net(images)).astype("float64"))[np.arange(3), class_ids]
     deletion = evaluation.get("deletion").measure(net, images, class_ids, attribute)["curves"]
     insertion = evaluation.get("insertion", baseline="zero").measure(
         net, images, class_ids, attribute

@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 
@@ -81,7 +82,8 @@ def test_removed_windows_of_a_coda_net_are_no_evidence():
         masks = windows(generator_for(42, image), 3, 7, 9)
         encoded = np.concatenate([image, 1 - image], axis=-1)
         without = np.stack([np.where(mask[..., None], 0, encoded) for mask in masks])
-        logits = np.asarray(net(np.stack([encoded, *without])))[:, class_id].astype("float64")
+        logits = keras.ops.convert_to_numpy(net(np.stack([encoded, *without])))[:, class_id]
+        logits = logits.astype("float64")
         foretold = [maps[index][mask].sum() for mask in masks]
         expected = np.mean((np.array(foretold) - (logits[0] - logits[1:])) ** 2)
         assert measured["scores"][index] == pytest.approx(expected, rel=1e-3, abs=1e-9)
