@@ -58,6 +58,9 @@ def tell(scores: dict[str, Any], grid_size: int, note: str | None) -> None:
     if scores.get("grids"):
         size = f"{grid_size}x{grid_size}"
         print(f"localisation        {scores['localisation']:.4f} on {scores['grids']} {size} grids")
+    if scores.get("published_rule_grids"):
+        published, grids = scores["published_rule_localisation"], scores["published_rule_grids"]
+        print(f"                    {published:.4f} on {grids} grids by the authors' rule")
     if "occlusion_grids" in scores:
         print(
             f"                    {scores['localisation_beside_occlusion']:.4f} on the first "

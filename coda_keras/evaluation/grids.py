@@ -1,11 +1,18 @@
 """Images of n x n images, on which localisation is measured (supplement C.4)."""
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
 
 from coda_keras.evaluation.confidence import most_confident
+from coda_keras.utils.arguments import one_of
+
+RULES = ("blocks", "published")
+# Of the cells of a grid: indices of images, and class ids.
+Cells = tuple[Sequence[int], Sequence[int]]
 
 
 class Images(Protocol):
@@ -62,12 +69,19 @@ def make_grids(
     seed: int = 42,
     activation: str = "sigmoid",
     fewer: bool = False,
+    rule: str = "blocks",
 ) -> Grids:
     """Chooses the images of the grids as supplement C.4 does.
 
     For each grid n*n distinct classes are drawn from those that still have an eligible image, and
     each gives its most confident image not used yet. The choice depends on the logits only, so all
     attribution methods of a model see the same grids.
+
+    The authors' published code (`interpretability/analyses/localisation.py` of CoDA-Nets) draws
+    these blocks as long as more than n*n classes have an eligible image. Its grids are others: it
+    goes through the images of all blocks in a row, skips classes that the grid has already, and
+    leaves out one image after each grid. So its grids use up the confident images sooner. Compare
+    with the authors' numbers on grids of `rule="published"` only.
 
     Args:
         images: `(N, H, W, C)` float array; only the images of one grid are read at a time.
@@ -78,6 +92,7 @@ def make_grids(
         seed: int, seed of the class draws.
         activation: `"sigmoid"` or `"softmax"`, see `log_odds`.
         fewer: bool, whether fewer grids, even none, will do where there are too few images.
+        rule: `"blocks"`, a grid for each block, or `"published"`, as the authors' code does.
 
     Returns:
         `Grids`.
@@ -88,26 +103,43 @@ def make_grids(
     """
     if len(images) != len(logits):
         raise ValueError(f"Received {len(images)} images, but logits for {len(logits)}.")
+    one_of("rule", rule, RULES)
     queues = most_confident(logits, labels, minimum=0.5, activation=activation)
+    blocks = _blocks(queues, n * n, n * n if rule == "blocks" else n * n + 1, seed)
+    chosen = list(islice(blocks if rule == "blocks" else _published(blocks, n * n), grids))
+    if len(chosen) < grids and not fewer:
+        raise ValueError(_too_few(grids, n, len(chosen), [len(queue) for queue in queues]))
+    cells = np.reshape(np.asarray(chosen, "int64"), (-1, 2, n * n))
+    return Grids(images, cells[:, 0], cells[:, 1], n)
+
+
+def _blocks(queues: Sequence[Sequence[int]], size: int, least: int, seed: int) -> Iterator[Cells]:
+    """Yields cells of `size` distinct classes while `least` classes have an image left."""
     used = np.zeros(len(queues), int)
     available = np.array([len(queue) for queue in queues])
     random = np.random.RandomState(seed)
-    indices, class_ids = [], []
-    while len(indices) < grids:
-        eligible = np.flatnonzero(used < available)
-        if len(eligible) < n * n:
-            if fewer:
-                break
-            raise ValueError(_too_few(grids, n, len(indices), available))
-        chosen = random.choice(eligible, size=n * n, replace=False)
-        indices.append([queues[class_id][used[class_id]] for class_id in chosen])
-        class_ids.append(chosen)
+    while len(eligible := np.flatnonzero(used < available)) >= least:
+        chosen = random.choice(eligible, size=size, replace=False)
+        yield [queues[class_id][used[class_id]] for class_id in chosen], chosen
         used[chosen] += 1
-    cells = [np.reshape(np.asarray(ids, "int64"), (-1, n * n)) for ids in (indices, class_ids)]
-    return Grids(images, cells[0], cells[1], n)
 
 
-def _too_few(asked: int, n: int, possible: int, available: np.ndarray) -> str:
+def _published(blocks: Iterable[Cells], size: int) -> Iterator[Cells]:
+    """Yields the cells that the published code takes from the images of the blocks in a row."""
+    images = ((index, int(class_id)) for block in blocks for index, class_id in zip(*block))
+    while True:
+        cells: dict[int, int] = {}
+        while len(cells) < size:
+            index, class_id = next(images, (None, None))
+            if index is None:
+                return
+            cells.setdefault(class_id, index)
+        yield list(cells.values()), list(cells)
+        # The next grid begins one image further on.
+        next(images, None)
+
+
+def _too_few(asked: int, n: int, possible: int, available: Sequence[int]) -> str:
     counts = ", ".join(f"{class_id}: {count}" for class_id, count in enumerate(available))
     if len(counts) > 300:
         counts = counts[:300] + ", …"

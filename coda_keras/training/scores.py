@@ -60,7 +60,9 @@ def score(
         `completeness_error`; with grids `localisation` of the own contributions, on how many
         `grids` of which `grid_size`; and `occlusion_localisation` on the first
         `occlusion_grids` of them, with `localisation_beside_occlusion` that of the own
-        contributions on the same: grids of more confident images come first and are easier.
+        contributions on the same: grids of more confident images come first and are easier; and
+        `published_rule_localisation` on `published_rule_grids`, of which there may be fewer, the
+        number to set beside the authors' (see `make_grids`).
 
     Raises:
         ValueError: if the net leaves too few confident images for so many grids.
@@ -87,6 +89,13 @@ def score(
                     localisation_beside_occlusion=float(own.scores[:occlusion_grids].mean()),
                     occlusion_grids=len(part),
                 )
+            published = make_grids(
+                images, logits, labels, grids, n=grid_size, fewer=True, rule="published"
+            )
+            scores["published_rule_grids"] = len(published)
+            if len(published):
+                own = localisation(net, published, contributions)
+                scores["published_rule_localisation"] = own.mean
     return scores
 
 

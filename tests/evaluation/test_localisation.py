@@ -47,6 +47,66 @@ class FromMasks:
         return self.function(own_cell(*self.args))[None]
 
 
+def published_grids(logits, labels, size):
+    """The cells of all grids by the authors' published code, as lists `(index, class_id)`."""
+    predicted = logits.argmax(1)
+    confidence = {
+        class_id: sorted(
+            [(i, logits[i, class_id]) for i in np.flatnonzero(labels == class_id)],
+            key=lambda pair: pair[1],
+            reverse=True,
+        )
+        for class_id in range(CLASSES)
+    }
+    confidence = {
+        class_id: [i for i, logit in pairs if predicted[i] == class_id and logit > 0]
+        for class_id, pairs in confidence.items()
+    }
+    position, order = dict.fromkeys(range(CLASSES), 0), []
+    np.random.seed(42)
+    while True:
+        left = [c for c in range(CLASSES) if position[c] < len(confidence[c])]
+        if not len(left) > size:
+            break
+        for class_id in np.random.choice(np.array(left), size=size, replace=False):
+            order.append((confidence[class_id][position[class_id]], class_id))
+            position[class_id] += 1
+    grids, offset = [], 0
+    while True:
+        i, cells = 0, []
+        while len(cells) < size:
+            if offset + i >= len(order):
+                return grids
+            index, class_id = order[offset + i]
+            i += 1
+            if class_id not in [other for _, other in cells]:
+                cells.append((index, class_id))
+        grids.append(cells)
+        offset = i + offset + 1
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_grids_by_the_published_rule(n):
+    images, logits, labels = data(images=600)
+    expected = published_grids(logits, labels, n * n)
+    grids = make_grids(images, logits, labels, grids=999, n=n, fewer=True, rule="published")
+    assert len(grids) == len(expected) > 5
+    cells = np.stack([grids.indices, grids.class_ids], axis=-1)
+    np.testing.assert_array_equal(cells, expected)
+    first = make_grids(images, logits, labels, grids=3, n=n, rule="published")
+    np.testing.assert_array_equal(first.indices, grids.indices[:3])
+    blocks = make_grids(images, logits, labels, grids=999, n=n, fewer=True)
+    np.testing.assert_array_equal(blocks.indices[0], grids.indices[0])
+    assert len(blocks) > len(grids)
+    with pytest.raises(ValueError, match=f"only {len(grids)} can be made"):
+        make_grids(images, logits, labels, grids=999, n=n, rule="published")
+
+
+def test_an_unknown_rule_of_grids_is_refused():
+    with pytest.raises(ValueError, match=r"Unknown `rule`: 'best'. Expected one of .*published"):
+        make_grids(*data(), grids=1, rule="best")
+
+
 def test_log_odds_of_both_activations():
     logits = np.array([[2.0, -1.0, 0.5], [40.0, 0.0, 0.0]])
     softmax = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
