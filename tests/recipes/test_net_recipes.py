@@ -103,11 +103,16 @@ def test_occlusion_stands_beside_own_contributions_on_the_same_grids(
     both = scores("--grids", 16, "--occlusion-grids", 1)
     assert "occlusion_localisation" not in first
     assert both["grids"] == 16 and both["occlusion_grids"] == 1
+    # Their code needs more classes than a grid has cells, and there are four.
+    assert both["published_rule_grids"] == 0
     assert both["localisation_beside_occlusion"] == pytest.approx(first["localisation"], rel=1e-5)
     assert both["localisation_beside_occlusion"] != pytest.approx(both["localisation"], rel=1e-3)
     assert 0.25 < both["occlusion_localisation"] <= 1
     said = f"{both['localisation_beside_occlusion']:.4f} on the first 1; occlusion "
     assert said + f"{both['occlusion_localisation']:.4f}" in capsys.readouterr().out
+    single = scores("--grids", 3, "--grid-size", 1)
+    assert single["published_rule_grids"] == 3 and single["published_rule_localisation"] == 1
+    assert "1.0000 on 3 grids by the authors' rule" in capsys.readouterr().out
 
 
 def test_a_run_is_released(data, tmp_path, monkeypatch):
