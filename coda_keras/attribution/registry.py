@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PACKAGE = "coda_keras.attribution"
 
-# How dear a map is, in evaluations of the model: a few for a batch of images, hundreds that fill
+# The cost of a map, in evaluations of the model: a few for a batch of images, hundreds that fill
 # batches from a single image, or so many random variants that a study affords few images.
 COSTS = ("batched", "masking", "sampling")
 

@@ -179,7 +179,7 @@ class CascadingRandomisation(ImageMetric):
     good = "zero"
     changes_model = True
     most_items = 16
-    # The maps of every step are needed: a slice is all that the dear methods get.
+    # The maps of every step are needed: a slice is all that expensive methods get.
     items_per_slice = 4
     few_items = 4
     charts: ClassVar = {

@@ -79,15 +79,15 @@ def load(card: Card) -> list[np.ndarray]:
     Raises:
         ValueError: if the file is missing, or is not the one that the card tells of.
     """
-    mend = "Install coda-keras anew, or check the file out again."
+    remedy = "Install coda-keras anew, or check the file out again."
     if not card.path.is_file():
-        raise ValueError(f"The weights of {card.name!r} are missing: {card.path}. {mend}")
+        raise ValueError(f"The weights of {card.name!r} are missing: {card.path}. {remedy}")
     content = card.path.read_bytes()
     checksum = hashlib.sha256(content).hexdigest()
     if checksum != card.sha256:
         raise ValueError(
             f"The weights of {card.name!r} are damaged: {card.path} has the SHA-256 {checksum}, "
-            f"expected {card.sha256}. {mend}"
+            f"expected {card.sha256}. {remedy}"
         )
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         return [arrays[name].astype("float32") for name in sorted(arrays.files)]

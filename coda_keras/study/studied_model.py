@@ -192,7 +192,7 @@ class Subject:
         return {"method": row.make.__name__, "method_code": code, **arguments}
 
     def maps(self, name: str, indices: Indices) -> np.ndarray:
-        """Maps `(n, H, W)` of test images for their classes; those of dear methods are kept."""
+        """Maps `(n, H, W)` of test images for their classes; expensive methods keep theirs."""
         method = self.method(name)
 
         def compute(chosen):

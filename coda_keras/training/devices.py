@@ -82,7 +82,7 @@ class Devices:
         return self.batches.test_batches(data.test_images, data.test_labels)
 
     def explaining_errors(self, how_to_go_on: Callable[[], str]) -> AbstractContextManager:
-        """Within which errors of the backend become those that a user can mend.
+        """Within which errors of the backend become those that a user can fix.
 
         Args:
             how_to_go_on: function that returns a sentence about what is saved.

@@ -46,7 +46,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def command(main: Callable[..., None], backend: str | None = None) -> Callable[..., None]:
-    """Makes a command of a function: what a user can mend ends with one line and exit code 2.
+    """Makes a command of a function: what a user can fix ends with one line and exit code 2.
 
     These are values that do not fit or become NaN, files, and packages that are not installed.
     Ctrl-C ends with 130, and a line that says how to go on: that of the `KeyboardInterrupt`, if it
