@@ -20,7 +20,7 @@ test: lint types
 	$(PYTEST)
 	$(MAKE) test-jax
 
-# For every edit: without servers, browsers, notebooks, trainings and wheels.
+# For every edit: without other processes, browsers, notebooks, trainings and wheels.
 quick: $(VENV)/.test
 	$(PYTEST) -m "not process"
 

@@ -55,7 +55,7 @@ MARKERS = {
     "tensorflow": "needs Keras on TensorFlow",
     "once": "is the same on every backend, and runs beside TensorFlow alone",
     "slow_on_jax": "is the same code on every backend, and JAX compiles it for each of many shapes",
-    "process": "starts servers, browsers, notebooks or trainings, or builds: not in `make quick`",
+    "process": "starts processes, browsers, notebooks or trainings, or builds: not in `make quick`",
 }
 # What holds for every test of a folder. All others run on every backend and in `make quick`, but
 # for those that are marked one by one.
@@ -84,7 +84,8 @@ def pytest_collection_modifyitems(items):
     for item in items:
         for name in FOLDERS.get(item.path.relative_to(TESTS).parts[0], ()):
             item.add_marker(name)
-        if "driver" in item.fixturenames:
+        # A browser, and nets that are trained.
+        if {"driver", "nets"} & set(item.fixturenames):
             item.add_marker("process")
 
 

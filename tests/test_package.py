@@ -16,7 +16,7 @@ from processes import run_in_process
 import coda_keras
 from coda_keras.utils import moved_modules
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.once, pytest.mark.process]
 
 HEAVY = {"keras", "tensorflow", "jax", "torch", "numpy", "matplotlib", "PIL"}
 

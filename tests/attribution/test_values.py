@@ -513,6 +513,7 @@ def test_lime_segments_rgb_only(net):
         explain("lime", net, np.zeros((1, 8, 8, 6)), 0)
 
 
+@pytest.mark.process
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="shap explains TensorFlow graphs")
 def test_deeplift_by_the_rescale_rule(rng, images):
     pytest.importorskip("shap")
@@ -544,6 +545,7 @@ def test_deeplift_by_the_rescale_rule(rng, images):
     np.testing.assert_allclose(maps[0].sum((1, 2)), drop[0], rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.process
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="shap explains TensorFlow graphs")
 def test_deeplift_of_unknown_operations_leaves_gradients_intact(factors, images):
     pytest.importorskip("shap")
@@ -570,6 +572,7 @@ class AtMost(keras.Model):
         return self.classify(tf.reshape(images, (-1, 60)))
 
 
+@pytest.mark.process
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="shap explains TensorFlow graphs")
 def test_deeplift_shows_the_model_no_more_than_the_batch_size(images):
     pytest.importorskip("shap")

@@ -148,6 +148,7 @@ def check_two_replicas():
         np.testing.assert_allclose(alone(x), expected, rtol=1e-5)
 
 
+@pytest.mark.process
 @pytest.mark.tensorflow
 def test_batches_are_split_over_replicas():
     run_in_process(check_two_replicas)

@@ -84,6 +84,7 @@ print(explanation.contribution_map.shape)
 """
 
 
+@pytest.mark.process
 @pytest.mark.once
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_other_backends_need_no_tensorflow(backend):

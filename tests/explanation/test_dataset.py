@@ -187,6 +187,7 @@ def check_two_replicas():
     assert set(replicas) == {2}
 
 
+@pytest.mark.process
 @pytest.mark.tensorflow
 def test_two_replicas_equal_one():
     run_in_process(check_two_replicas)

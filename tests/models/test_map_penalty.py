@@ -209,6 +209,7 @@ def check_two_replicas():
         np.testing.assert_allclose(two, one, atol=1e-5)
 
 
+@pytest.mark.process
 @pytest.mark.tensorflow
 def test_replicas_train_as_one_device_does():
     run_in_process(check_two_replicas)

@@ -125,6 +125,7 @@ def test_what_ships_is_small():
     assert 0 < sum(sizes) <= 16 * 2**20
 
 
+@pytest.mark.process
 @pytest.mark.tensorflow
 @pytest.mark.skipif(not SHARED.is_dir(), reason="CIFAR-10 is not there")
 @pytest.mark.parametrize("name", sorted(pretrained.cards()))

@@ -446,6 +446,7 @@ def train_two_replicas(log_dir):
     train(Path(log_dir), net, epochs=2)
 
 
+@pytest.mark.process
 def test_two_replicas(run, tmp_path):
     run_in_process(train_two_replicas, tmp_path)
     assert_series_complete(tmp_path, epochs=2)

@@ -18,7 +18,7 @@ from coda_keras.training import tf_workers as workers
 from coda_keras.training.interruption import signals
 from coda_keras.training.intervals import interval
 
-pytestmark = pytest.mark.tensorflow
+pytestmark = [pytest.mark.tensorflow, pytest.mark.process]
 
 VALUES = {
     **{"epochs": 2, "batch_size": 4, "learning_rate": 0.01, "schedule": "steps", "halve_every": 3},

@@ -8,6 +8,7 @@ import pytest
 from conftest import BACKEND
 from processes import TESTS, run_in_process
 
+pytestmark = pytest.mark.process
 RUNS = TESTS / "fixtures/0.2.0/runs"
 NAMES = {"tensorflow": ["adam", "muon"], "jax": ["jax"]}
 # What the fixtures call a "s_coda", so that they are small.

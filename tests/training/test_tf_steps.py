@@ -20,7 +20,7 @@ from coda_keras.training import tf_steps as steps
 from coda_keras.training import tf_workers as workers
 from coda_keras.utils.command_line import command
 
-pytestmark = pytest.mark.tensorflow
+pytestmark = [pytest.mark.tensorflow, pytest.mark.process]
 
 VALUES = {
     **{"epochs": 2, "batch_size": 4, "learning_rate": 0.01, "schedule": "cosine"},
