@@ -12,7 +12,7 @@ from coda_keras.utils.arguments import one_of
 
 RULES = ("blocks", "published")
 # Of the cells of a grid: indices of images, and class ids.
-Cells = tuple[Sequence[int], Sequence[int]]
+Cells = tuple[list[int], list[int]]
 
 
 class Images(Protocol):
@@ -113,30 +113,28 @@ def make_grids(
     return Grids(images, cells[:, 0], cells[:, 1], n)
 
 
-def _blocks(queues: Sequence[Sequence[int]], size: int, least: int, seed: int) -> Iterator[Cells]:
+def _blocks(queues: Sequence[np.ndarray], size: int, least: int, seed: int) -> Iterator[Cells]:
     """Yields cells of `size` distinct classes while `least` classes have an image left."""
     used = np.zeros(len(queues), int)
     available = np.array([len(queue) for queue in queues])
     random = np.random.RandomState(seed)
     while len(eligible := np.flatnonzero(used < available)) >= least:
         chosen = random.choice(eligible, size=size, replace=False)
-        yield [queues[class_id][used[class_id]] for class_id in chosen], chosen
+        yield [int(queues[class_id][used[class_id]]) for class_id in chosen], chosen.tolist()
         used[chosen] += 1
 
 
 def _published(blocks: Iterable[Cells], size: int) -> Iterator[Cells]:
     """Yields the cells that the published code takes from the images of the blocks in a row."""
-    images = ((index, int(class_id)) for block in blocks for index, class_id in zip(*block))
-    while True:
-        cells: dict[int, int] = {}
-        while len(cells) < size:
-            index, class_id = next(images, (None, None))
-            if index is None:
-                return
-            cells.setdefault(class_id, index)
-        yield list(cells.values()), list(cells)
-        # The next grid begins one image further on.
-        next(images, None)
+    cells: dict[int, int] = {}
+    images = (pair for block in blocks for pair in zip(*block))
+    for index, class_id in images:
+        cells.setdefault(class_id, index)
+        if len(cells) == size:
+            yield list(cells.values()), list(cells)
+            cells = {}
+            # The next grid begins one image further on.
+            next(images, None)
 
 
 def _too_few(asked: int, n: int, possible: int, available: Sequence[int]) -> str:
