@@ -16,8 +16,9 @@ from keras import ops
 
 import coda_keras
 
-pytest_plugins = ("browser", "tiny")
 BACKEND = keras.backend.backend()
+# Servables are made with TensorFlow.
+pytest_plugins = ("browser", "tiny", *(["servables"] if BACKEND == "tensorflow" else []))
 SEED = 20210414
 # JAX has no float64 unless it is switched on for the whole process; Keras' `matmul` on torch
 # computes in float32 at best.

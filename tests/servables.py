@@ -2,7 +2,10 @@
 
 import numpy as np
 import oracle
+import pytest
 import tensorflow as tf
+from coda_keras_export.package import package
+from coda_keras_export.servable.loading import Servable
 from conftest import as_oracle, set_weights
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
@@ -19,6 +22,26 @@ def tiny_net(seed=1, size=(HEIGHT, WIDTH), **kwargs):
     if net.built:
         set_weights(net, np.random.default_rng(seed))
     return net
+
+
+@pytest.fixture(scope="module")
+def net():
+    return tiny_net()
+
+
+@pytest.fixture(scope="module")
+def path(net, tmp_path_factory):
+    return package(net, tmp_path_factory.mktemp("servables"), "tiny", labels=NAMES)
+
+
+@pytest.fixture(scope="module")
+def servable(path):
+    return Servable(path)
+
+
+@pytest.fixture
+def pictures(rng):
+    return rng.integers(0, 256, (2, HEIGHT, WIDTH, 3), "uint8")
 
 
 def ask(servable, signature, **inputs):

@@ -16,9 +16,7 @@ from coda_keras_export.servable import folder, publishing
 from coda_keras_export.servable.loading import LABELS, Servable
 from servables import (
     CLASSES,
-    HEIGHT,
     NAMES,
-    WIDTH,
     ask,
     by_oracle,
     served,
@@ -29,21 +27,6 @@ from coda_keras import CoDANet, DAUConv2D
 from coda_keras.models.precision import float32_copy
 
 pytestmark = pytest.mark.tensorflow
-
-
-@pytest.fixture(scope="module")
-def net():
-    return tiny_net()
-
-
-@pytest.fixture(scope="module")
-def path(net, tmp_path_factory):
-    return package(net, tmp_path_factory.mktemp("servables"), "tiny", labels=NAMES)
-
-
-@pytest.fixture
-def pictures(rng):
-    return rng.integers(0, 256, (2, HEIGHT, WIDTH, 3), "uint8")
 
 
 @pytest.mark.parametrize("dtype", ["mixed_bfloat16", "float64"])

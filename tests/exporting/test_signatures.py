@@ -14,42 +14,19 @@ import numpy as np
 import oracle
 import pytest
 import tensorflow as tf
-from coda_keras_export.package import package
 from coda_keras_export.servable.loading import Servable
 from PIL import Image
 from servables import (
     CLASSES,
     HEIGHT,
-    NAMES,
     WIDTH,
     ask,
     by_oracle,
     encoded,
-    tiny_net,
     wrong_shapes,
 )
 
 pytestmark = pytest.mark.tensorflow
-
-
-@pytest.fixture(scope="module")
-def net():
-    return tiny_net()
-
-
-@pytest.fixture(scope="module")
-def path(net, tmp_path_factory):
-    return package(net, tmp_path_factory.mktemp("servables"), "tiny", labels=NAMES)
-
-
-@pytest.fixture(scope="module")
-def servable(path):
-    return Servable(path)
-
-
-@pytest.fixture
-def pictures(rng):
-    return rng.integers(0, 256, (2, HEIGHT, WIDTH, 3), "uint8")
 
 
 def test_signatures_have_the_batch_first_everywhere(servable):

@@ -3,23 +3,12 @@
 import re
 
 import pytest
-from coda_keras_export.package import package
 from coda_keras_export.servable import folder, version_policies
 from google.protobuf import text_format
-from servables import HEIGHT, NAMES, WIDTH, served, tiny_net
+from servables import HEIGHT, WIDTH, served
 from tensorflow_serving.config import model_server_config_pb2
 
 pytestmark = pytest.mark.tensorflow
-
-
-@pytest.fixture(scope="module")
-def net():
-    return tiny_net()
-
-
-@pytest.fixture(scope="module")
-def path(net, tmp_path_factory):
-    return package(net, tmp_path_factory.mktemp("servables"), "tiny", labels=NAMES)
 
 
 def test_files_for_the_stock_server(tmp_path):

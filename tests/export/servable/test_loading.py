@@ -3,32 +3,11 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from coda_keras_export.package import package
 from coda_keras_export.servable.loading import Servable
-from servables import CLASSES, HEIGHT, NAMES, WIDTH, ask, tiny_net, wrong_shapes
+from servables import CLASSES, HEIGHT, WIDTH, ask, wrong_shapes
 from tensorflow.core.framework import tensor_pb2
 
 pytestmark = pytest.mark.tensorflow
-
-
-@pytest.fixture(scope="module")
-def net():
-    return tiny_net()
-
-
-@pytest.fixture(scope="module")
-def path(net, tmp_path_factory):
-    return package(net, tmp_path_factory.mktemp("servables"), "tiny", labels=NAMES)
-
-
-@pytest.fixture(scope="module")
-def servable(path):
-    return Servable(path)
-
-
-@pytest.fixture
-def pictures(rng):
-    return rng.integers(0, 256, (2, HEIGHT, WIDTH, 3), "uint8")
 
 
 def test_session_checks_of_what_the_signature_says(servable):
