@@ -5,6 +5,7 @@ imported, when one is first asked for. Nothing else in the library asks which ba
 
     NAME                                        of the running backend, such as "tensorflow"
     compiled(function, model, strategy=None)    NumPy arrays in and out, compiled where it can be
+    jit(function, model)                        the same, tensors in and out
     gradient(function, inputs)                  of the sum of the function's outputs
     extract_patches(images, size, strides)      (B, H, W, C) to (B, h, w, k*k*C), no padding
     is_known(tensor)                            whether it has values; not while compiled
@@ -25,6 +26,7 @@ _FUNCTIONS = (
     "extract_patches",
     "gradient",
     "is_known",
+    "jit",
     "known_value",
     "require",
     "use_full_precision",
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from coda_keras.backend.tensorflow import extract_patches as extract_patches
     from coda_keras.backend.tensorflow import gradient as gradient
     from coda_keras.backend.tensorflow import is_known as is_known
+    from coda_keras.backend.tensorflow import jit as jit
     from coda_keras.backend.tensorflow import known_value as known_value
     from coda_keras.backend.tensorflow import require as require
     from coda_keras.backend.tensorflow import use_full_precision as use_full_precision

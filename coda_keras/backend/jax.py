@@ -27,6 +27,21 @@ def compiled(
         A function of NumPy arrays that returns a NumPy array, or a dict of them.
     """
     refuse_strategy(strategy, "jax")
+    run = jit(function, model)
+    return lambda *arrays: to_numpy(run(*arrays))
+
+
+def jit(function: Callable[..., Any], model: Any) -> Callable[..., Any]:
+    """Compiles a function of tensors by `jax.jit`; see `coda_keras.backend`.
+
+    Args:
+        function: takes tensors and returns a tensor or a dict of tensors.
+        model: the built model whose variables `function` reads. Later changes of their values are
+            seen. What is returned does not keep the model alive.
+
+    Returns:
+        The function.
+    """
     variables = model.variables
 
     # Variables are arguments: captured, their values would be compiled in as constants.
@@ -35,7 +50,7 @@ def compiled(
         with keras.StatelessScope(state_mapping=list(zip(variables, values))):
             return function(*arrays)
 
-    return lambda *arrays: to_numpy(run([variable.value for variable in variables], *arrays))
+    return lambda *arrays: run([variable.value for variable in variables], *arrays)
 
 
 def gradient(function: Callable[[Any], Any], inputs: Any) -> Any:

@@ -17,6 +17,11 @@ def compiled(
     return lambda *arrays: to_numpy(function(*map(ops.convert_to_tensor, arrays)))
 
 
+def jit(function: Callable[..., Any], model: Any) -> Callable[..., Any]:
+    """Returns a function of tensors as it is; see `coda_keras.backend`."""
+    return function
+
+
 def gradient(function: Callable[[Any], Any], inputs: Any) -> Any:
     """Raises NotImplementedError."""
     raise NotImplementedError("This Keras backend has no gradients. Use tensorflow, jax or torch.")

@@ -34,9 +34,23 @@ def compiled(
         raise ValueError(f"`strategy` must be a tf.distribute.Strategy. Received: {strategy!r}.")
     if strategy is not None and strategy.num_replicas_in_sync > 1:
         return _replicated(function, strategy)
-    # Sizes that vary between calls are traced only once more.
-    run = tf.function(function, reduce_retracing=True, autograph=False)
+    run = jit(function, model)
     return lambda *arrays: to_numpy(run(*map(tf.convert_to_tensor, arrays)))
+
+
+def jit(function: Callable[..., Any], model: Any) -> Callable[..., Any]:
+    """Compiles a function of tensors to a graph; see `coda_keras.backend`.
+
+    Args:
+        function: takes tensors and returns a tensor or a dict of tensors.
+        model: the built model whose variables `function` reads. Later changes of their values are
+            seen. What is returned does not keep the model alive.
+
+    Returns:
+        The function, whose results are differentiable.
+    """
+    # Sizes that vary between calls are traced only once more.
+    return tf.function(function, reduce_retracing=True, autograph=False)
 
 
 def _replicated(function, strategy):

@@ -1,7 +1,6 @@
 """Explanations of any number of images, a batch at a time."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import fields as dataclass_fields
 from typing import Any
 
 import numpy as np
@@ -9,11 +8,10 @@ from keras import ops
 from tqdm import tqdm
 
 from coda_keras import backend
+from coda_keras.explanation.computing import FIELDS, computed_by_compiled
 from coda_keras.explanation.explanation import Explanation, explain, require_inherent
-from coda_keras.utils.checks import check_range
+from coda_keras.layers.encoding import encode
 from coda_keras.utils.labels import checked_labels
-
-FIELDS = tuple(field.name for field in dataclass_fields(Explanation))
 
 
 def explain_dataset(
@@ -26,7 +24,8 @@ def explain_dataset(
 ) -> Iterator[Explanation[np.ndarray]]:
     """Explains the batches of a data set in turn, in the memory of one batch.
 
-    The step is compiled where the backend can: `tf.function` on TensorFlow, `jax.jit` on JAX.
+    The step is compiled where the backend can, at the first call for a net, class ids and fields of
+    this form: `tf.function` on TensorFlow, `jax.jit` on JAX.
 
     Args:
         net: a `CoDANet`.
@@ -69,8 +68,13 @@ def explain_dataset(
             f"Received: class_ids={class_ids!r}."
         )
 
-    def step(images, labels=None):
-        explanation = explain(net, images, class_ids if labels is None else labels)
+    def on_one(images, *labels):
+        ids = labels[0] if by_labels else class_ids
+        encoded = encode(ops.convert_to_tensor(images))
+        return computed_by_compiled(net, encoded, ids, fields, as_numpy=True)
+
+    def on_replica(images, *labels):
+        explanation = explain(net, images, labels[0] if by_labels else class_ids)
         return {name: getattr(explanation, name) for name in fields}
 
     absent: dict[str, Any] = dict.fromkeys(FIELDS)
@@ -82,8 +86,9 @@ def explain_dataset(
             if run is None:
                 if not net.built:
                     net.build(images.shape)
-                own = getattr(net, "distribute_strategy", None)
-                run = backend.compiled(step, net, own if strategy is None else strategy)
+                over = getattr(net, "distribute_strategy", None) if strategy is None else strategy
+                one = over is None or getattr(over, "num_replicas_in_sync", 0) == 1
+                run = on_one if one else backend.compiled(on_replica, net, over)
             given = [checked_labels(labels, net.classes, len(images))] if by_labels else []
             rows: Any = run(images, *given)
             yield Explanation(**{**absent, **rows})
@@ -106,7 +111,6 @@ def _images_and_labels(batch, needs_labels):
             "Expected image batches (batch, height, width, 3 or 6) of floats in [0, 1]. "
             f"Received shape {images.shape} and dtype {images.dtype}."
         )
-    check_range(ops.convert_to_tensor(images))
     if needs_labels and labels is None:
         raise ValueError("`class_ids='labels'` needs batches of the form (images, labels).")
     return images, labels

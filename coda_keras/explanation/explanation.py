@@ -10,8 +10,10 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from keras import ops
 
+from coda_keras import backend
 from coda_keras.backend.types import Tensor
-from coda_keras.explanation.class_ids import ClassIds, standardize
+from coda_keras.explanation.class_ids import ClassIds
+from coda_keras.explanation.computing import computed, computed_by_compiled
 from coda_keras.layers.encoding import encode
 
 # NumPy arrays, or tensors of the running backend.
@@ -135,6 +137,10 @@ class Explanation(Tensors, Generic[Array]):
 def explain(net: Any, images: Tensor, class_ids: ClassIds = None) -> Explanation[Tensor]:
     """Explains logits of a `CoDANet`.
 
+    Like `predict` of Keras an eager call compiles at the first call for a net and a shape, unless
+    the net was compiled with `run_eagerly=True`. Inside code that is compiled (`tf.function`,
+    `jax.jit`) it becomes part of that.
+
     Args:
         net: a `CoDANet`.
         images: `(B, H, W, 3)` in [0, 1], or `(B, H, W, 6)` encoded.
@@ -153,34 +159,9 @@ def explain(net: Any, images: Tensor, class_ids: ClassIds = None) -> Explanation
             `unchecked`.
     """
     encoded = encoded_batch(net, images)
-    linear, pullback = net.linearize(encoded)
-    logits = linear + net.logit_bias
-    class_ids, valid = standardize(class_ids, logits)
-    classes = logits.shape[-1]
-    # Ids out of range, which are NaN in the end, torch would refuse by an error of its own.
-    within = class_ids if valid is None else ops.clip(class_ids, 0, classes - 1)
-    one_hot = ops.one_hot(within, classes, dtype=logits.dtype)
-    if len(class_ids.shape) == 1:
-        weights = ops.cast(pullback(one_hot), logits.dtype)
-        inputs = ops.cast(encoded, logits.dtype)
-    else:
-        # One class after the other keeps the memory that of a single class.
-        rows = ops.map(pullback, ops.swapaxes(one_hot, 0, 1))
-        weights = ops.cast(ops.swapaxes(rows, 0, 1), logits.dtype)
-        inputs = ops.cast(encoded, logits.dtype)[:, None]
-    if valid is not None:
-        weights = ops.where(valid[..., None, None, None], weights, float("nan"))
-    contributions = weights * inputs
-    explained = ops.einsum("bc,b...c->b...", logits, one_hot)
-    return Explanation(
-        logits=logits,
-        class_ids=class_ids,
-        weights=weights,
-        contributions=contributions,
-        contribution_map=ops.sum(contributions, axis=-1),
-        bias=ops.convert_to_tensor(net.logit_bias, logits.dtype),
-        residual=explained - net.logit_bias - ops.sum(contributions, axis=(-3, -2, -1)),
-    )
+    if net.run_eagerly or not backend.is_known(encoded):
+        return Explanation(**computed(net, encoded, class_ids))
+    return Explanation(**computed_by_compiled(net, encoded, class_ids))
 
 
 def encoded_batch(net: Any, images: Tensor) -> Tensor:

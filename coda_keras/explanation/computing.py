@@ -1,0 +1,126 @@
+"""The tensors of an explanation, computed as they are or by code compiled once for a net."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary, ref
+
+import numpy as np
+from keras import ops
+
+from coda_keras import backend
+from coda_keras.backend.types import Tensor
+from coda_keras.backend.value_checks import unchecked
+from coda_keras.explanation.class_ids import ClassIds, standardize
+from coda_keras.utils.labels import checked_class_ids
+
+FIELDS = (
+    "logits",
+    "class_ids",
+    "weights",
+    "contributions",
+    "contribution_map",
+    "bias",
+    "residual",
+)
+
+# Of every net, as long as it lives.
+_compiled: WeakKeyDictionary[Any, dict[Any, Callable[..., dict[str, Tensor]]]] = WeakKeyDictionary()
+
+
+def computed(net: Any, encoded: Tensor, class_ids: ClassIds) -> dict[str, Tensor]:
+    """The tensors of an `Explanation`, by name.
+
+    Args:
+        net: a built `CoDANet`.
+        encoded: `(B, H, W, 6)`.
+        class_ids: as `coda_keras.explain` takes them.
+    """
+    linear, pullback = net.linearize(encoded)
+    logits = linear + net.logit_bias
+    class_ids, valid = standardize(class_ids, logits)
+    classes = logits.shape[-1]
+    # Ids out of range, which are NaN in the end, torch would refuse by an error of its own.
+    within = class_ids if valid is None else ops.clip(class_ids, 0, classes - 1)
+    one_hot = ops.one_hot(within, classes, dtype=logits.dtype)
+    if len(class_ids.shape) == 1:
+        weights = ops.cast(pullback(one_hot), logits.dtype)
+        inputs = ops.cast(encoded, logits.dtype)
+    else:
+        # One class after the other keeps the memory that of a single class.
+        rows = ops.map(pullback, ops.swapaxes(one_hot, 0, 1))
+        weights = ops.cast(ops.swapaxes(rows, 0, 1), logits.dtype)
+        inputs = ops.cast(encoded, logits.dtype)[:, None]
+    if valid is not None:
+        weights = ops.where(valid[..., None, None, None], weights, float("nan"))
+    contributions = weights * inputs
+    explained = ops.einsum("bc,b...c->b...", logits, one_hot)
+    return {
+        "logits": logits,
+        "class_ids": class_ids,
+        "weights": weights,
+        "contributions": contributions,
+        "contribution_map": ops.sum(contributions, axis=-1),
+        "bias": ops.convert_to_tensor(net.logit_bias, logits.dtype),
+        "residual": explained - net.logit_bias - ops.sum(contributions, axis=(-3, -2, -1)),
+    }
+
+
+def computed_by_compiled(
+    net: Any,
+    encoded: Tensor,
+    class_ids: ClassIds,
+    fields: Sequence[str] = FIELDS,
+    as_numpy: bool = False,
+) -> dict[str, Any]:
+    """Does what `computed` does, by code that is compiled at the first call for a net.
+
+    It is compiled anew where a shape, the form of the class ids, the fields or a setting of a layer
+    is another; new values of weights are seen. The net is not kept alive by it.
+
+    Args:
+        net, encoded, class_ids: as for `computed`; `encoded` has values.
+        fields: names of the tensors to compute.
+        as_numpy: bool, whether to return NumPy arrays, for which no gradients are tracked.
+
+    Raises:
+        ValueError: if the class ids do not fit the images, or are known to be out of range.
+    """
+    named, ids = class_ids if isinstance(class_ids, str) else None, []
+    if class_ids is not None and named is None:
+        given, _ = checked_class_ids(class_ids, encoded.shape[0], net.classes)
+        if len(given.shape) == 0:
+            given = ops.broadcast_to(given, (encoded.shape[0],))
+        elif isinstance(given, np.ndarray):
+            given = ops.convert_to_tensor(given)
+        ids = [given]
+    steps = _compiled.setdefault(net, {})
+    ranks = tuple(len(given.shape) for given in ids)
+    key = (as_numpy, named, tuple(fields), ranks, *_settings(net))
+    if key not in steps:
+        compiler = backend.compiled if as_numpy else backend.jit
+        steps[key] = compiler(_step(ref(net), named, fields), net)
+    return steps[key](encoded, *ids)
+
+
+def _step(net, named, fields):
+    def step(encoded, ids=None):
+        # Class ids were looked at before.
+        with unchecked():
+            tensors = computed(net(), encoded, named if ids is None else ids)
+        return {name: tensors[name] for name in fields}
+
+    return step
+
+
+def _settings(net):
+    """What compiled code takes for constants, and who owns the variables that it reads."""
+    return (
+        net.logit_bias,
+        *(id(variable) for variable in net.variables),
+        *(
+            value
+            for layer in net.chain
+            for name, value in vars(layer).items()
+            if name[0] != "_" and isinstance(value, (bool, int, float, str))
+        ),
+    )
