@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from keras import ops
-from tqdm import tqdm
 
 from coda_keras.attribution.registry import label_of
 from coda_keras.backend import compiled
@@ -15,6 +14,7 @@ from coda_keras.explanation.explanation import is_inherent
 from coda_keras.layers.encoding import encode
 from coda_keras.utils.arguments import positive_int
 from coda_keras.utils.labels import checked_class_ids
+from coda_keras.utils.progress import Progress
 
 
 class Attribution:
@@ -28,13 +28,13 @@ class Attribution:
 
     Args:
         batch_size: positive int, how many images the model sees at once; bounds the memory.
-        progress: whether to show a progress bar; None shows it on a terminal only.
+        progress: bool, whether to show a progress bar.
 
     Raises:
         ValueError: if `batch_size` is no positive integer.
     """
 
-    def __init__(self, *, batch_size: int = 32, progress: bool | None = None) -> None:
+    def __init__(self, *, batch_size: int = 32, progress: bool = True) -> None:
         self.batch_size = positive_int("batch_size", batch_size)
         self.progress = progress
         self._model = None
@@ -113,10 +113,9 @@ class Attribution:
         """Runs `on_device`, compiled, with the model of the call: NumPy arrays in and out."""
         return self._function(*arrays)
 
-    def bar(self, total: int) -> tqdm:
+    def bar(self, total: int) -> Progress:
         """Returns a progress bar over `total` evaluations of the model."""
-        disable = None if self.progress is None else not self.progress
-        return tqdm(total=total, desc=self.label, unit="img", leave=False, disable=disable)
+        return Progress(self.label, "image", total, shown=self.progress)
 
     def _images(self, model, images):
         images = np.asarray(ops.convert_to_numpy(images))

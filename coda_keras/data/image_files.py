@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
-from tqdm import tqdm
 
+from coda_keras.utils.progress import Progress
 from coda_keras.utils.text import listed
 
 # Images read at once, and broken files that an error names.
@@ -139,8 +139,8 @@ class ImageFiles:
         Raises:
             BrokenImage: after the last one, if some cannot be read; the message names them.
         """
-        broken, disable = [], None if progress else True
-        bar = tqdm(total=len(self), desc="reading images", unit="image", disable=disable)
+        broken = []
+        bar = Progress("reading images", "image", len(self), shown=progress)
         with ThreadPoolExecutor() as pool, bar:
             for start in range(0, len(self), _AT_ONCE):
                 for row in pool.map(self._attempt, self.paths[start : start + _AT_ONCE]):

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from coda_keras.data.image_files import pixels
 from coda_keras.data.image_store import MEMORY, stored
 from coda_keras.data.images import ImageData
 from coda_keras.data.tf_batches import reporting_broken_images
+from coda_keras.utils.progress import tracked
 
 
 def read(
@@ -101,12 +101,11 @@ def _rows(builder, split, size, crop, classes, progress) -> Iterator[tuple[np.nd
 
     examples = numbered.map(decode, num_parallel_calls=tf.data.AUTOTUNE).prefetch(64)
     with reporting_broken_images():
-        yield from tqdm(
-            examples.as_numpy_iterator(),
-            f"reading {builder.name}/{split}",
-            unit="image",
-            disable=None if progress else True,
-        )
+        label = f"reading {builder.name}/{split}"
+        # Of classes left out nobody says how many images they have.
+        share = classes / builder.info.features["label"].num_classes
+        total = round(share * builder.info.splits[split].num_examples)
+        yield from tracked(examples.as_numpy_iterator(), label, "image", total, progress)
 
 
 def _in_memory(rows: Callable[[], Iterable[tuple[np.ndarray, int]]], shape):

@@ -11,12 +11,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 from scipy.ndimage import uniform_filter
-from tqdm import tqdm
 
 from coda_keras.evaluation.calls import signed_maps
 from coda_keras.evaluation.chart import Chart, Curve, Summary, distribution, score_box
 from coda_keras.evaluation.grids import Grids
 from coda_keras.evaluation.metric import Attribute, Metric, Rows, Subject
+from coda_keras.utils.progress import Progress
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +92,7 @@ def localisation(
         ValueError: if the maps have another shape or are not finite, or a window is not odd.
     """
     scores, averaged = [], {size: [] for size in windows}
-    with tqdm(total=len(grids), desc="localisation", unit="grid", disable=not progress) as bar:
+    with Progress("localisation", "grid", len(grids), shown=progress) as bar:
         for start in range(0, len(grids), grids_per_call):
             part = grids[start : start + grids_per_call]
             images = np.stack([part.compose(grid) for grid in range(len(part))])

@@ -74,7 +74,7 @@ class Metric:
     figure: ClassVar[tuple[Any, ...]] = ()
     legend: ClassVar[Mapping[str, str]] = {}
     good: ClassVar[str] = "high"
-    unit: ClassVar[str] = "img"
+    unit: ClassVar[str] = "image"
     items_per_slice: ClassVar[int] = 25
     most_items: ClassVar[int | None] = None
     few_items: ClassVar[int | None] = None

@@ -12,12 +12,12 @@ from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
-from tqdm import tqdm
 
 from coda_keras.evaluation.calls import signed_maps
 from coda_keras.evaluation.chart import Chart, Curve, Summary
 from coda_keras.evaluation.metric import Array, Attribute, ImageMetric, Rows
 from coda_keras.evaluation.similarity import compare_with_first, rank_correlation, ssim
+from coda_keras.utils.progress import tracked
 
 MEASURES = ("rank_correlation", "ssim")
 
@@ -102,7 +102,7 @@ def cascading_randomisation(
     weights = [layer.get_weights() for layer in layers]
     try:
         with _initial_values(seed):
-            for group in tqdm(groups, desc="sanity check", unit="step", disable=not progress):
+            for group in tracked(groups, "sanity check", "step", shown=progress):
                 for layer in group:
                     layer.set_weights(initial_weights(layer))
                 maps.append(signed_maps(attribute, model, images, class_ids, batch_size))

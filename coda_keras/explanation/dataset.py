@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 from keras import ops
-from tqdm import tqdm
 
 from coda_keras import backend
 from coda_keras.explanation.computing import FIELDS, computed_by_compiled
 from coda_keras.explanation.explanation import Explanation, explain, require_inherent
 from coda_keras.layers.encoding import encode
 from coda_keras.utils.labels import checked_labels
+from coda_keras.utils.progress import tracked
 
 
 def explain_dataset(
@@ -81,7 +81,7 @@ def explain_dataset(
 
     def explanations():
         run: Any = None
-        for batch in tqdm(dataset, "explaining", unit="batch", disable=not progress):
+        for batch in tracked(dataset, "explaining", "batch", shown=progress):
             images, labels = _images_and_labels(batch, by_labels)
             if run is None:
                 if not net.built:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from coda_keras.study.code_digests import digest
 from coda_keras.utils.files import replacing, write_json
+from coda_keras.utils.progress import Progress
 
 
 def collect(
@@ -24,7 +24,7 @@ def collect(
     step: int,
     compute: Callable[[int, int], dict[str, Any]],
     label: str,
-    unit: str = "img",
+    unit: str = "image",
 ) -> dict[str, np.ndarray]:
     """Computes what is missing of `total` items, a slice at a time.
 
@@ -33,14 +33,14 @@ def collect(
         arguments: dict for JSON, everything that the numbers depend on but `total` and `step`.
         total, step: int, number of items, and of items in a slice.
         compute: function `(start, stop)` to a dict of arrays, an item a row.
-        label, unit: str, for the progress bar, which appears on terminals.
+        label, unit: str, for the progress bar.
 
     Returns:
         A dict of arrays, `total` rows each.
     """
     folder = folder.with_name(f"{folder.name}-{digest(arguments)}")
     slices = []
-    with tqdm(total=total, desc=label, unit=unit, disable=None, leave=False) as bar:
+    with Progress(label, unit, total) as bar:
         for start in range(0, total, step):
             stop = min(start + step, total)
             path = folder / f"{start:06d}-{stop:06d}.npz"

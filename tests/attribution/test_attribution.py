@@ -268,7 +268,8 @@ def test_labels():
     assert Own().label == "mine"
 
 
-def test_progress_is_shown_and_switched_off(models, images, capfd):
+def test_progress_is_shown_and_switched_off(models, images, capfd, monkeypatch):
+    monkeypatch.setattr("coda_keras.utils.progress.LINE_SECONDS", 0.0)
     method("gradient", progress=True)(models["coda"], images, 0)
     assert "Grad" in capfd.readouterr().err
     method("gradient", progress=False)(models["coda"], images, 0)
