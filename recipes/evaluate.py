@@ -40,7 +40,7 @@ def evaluate(args: argparse.Namespace) -> None:
     )
     tell(scores, args.grid_size, data.note)
     if args.gallery:
-        logits = net.predict(data.test_images.astype("float32") / 255, batch_size=250, verbose=0)
+        logits = training.predict(net, data.test_images.astype("float32") / 255)
         gallery = training.draw_gallery(net, data, logits)
         coda_keras.figures.save_figure(gallery, args.gallery)
         print(f"contribution maps   {args.gallery}")

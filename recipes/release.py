@@ -56,10 +56,10 @@ def release(args: argparse.Namespace, metrics: dict) -> tuple[bytes, pretrained.
     net = float32_copy(coda_keras.load_model(args.run / "model.keras"))
     data = load_tfds(args.dataset, args.data)
     images = data.test_images.astype("float32") / 255
-    before = net.predict(images, batch_size=250, verbose=0)
+    before = training.predict(net, images)
     content = pretrained.pack(net.get_weights())
     net.set_weights([np.asarray(w, "float16").astype("float32") for w in net.get_weights()])
-    after = net.predict(images, batch_size=250, verbose=0)
+    after = training.predict(net, images)
     scores = training.score(net, data, args.grids, args.occlusion_grids)
 
     label = PRESETS[used["preset"]].label

@@ -31,6 +31,7 @@ from coda_keras_recipes import experiments
 
 from coda_keras.utils.command_line import Parser, positive_int, tensorflow_command
 from coda_keras.utils.files import write_json
+from coda_keras.utils.progress import ProgressBar
 from coda_keras.utils.text import nearest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -129,6 +130,7 @@ def run_all(
     for index in range(at_once):
         devices.put(gpus[index % len(gpus)] if gpus else None)
     processes, stopping = {}, threading.Event()
+    progress = ProgressBar("sweep", "run", len(runs))
 
     def ends_well(name: str, script: str, line: Sequence[str | Path]) -> bool:
         """Whether a process, run to its end, did what it was to do; says if not."""
@@ -160,7 +162,7 @@ def run_all(
         folder, scores = args.output / name, scores_file(args)
         recipe = experiments.EXPERIMENTS[name].recipe
         if not finished(folder):
-            print(f"{name}: training", flush=True)
+            progress.say(f"{name}: training")
             if not ends_well(name, recipe, command_line(name, folder, flags)):
                 return False
         if recipe in SCORED and not (folder / scores).exists():
@@ -170,20 +172,26 @@ def run_all(
             if not ends_well(name, "evaluate", line):
                 return False
         row = result(name, folder, scores)
-        print(f"{name}: {row['test_accuracy']:.2%}", flush=True)
+        progress.say(f"{name}: {row['test_accuracy']:.2%}")
         return True
 
-    pool = ThreadPoolExecutor(at_once)
-    futures = {name: pool.submit(run, name) for name in runs}
-    try:
-        return [name for name, future in futures.items() if not future.result()]
-    finally:
-        # Interrupted, or told to end: no run goes on alone.
-        stopping.set()
-        for process in processes.values():
-            if process.poll() is None:
-                process.terminate()
-        pool.shutdown(cancel_futures=True)
+    def counted(name: str) -> bool:
+        well = run(name)
+        progress.update()
+        return well
+
+    with progress:
+        pool = ThreadPoolExecutor(at_once)
+        futures = {name: pool.submit(counted, name) for name in runs}
+        try:
+            return [name for name, future in futures.items() if not future.result()]
+        finally:
+            # Interrupted, or told to end: no run goes on alone.
+            stopping.set()
+            for process in processes.values():
+                if process.poll() is None:
+                    process.terminate()
+            pool.shutdown(cancel_futures=True)
 
 
 def finished(folder: Path) -> bool:

@@ -14,7 +14,7 @@ from coda_keras.explanation.explanation import is_inherent
 from coda_keras.layers.encoding import encode
 from coda_keras.utils.arguments import positive_int
 from coda_keras.utils.labels import checked_class_ids
-from coda_keras.utils.progress import Progress
+from coda_keras.utils.progress import ProgressBar
 
 
 class Attribution:
@@ -113,9 +113,9 @@ class Attribution:
         """Runs `on_device`, compiled, with the model of the call: NumPy arrays in and out."""
         return self._function(*arrays)
 
-    def bar(self, total: int) -> Progress:
+    def bar(self, total: int) -> ProgressBar:
         """Returns a progress bar over `total` evaluations of the model."""
-        return Progress(self.label, "image", total, shown=self.progress)
+        return ProgressBar(self.label, "image", total, shown=self.progress)
 
     def _images(self, model, images):
         images = np.asarray(ops.convert_to_numpy(images))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from coda_keras.utils.progress import Progress
+from coda_keras.utils.progress import ProgressBar
 from coda_keras.utils.text import listed
 
 # Images read at once, and broken files that an error names.
@@ -140,7 +140,7 @@ class ImageFiles:
             BrokenImage: after the last one, if some cannot be read; the message names them.
         """
         broken = []
-        bar = Progress("reading images", "image", len(self), shown=progress)
+        bar = ProgressBar("reading images", "image", len(self), shown=progress)
         with ThreadPoolExecutor() as pool, bar:
             for start in range(0, len(self), _AT_ONCE):
                 for row in pool.map(self._attempt, self.paths[start : start + _AT_ONCE]):

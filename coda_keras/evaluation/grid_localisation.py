@@ -16,7 +16,7 @@ from coda_keras.evaluation.calls import signed_maps
 from coda_keras.evaluation.chart import Chart, Curve, Summary, distribution, score_box
 from coda_keras.evaluation.grids import Grids
 from coda_keras.evaluation.metric import Attribute, Metric, Rows, Subject
-from coda_keras.utils.progress import Progress
+from coda_keras.utils.progress import ProgressBar
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +92,7 @@ def localisation(
         ValueError: if the maps have another shape or are not finite, or a window is not odd.
     """
     scores, averaged = [], {size: [] for size in windows}
-    with Progress("localisation", "grid", len(grids), shown=progress) as bar:
+    with ProgressBar("localisation", "grid", len(grids), shown=progress) as bar:
         for start in range(0, len(grids), grids_per_call):
             part = grids[start : start + grids_per_call]
             images = np.stack([part.compose(grid) for grid in range(len(part))])

@@ -16,7 +16,7 @@ from coda_keras.evaluation.chart import Chart, Curve, Summary
 from coda_keras.evaluation.confidence import probabilities
 from coda_keras.evaluation.metric import Array, Attribute, ImageMetric, Rows
 from coda_keras.evaluation.perturbation import model_inputs, removal_ranks, replaced, tie_order
-from coda_keras.utils.progress import Progress
+from coda_keras.utils.progress import ProgressBar
 
 ORDERS = ("least", "most")
 
@@ -111,7 +111,7 @@ def pixel_removal(
     counts = np.round(np.linspace(0, int(fraction * pixels), points + 1)).astype(int)
     ties = tie_order(seed, pixels)
     results = {order: [] for order in orders}
-    with Progress("pixel removal", "image", len(images), shown=progress) as bar:
+    with ProgressBar("pixel removal", "image", len(images), shown=progress) as bar:
         for start in range(0, len(images), images_per_call):
             part = slice(start, start + images_per_call)
             batch, targets = np.asarray(images[part]), np.asarray(class_ids[part])

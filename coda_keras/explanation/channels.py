@@ -11,7 +11,7 @@ from keras import ops
 from numpy.typing import ArrayLike
 
 from coda_keras.backend.types import Tensor
-from coda_keras.layers.encoding import encode
+from coda_keras.explanation.explanation import encoded_batch
 from coda_keras.utils.arguments import one_of, positive_int
 
 EXPLAINED = ("logit", "channel")
@@ -73,18 +73,23 @@ def strongest_channels(
     """
     positive_int("count", count)
     one_of("explained", explained, EXPLAINED)
-    outputs, pullbacks = _linearized(net, images)
-    class_ids = _checked(class_ids, outputs)
-    body = outputs[1 : len(net.body) + 1]
-    count = min(count, *(values.shape[-1] for values in body))
-    cotangents = _cotangents(class_ids, outputs, pullbacks)
-    layers = [
-        _strongest(values, cotangents[depth], pullbacks[:depth], outputs[0], count, explained)
-        for depth, values in enumerate(body, start=1)
-    ]
-    channels, contributions, maps = (np.stack(arrays, axis=1) for arrays in zip(*layers))
-    names = tuple(layer.name for layer in net.body)
-    return ChannelContributions(names, class_ids, channels, contributions, maps)
+    encoded = encoded_batch(net, images)
+    class_ids = _checked(class_ids, encoded, net)
+
+    def step(encoded, class_ids):
+        outputs, pullbacks = _linearized(net, encoded)
+        body = outputs[1 : len(net.body) + 1]
+        shown = min(count, *(values.shape[-1] for values in body))
+        cotangents = _cotangents(class_ids, outputs, pullbacks)
+        layers = [
+            _strongest(values, cotangents[depth], pullbacks[:depth], encoded, shown, explained)
+            for depth, values in enumerate(body, start=1)
+        ]
+        stacked = (ops.stack(tensors, axis=1) for tensors in zip(*layers))
+        return dict(zip(("channels", "contributions", "maps"), stacked))
+
+    arrays = {k: ops.convert_to_numpy(v) for k, v in step(encoded, class_ids).items()}
+    return ChannelContributions(tuple(layer.name for layer in net.body), class_ids, **arrays)
 
 
 def layer_contributions(net: Any, images: Tensor, class_ids: ArrayLike) -> list[np.ndarray]:
@@ -102,17 +107,18 @@ def layer_contributions(net: Any, images: Tensor, class_ids: ArrayLike) -> list[
     Raises:
         ValueError: if class ids do not fit.
     """
-    outputs, pullbacks = _linearized(net, images)
-    cotangents = _cotangents(_checked(class_ids, outputs), outputs, pullbacks)
+    encoded = encoded_batch(net, images)
+    outputs, pullbacks = _linearized(net, encoded)
+    cotangents = _cotangents(_checked(class_ids, encoded, net), outputs, pullbacks)
     return [
         ops.convert_to_numpy(cotangent * ops.cast(values, cotangent.dtype))
         for values, cotangent in zip(outputs[: len(net.body) + 1], cotangents)
     ]
 
 
-def _linearized(net, images):
+def _linearized(net, encoded):
     """The encoded images and what every link of the chain makes of them, and its pullbacks."""
-    outputs, pullbacks = [encode(ops.convert_to_tensor(images))], []
+    outputs, pullbacks = [encoded], []
     for layer in net.chain:
         values, pullback = layer.linearize(outputs[-1])
         outputs.append(values)
@@ -120,9 +126,9 @@ def _linearized(net, images):
     return outputs, pullbacks
 
 
-def _checked(class_ids, outputs):
+def _checked(class_ids, encoded, net):
     class_ids = np.asarray(class_ids)
-    images, classes = len(outputs[0]), outputs[-1].shape[-1]
+    images, classes = len(encoded), net.classes
     if class_ids.shape != (images,) or not np.all((class_ids >= 0) & (class_ids < classes)):
         raise ValueError(
             f"Expected a class id in 0 to {classes - 1} for each of {images} images. "
@@ -144,8 +150,8 @@ def _strongest(outputs, cotangent, pullbacks, encoded, count, explained):
     """Channels `(B, k)`, contributions `(B, k)` and maps `(B, k, H, W)` of one layer."""
     # Layers in mixed precision have another dtype than the sums after them.
     cotangent = ops.cast(cotangent, outputs.dtype)
-    contributions = ops.convert_to_numpy(ops.sum(ops.cast(outputs * cotangent, "float32"), (1, 2)))
-    channels = np.argsort(-contributions, axis=1, kind="stable")[:, :count]
+    contributions = ops.sum(ops.cast(outputs * cotangent, "float32"), (1, 2))
+    channels = ops.argsort(-contributions, axis=1)[:, :count]
     begin = cotangent if explained == "logit" else ops.ones_like(outputs)
     maps = []
     for rank in range(count):
@@ -153,5 +159,5 @@ def _strongest(outputs, cotangent, pullbacks, encoded, count, explained):
         weights = begin * one_hot[:, None, None]
         for pullback in reversed(pullbacks):
             weights = pullback(weights)
-        maps.append(ops.convert_to_numpy(ops.sum(weights * ops.cast(encoded, weights.dtype), -1)))
-    return channels, np.take_along_axis(contributions, channels, axis=1), np.stack(maps, axis=1)
+        maps.append(ops.sum(weights * ops.cast(encoded, weights.dtype), -1))
+    return channels, ops.take_along_axis(contributions, channels, axis=1), ops.stack(maps, axis=1)

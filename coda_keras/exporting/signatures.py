@@ -79,10 +79,13 @@ def signatures(net: Net, labels: Sequence[str] | None = None) -> dict[str, Signa
         )
     height, width = net.image_size
     images_spec = tf.TensorSpec((None, height, width, 3), tf.float32, name="images")
+    encoded_spec = tf.TensorSpec((None, height, width, 6), tf.float32, name="encoded")
     bytes_spec = tf.TensorSpec((None,), tf.string, name="image_bytes")
     removed_spec = tf.TensorSpec((None, height, width), tf.bool, name="removed")
     ids_spec = tf.TensorSpec((None,), tf.int32, name="class_ids")
 
+    # Traced once for all signatures that call them, which takes most of the time of an export.
+    @tf.function(autograph=False, input_signature=[images_spec])
     def predict(images):
         explanation = net.explain(images)
         return {
@@ -92,6 +95,11 @@ def signatures(net: Net, labels: Sequence[str] | None = None) -> dict[str, Signa
             "contribution_map": explanation.contribution_map,
         }
 
+    @tf.function(autograph=False, input_signature=[encoded_spec])
+    def scores(encoded):
+        logits = net(encoded)
+        return {"logits": logits, "probabilities": tf.sigmoid(logits)}
+
     def serving_default(images):
         return predict(_checked_images(images, height, width))
 
@@ -99,16 +107,14 @@ def signatures(net: Net, labels: Sequence[str] | None = None) -> dict[str, Signa
         return predict(decode_images(image_bytes, height, width))
 
     def classify(images):
-        logits = net(_checked_images(images, height, width))
-        return {"logits": logits, "probabilities": tf.sigmoid(logits)}
+        return scores(encode(_checked_images(images, height, width)))
 
     def classify_without(images, removed):
         images = _checked_images(images, height, width)
         removed = tf.ensure_shape(removed, (None, height, width))
         with tf.control_dependencies([_same_length(images, removed, "mask")]):
             kept = tf.cast(~removed, tf.float32)
-        logits = net(encode(images) * kept[..., None])
-        return {"logits": logits, "probabilities": tf.sigmoid(logits)}
+        return scores(encode(images) * kept[..., None])
 
     def explain(images, class_ids):
         images = _checked_images(images, height, width)

@@ -14,7 +14,7 @@ import numpy as np
 
 from coda_keras.study.code_digests import digest
 from coda_keras.utils.files import replacing, write_json
-from coda_keras.utils.progress import Progress
+from coda_keras.utils.progress import ProgressBar
 
 
 def collect(
@@ -40,7 +40,7 @@ def collect(
     """
     folder = folder.with_name(f"{folder.name}-{digest(arguments)}")
     slices = []
-    with Progress(label, unit, total) as bar:
+    with ProgressBar(label, unit, total) as bar:
         for start in range(0, total, step):
             stop = min(start + step, total)
             path = folder / f"{start:06d}-{stop:06d}.npz"

@@ -1,6 +1,7 @@
 """What a training run shows in TensorBoard.
 
-A run's folder holds, one step an epoch:
+A run's folder holds, one step an epoch, of pictures and of maps as numbers only as many steps as
+take little of the training's time:
 
     .               the run's arguments (hparams), their metrics, and once the graph of the net
     train           epoch_loss, epoch_accuracy, epoch_learning_rate, epoch_images_per_second
@@ -29,6 +30,7 @@ from tensorboard.plugins.hparams import api_pb2
 from tensorboard.plugins.hparams.summary import session_end_pb
 
 from coda_keras import figures
+from coda_keras.tensorboard.drawing import Pace
 from coda_keras.tensorboard.explanation_board import ExplanationBoard as ExplanationBoard
 from coda_keras.tensorboard.summaries import EpochBoard
 
@@ -74,9 +76,10 @@ def tensorboard_callbacks(
             out, for classifiers that have none.
         batch_size, arguments: as for `TrainingBoard`.
     """
-    callbacks = [TrainingBoard(log_dir, batch_size, arguments, class_names)]
+    pace = Pace()
+    callbacks = [TrainingBoard(log_dir, batch_size, arguments, class_names, pace)]
     if images is not None and labels is not None:
-        callbacks.append(ExplanationBoard(log_dir, images, labels, class_names))
+        callbacks.append(ExplanationBoard(log_dir, images, labels, class_names, pace=pace))
     return callbacks
 
 
@@ -94,6 +97,7 @@ class TrainingBoard(EpochBoard):
         arguments: dict of the run's arguments, shown under HPARAMS; paths, limits and those that
             are None are left out.
         class_names: names of the classes, or None for their numbers.
+        pace: as for `EpochBoard`.
     """
 
     def __init__(
@@ -102,8 +106,9 @@ class TrainingBoard(EpochBoard):
         batch_size: int,
         arguments: Mapping[str, Any],
         class_names: Sequence[str] | None = None,
+        pace: Pace | None = None,
     ) -> None:
-        super().__init__(log_dir)
+        super().__init__(log_dir, pace)
         self.batch_size = batch_size
         self.arguments = _shown(arguments)
         self.class_names = class_names
@@ -169,7 +174,12 @@ class TrainingBoard(EpochBoard):
         if self._counts is not None:
             with self.writer("validation").as_default(step=epoch):
                 self._write_classes(self._counts)
+        self.draw_if_due(epoch)
         self.flush()
+
+    def draw(self, epoch: int) -> None:
+        if self._counts is not None:
+            self.in_thread(self._draw_confusion, self._counts, epoch)
 
     def on_train_end(self, logs: dict | None = None) -> None:
         with self.writer(".").as_default(step=0):
@@ -178,7 +188,7 @@ class TrainingBoard(EpochBoard):
         super().on_train_end(logs)
 
     def _write_classes(self, counts):
-        names = self.class_names or [str(label) for label in range(len(counts))]
+        names = self._names(counts)
         images = counts.sum(axis=1)
         there = images > 0
         accuracies = np.diag(counts)[there] / images[there]
@@ -189,9 +199,16 @@ class TrainingBoard(EpochBoard):
             for label, accuracy in zip(np.flatnonzero(there).tolist(), accuracies):
                 tag = f"epoch_recall/{names[label]}"
                 tf.summary.scalar(tag, accuracy, description=description)
-        picture = figures.figure_rgb(figures.confusion_matrix(counts, names))
-        description = DESCRIPTIONS["confusion_matrix"]
-        tf.summary.image("confusion_matrix", picture[None], description=description)
+
+    def _draw_confusion(self, counts, epoch):
+        picture = figures.figure_rgb(figures.confusion_matrix(counts, self._names(counts)))
+        writer, description = self.writer("validation"), DESCRIPTIONS["confusion_matrix"]
+        with writer.as_default(step=epoch):
+            tf.summary.image("confusion_matrix", picture[None], description=description)
+        writer.flush()
+
+    def _names(self, counts):
+        return self.class_names or [str(label) for label in range(len(counts))]
 
     def _graph(self):
         # A function of its own: `tf.function(net)` would cache the trace on the net.

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -17,6 +16,7 @@ from coda_keras.explanation.explanation import Explanation
 from coda_keras.explorer.storage import room
 from coda_keras.figures import Column
 from coda_keras.layers.encoding import encode
+from coda_keras.tensorboard.drawing import Pace
 from coda_keras.tensorboard.summaries import MAX_BYTES, WEIGHTS, EpochBoard, write_view
 
 TAG = "contributions"
@@ -44,12 +44,13 @@ DESCRIPTIONS = {
 
 
 class ExplanationBoard(EpochBoard):
-    """How the net explains a fixed set of images, after every epoch.
+    """How the net explains a fixed set of images, while it learns.
 
     Writes `contribution_maps` (every image beside the maps of its class and of the strongest other
     class, and the weights of its class as `figures.weights_rgba` colours them; a card for every
-    few images), the contributions to all their logits as numbers for the tab Explanations
-    (`ExplanationTensors`), `completeness_residual` (the largest
+    few images) and the contributions to all their logits as numbers for the tab Explanations, both
+    after the first epoch, the last, and others as long as they take little time (see `EpochBoard`).
+    After every epoch `completeness_residual` (the largest
     `Explanation.completeness_error` of the classes with maps), and for every layer the cosines
     between w(x) and the patch: `layer_cosines/<layer>` as histogram over images, positions and
     units, the mean of their magnitudes as
@@ -64,6 +65,7 @@ class ExplanationBoard(EpochBoard):
         rows: int, images on a card.
         scale: positive number, contribution in logits that has full colour in all epochs; None for
             100 over the number of pixels.
+        pace: as for `EpochBoard`.
 
     Raises:
         ValueError: if images, labels and class names do not fit.
@@ -77,9 +79,10 @@ class ExplanationBoard(EpochBoard):
         class_names: Sequence[str],
         rows: int = 4,
         scale: float | None = None,
+        pace: Pace | None = None,
     ) -> None:
-        super().__init__(log_dir)
-        self.images = np.asarray(images)
+        super().__init__(log_dir, pace)
+        self.images = np.asarray(images, "float32")
         self.labels = np.asarray(labels)
         self.class_names = list(class_names)
         self.rows = rows
@@ -97,13 +100,18 @@ class ExplanationBoard(EpochBoard):
 
     def set_model(self, model: keras.Model) -> None:
         super().set_model(model)
+        pixels = int(np.prod(self.images.shape[1:3]))
+        channels = CHANNELS * len(model.body)
+        names = self.class_names
+        # Of how many images and classes the tab gets maps.
+        self._room = room(MAX_BYTES, len(self.images), len(names), pixels, channels, WEIGHTS)
 
-        @tf.function(autograph=False)
-        def explain(images, labels):
+        @tf.function(autograph=False, reduce_retracing=True)
+        def explain(images, labels, count):
             logits = model(images, training=False)
             own = tf.one_hot(labels, logits.shape[-1], on_value=True, off_value=False, dtype=bool)
-            other = tf.argmax(tf.where(own, logits.dtype.min, logits), axis=-1, output_type="int32")
-            explanation = model.explain(images, tf.stack([labels, other], axis=1))
+            ranked = tf.argsort(-tf.where(own, logits.dtype.max, logits), axis=-1, stable=True)
+            explanation = model.explain(images, ranked[:, :count])
             alignments, outputs = {}, encode(images)
             for layer in model.body:
                 if hasattr(layer, "alignment"):
@@ -112,24 +120,52 @@ class ExplanationBoard(EpochBoard):
             return vars(explanation), alignments
 
         self._explain = explain
-        self._tensors = ExplanationTensors(model, self.images, self.labels, self.class_names)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        fields, alignments = self._explain(self.images, self.labels.astype("int32"))
-        explanation = Explanation(**fields).numpy()
+        # Their own class and the strongest other.
+        self._explanation, cosines = self._explained(slice(None), 2)
+        # Made here: a thread must not.
+        self.writer("explanations")
+        self.draw_if_due(epoch)
+        self._drawing.begin(self._write_numbers, self._explanation, cosines, epoch)
+
+    def draw(self, epoch: int) -> None:
+        part = slice(0, self._room.images)
+        images, labels = self.images[part], self.labels[part]
+        explanation, _ = self._explained(part, self._room.classes)
+        layers = []
+        if self._room.layers:
+            predicted = explanation.logits.argmax(axis=1)
+            layers = [strongest_channels(self.model, images, predicted, CHANNELS)]
+        view = explanation_view(
+            explanation, images, self.class_names, labels=labels, layers=layers, title=TAG
+        )
+        self.in_thread(self._write_pictures, self._explanation, view, epoch)
+
+    def _explained(self, part, count):
+        """The explanation of some images, `count` classes each, the true one first; cosines."""
+        labels = self.labels[part].astype("int32")
+        fields, alignments = self._explain(self.images[part], labels, tf.constant(count))
+        cosines = {name: values.numpy() for name, values in alignments.items()}
+        return Explanation(**fields).numpy(), cosines
+
+    def _write_numbers(self, explanation, cosines, epoch):
         with self.writer("explanations").as_default(step=epoch):
-            self._write_maps(explanation)
-            self._tensors.write(explanation.logits, epoch)
             error = explanation.completeness_error.max()
             _scalar("completeness_residual", error, "completeness_residual")
-            for name, cosines in alignments.items():
+            for name, values in cosines.items():
                 tag, description = f"layer_cosines/{name}", DESCRIPTIONS["layer_cosines"]
-                tf.summary.histogram(tag, cosines, description=description)
-                mean = tf.reduce_mean(tf.abs(cosines))
-                _scalar(f"layer_alignment/{name}", mean, "layer_alignment")
-            last = alignments.get(self.model.body[-1].name)
+                tf.summary.histogram(tag, values, description=description)
+                _scalar(f"layer_alignment/{name}", np.abs(values).mean(), "layer_alignment")
+            last = cosines.get(self.model.body[-1].name)
             if last is not None:
-                self._write_last_layer(last.numpy())
+                self._write_last_layer(last)
+        self.flush()
+
+    def _write_pictures(self, explanation, view, epoch):
+        with self.writer("explanations").as_default(step=epoch):
+            self._write_maps(explanation)
+            write_view(TAG, view, epoch)
         self.flush()
 
     def _write_maps(self, explanation):
@@ -161,65 +197,6 @@ class ExplanationBoard(EpochBoard):
             if chosen.any():
                 tag = f"last_layer_alignment/{name}"
                 _scalar(tag, by_class[chosen].mean(), tag)
-
-
-class ExplanationTensors:
-    """Writes how a net explains a fixed set of images, for the tab "Explanations".
-
-    Args:
-        net: a `CoDANet`.
-        images: `(N, H, W, 3)` in [0, 1].
-        labels: `(N,)` integers.
-        class_names: names of the classes.
-        max_bytes: int, bound on a step, as for `write_view`.
-    """
-
-    def __init__(
-        self,
-        net: Any,
-        images: np.ndarray,
-        labels: np.ndarray,
-        class_names: Sequence[str],
-        max_bytes: int = MAX_BYTES,
-    ) -> None:
-        images = np.asarray(images, "float32")
-        pixels = int(np.prod(images.shape[1:3]))
-        channels = CHANNELS * len(net.body)
-        self.room = room(max_bytes, len(images), len(class_names), pixels, channels, WEIGHTS)
-        self.net, self.class_names, self.max_bytes = net, class_names, max_bytes
-        self.images, self.labels = images[: self.room.images], labels[: self.room.images]
-        self._explain = tf.function(lambda i, c: vars(net.explain(i, c)), autograph=False)
-
-    def write(self, logits: np.ndarray, step: int) -> None:
-        """Explains and writes a step with the default writer.
-
-        Args:
-            logits: `(N, classes)`, those of the images.
-            step: int.
-        """
-        logits = logits[: self.room.images]
-        ids = ranked_classes(logits, self.labels)[:, : self.room.classes]
-        explanation = Explanation(**self._explain(self.images, tf.constant(ids, tf.int32)))
-        layers = []
-        if self.room.layers:
-            layers = [strongest_channels(self.net, self.images, logits.argmax(axis=1), CHANNELS)]
-        view = explanation_view(
-            explanation, self.images, self.class_names, labels=self.labels, layers=layers, title=TAG
-        )
-        write_view(TAG, view, step, self.max_bytes)
-
-
-def ranked_classes(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Returns the classes of every image `(N, classes)`: the true one, then by falling logit.
-
-    Example:
-
-    >>> ranked_classes(np.array([[0.5, 2.0, 1.0]]), np.array([0])).tolist()
-    [[0, 1, 2]]
-    """
-    raised = np.array(logits, "float64")
-    np.put_along_axis(raised, np.asarray(labels)[:, None], np.inf, axis=1)
-    return np.argsort(-raised, axis=1, kind="stable")
 
 
 def _scalar(tag, value, described):

@@ -6,8 +6,9 @@ strings that are looked at.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -18,6 +19,7 @@ from tensorboard.compat.proto import summary_pb2
 from coda_keras.explorer import View
 from coda_keras.explorer.storage import encoded_view, fitted
 from coda_keras.figures import figure_rgb
+from coda_keras.tensorboard.drawing import Drawing, Pace
 
 PLUGIN = "explanations"
 # Of a step, before compression: 12 CIFAR-10 images with all their classes and layers.
@@ -89,14 +91,23 @@ class Board:
 class EpochBoard(keras.callbacks.Callback):
     """Writes summaries below `log_dir`; event files appear with their first summary.
 
+    Subclasses write numbers after every epoch. What costs time they make in `draw`, after the
+    first epoch, the last, and others as long as all of it takes a small part of the time of the
+    training (see `Pace`), and have it written by a thread, whose error is raised after the next
+    epoch or at the end.
+
     Args:
         log_dir: path of the run's folder.
+        pace: `Pace`, which several boards may share; None for one of its own.
     """
 
-    def __init__(self, log_dir: str | Path) -> None:
+    def __init__(self, log_dir: str | Path, pace: Pace | None = None) -> None:
         super().__init__()
         self.log_dir = Path(log_dir)
-        self._writers = {}
+        self.pace = pace or Pace()
+        self._drawing, self._writers = Drawing(), {}
+        self._cost: float | None = None
+        self._epoch = self._drawn = -1
 
     def writer(self, name: str) -> tf.summary.SummaryWriter:
         """Returns the writer of a subfolder, `"."` for the run's own."""
@@ -106,10 +117,50 @@ class EpochBoard(keras.callbacks.Callback):
 
     def flush(self) -> None:
         """Brings all summaries to disk."""
-        for writer in self._writers.values():
+        for writer in list(self._writers.values()):
             writer.flush()
 
+    def draw(self, epoch: int) -> None:
+        """Makes what costs time of an epoch that is over; to be overridden."""
+
+    def draw_if_due(self, epoch: int) -> None:
+        """Calls `draw` for an epoch that is over, unless that would take too much time by now."""
+        self._epoch = epoch
+        last = epoch + 1 == (self.params or {}).get("epochs")
+        affordable = self._cost is None or (
+            not self._drawing.is_busy and self.pace.allows(self._cost)
+        )
+        if last or affordable:
+            self._draw()
+
+    def in_thread(self, function: Callable[..., None], *arguments: Any) -> None:
+        """Has a function of `draw` called in a thread, after those before."""
+        self._drawing.begin(self._costing, function, *arguments)
+
+    def close(self) -> None:
+        """Waits for what is being drawn, and brings all summaries to disk."""
+        try:
+            self._drawing.join()
+        finally:
+            for writer in self._writers.values():
+                writer.close()
+            self._writers = {}
+
     def on_train_end(self, logs: dict | None = None) -> None:
-        for writer in self._writers.values():
-            writer.close()
-        self._writers = {}
+        # A training that was stopped early did not know its last epoch.
+        if self._drawn != self._epoch:
+            self._draw()
+        self.close()
+
+    def _draw(self):
+        self._drawn, self._cost = self._epoch, 0.0
+        self._costing(self.draw, self._epoch)
+
+    def _costing(self, function, *arguments):
+        begin = self.pace.clock()
+        try:
+            function(*arguments)
+        finally:
+            seconds = self.pace.clock() - begin
+            self._cost = (self._cost or 0.0) + seconds
+            self.pace.spend(seconds)

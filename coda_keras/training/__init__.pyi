@@ -12,5 +12,6 @@ from .loop import train as train
 from .objective import learning_rate as learning_rate
 from .report import conclude as conclude
 from .report import draw_gallery as draw_gallery
+from .scores import predict as predict
 from .scores import score as score
 from .settings import Settings as Settings

@@ -2,7 +2,8 @@
 
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import keras
@@ -19,6 +20,7 @@ from coda_keras.training.devices import Devices, set_precision
 from coda_keras.training.interruption import Checkpointing, explaining_endings, in_float32, signals
 from coda_keras.training.report import Package, conclude
 from coda_keras.training.settings import Settings
+from coda_keras.utils.progress import ProgressBar
 
 History = list[dict[str, float]]
 Callbacks = (
@@ -164,6 +166,7 @@ def train(
         with (
             explaining_endings(settings, net, checkpointing),
             devices.explaining_errors(checkpointing.how_to_go_on),
+            _closing(callbacks),
         ):
             _fit_epochs(settings, devices, net, data, augment, [*callbacks, checkpointing])
     net = in_float32(net, settings.precision)
@@ -180,34 +183,63 @@ def _devices() -> type[Devices]:
     return TensorFlowDevices
 
 
+@contextmanager
+def _closing(callbacks: Sequence[keras.callbacks.Callback]) -> Iterator[None]:
+    """Where a training does not come to its end, waits for what callbacks still write."""
+    try:
+        yield
+    except BaseException:
+        for callback in callbacks:
+            try:
+                getattr(callback, "close", lambda: None)()
+            except Exception as error:
+                print(f"{type(callback).__name__}: {error}", file=sys.stderr)
+        raise
+
+
+class _Counting(keras.callbacks.Callback):
+    """Counts steps when they begin: at their end Keras would wait for their metrics."""
+
+    def __init__(self, bar: ProgressBar) -> None:
+        super().__init__()
+        self._bar = bar
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self._bar.update()
+
+
 def _fit_epochs(settings, devices, net, data, augment, callbacks):
     """Trains from where the progress is to the last epoch."""
     progress = callbacks[-1].progress
     steps = steps_per_epoch(len(data.train_images), settings.batch_size)
     tests = devices.test_batches(data)
     verbose = (1 if sys.stdout.isatty() else 2) if devices.chief else 0
-    # The rest of an epoch is a `fit` of its own, since those take epochs of equal length.
-    while progress.epoch < settings.epochs:
-        batches = TrainBatches(
-            data.train_images,
-            data.train_labels,
-            settings.batch_size,
-            settings.epochs,
-            start_epoch=progress.epoch,
-            start_step=progress.step,
-            seed=settings.seed,
-            augment=augment,
-            sizes=objective.image_sizes(settings, data),
-            alternate_flip=settings.alternate_flip,
-            share=devices.share,
-        )
-        net.fit(
-            devices.batches.train_batches(batches),
-            steps_per_epoch=steps - progress.step,
-            initial_epoch=progress.epoch,
-            epochs=progress.epoch + 1 if progress.step else settings.epochs,
-            validation_data=tests,
-            callbacks=callbacks,
-            shuffle=False,
-            verbose=verbose,
-        )
+    done, total = steps * progress.epoch + progress.step, steps * settings.epochs
+    # On a terminal Keras shows a bar for every epoch; a log would have a line at its end alone.
+    with ProgressBar("training", "step", total, done, shown=verbose == 2) as counted:
+        callbacks = [_Counting(counted), *callbacks]
+        # The rest of an epoch is a `fit` of its own, since those take epochs of equal length.
+        while progress.epoch < settings.epochs:
+            batches = TrainBatches(
+                data.train_images,
+                data.train_labels,
+                settings.batch_size,
+                settings.epochs,
+                start_epoch=progress.epoch,
+                start_step=progress.step,
+                seed=settings.seed,
+                augment=augment,
+                sizes=objective.image_sizes(settings, data),
+                alternate_flip=settings.alternate_flip,
+                share=devices.share,
+            )
+            net.fit(
+                devices.batches.train_batches(batches),
+                steps_per_epoch=steps - progress.step,
+                initial_epoch=progress.epoch,
+                epochs=progress.epoch + 1 if progress.step else settings.epochs,
+                validation_data=tests,
+                callbacks=callbacks,
+                shuffle=False,
+                verbose=verbose,
+            )

@@ -17,7 +17,7 @@ from coda_keras.explanation.dataset import explain_dataset
 from coda_keras.explanation.display import net_view
 from coda_keras.figures import gallery, save_figure
 from coda_keras.models.coda_net import CoDANet
-from coda_keras.training.scores import FEW_CLASSES, accuracies_of, evaluate
+from coda_keras.training.scores import FEW_CLASSES, FIELDS, accuracies_of, evaluate
 from coda_keras.training.settings import Settings
 from coda_keras.utils import provenance
 from coda_keras.utils.files import write_json
@@ -129,14 +129,11 @@ def _own_maps(net, images, labels):
     method, quantity = own_method(net)
     if not isinstance(net, CoDANet):
         return attribution.maps(net, images, labels, method), None, quantity
-    parts = [
-        (images[start : start + GALLERY_BATCH], labels[start : start + GALLERY_BATCH])
-        for start in range(0, len(images), GALLERY_BATCH)
-    ]
-    fields = ("contribution_map", "weights")
-    explanations = list(explain_dataset(net, parts, "labels", fields, progress=False))
-    maps, weights = (np.concatenate([getattr(e, name) for e in explanations]) for name in fields)
-    return maps, weights, quantity
+    # The class that is shown is the one predicted, which `evaluate` has explained.
+    parts = [images[i : i + GALLERY_BATCH] for i in range(0, len(images), GALLERY_BATCH)]
+    explanations = list(explain_dataset(net, parts, fields=FIELDS))
+    maps = np.concatenate([explanation.contribution_map for explanation in explanations])
+    return maps, np.concatenate([explanation.weights for explanation in explanations]), quantity
 
 
 def write_explorer(path: Path, net: CoDANet, data: ImageData) -> None:

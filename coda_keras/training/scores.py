@@ -9,11 +9,17 @@ from coda_keras import attribution
 from coda_keras.data import batches
 from coda_keras.data.images import ImageData
 from coda_keras.evaluation import localisation, make_grids
+from coda_keras.evaluation.calls import predict_logits
 from coda_keras.explanation.dataset import explain_dataset
 from coda_keras.models.coda_net import CoDANet
+from coda_keras.utils.progress import tracked
 
 # Up to so many classes all are in the gallery, and the first five say nothing.
 FEW_CLASSES = 20
+# What is computed of the predicted class of test images: the same for scores and for the gallery,
+# for which it is compiled once.
+FIELDS = ("logits", "class_ids", "weights", "contribution_map", "bias", "residual")
+BATCH = 250
 
 
 def evaluate(net: keras.Model, data: ImageData) -> tuple[np.ndarray, float | None]:
@@ -25,14 +31,20 @@ def evaluate(net: keras.Model, data: ImageData) -> tuple[np.ndarray, float | Non
     """
     framework = batches.framework()
     test_images = framework.test_batches(data.test_images, data.test_labels)
-    fields = ("logits", "class_ids", "bias", "residual")
+    logits, errors = [], []
     with framework.reporting_broken_images():
         if not isinstance(net, CoDANet):
             return net.predict(test_images, verbose=0), None
-        explanations = list(explain_dataset(net, test_images, fields=fields))
-    logits = np.concatenate([explanation.logits for explanation in explanations])
-    errors = [explanation.completeness_error.max() for explanation in explanations]
-    return logits, float(np.max(errors))
+        for explanation in explain_dataset(net, test_images, fields=FIELDS):
+            logits.append(explanation.logits)
+            errors.append(explanation.completeness_error.max())
+    return np.concatenate(logits), float(np.max(errors))
+
+
+def predict(net: keras.Model, images: np.ndarray) -> np.ndarray:
+    """Returns the logits `(N, classes)` of images `(N, H, W, 3)` in [0, 1], with progress shown."""
+    starts = tracked(range(0, len(images), BATCH), "testing", "batch")
+    return np.concatenate([predict_logits(net, images[start : start + BATCH]) for start in starts])
 
 
 def score(
@@ -78,12 +90,12 @@ def score(
         chosen = make_grids(images, logits, labels, grids, n=grid_size, fewer=fewer)
         scores.update(localisation=None, grids=len(chosen), grid_size=grid_size)
         if len(chosen):
-            contributions = attribution.get("contributions", progress=False)
+            contributions = attribution.get("contributions")
             own = localisation(net, chosen, contributions)
             scores["localisation"] = own.mean
             if occlusion_grids:
                 part = chosen[:occlusion_grids]
-                occlusion = attribution.get("occlusion", patch_size=9, stride=2, progress=False)
+                occlusion = attribution.get("occlusion", patch_size=9, stride=2)
                 scores.update(
                     occlusion_localisation=localisation(net, part, occlusion).mean,
                     localisation_beside_occlusion=float(own.scores[:occlusion_grids].mean()),

@@ -22,7 +22,7 @@ _BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remain
 _open = threading.local()
 
 
-class Progress:
+class ProgressBar:
     """The progress of some work, as a context: a bar with a rate and the time left, or lines.
 
     Args:
@@ -35,7 +35,7 @@ class Progress:
 
     Example:
 
-    >>> with Progress("explaining", "image", total=2) as progress:
+    >>> with ProgressBar("explaining", "image", total=2) as progress:
     ...     progress.update()
     """
 
@@ -53,7 +53,7 @@ class Progress:
         self._shown, self._file = shown, file
         self._bar: Any = None
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> "ProgressBar":
         self._nested = getattr(_open, "bar", False)
         self._shown = self._shown and not self._nested
         _open.bar = self._nested or self._shown
@@ -123,15 +123,15 @@ class Progress:
 def tracked(
     items: Iterable[Item], label: str, unit: str, total: int | None = None, shown: bool = True
 ) -> Iterator[Item]:
-    """Yields items while their `Progress` is shown.
+    """Yields items while their `ProgressBar` is shown.
 
     Args:
         items: iterable.
-        label, unit, shown: as for `Progress`.
+        label, unit, shown: as for `ProgressBar`.
         total: int, how many there are; None for their length, if they have one.
     """
     total = total or length_hint(items) or None
-    with Progress(label, unit, total, shown=shown) as progress:
+    with ProgressBar(label, unit, total, shown=shown) as progress:
         for item in items:
             yield item
             progress.update()

@@ -4,7 +4,7 @@ import re
 import pytest
 
 from coda_keras.utils import progress
-from coda_keras.utils.progress import Progress, tracked
+from coda_keras.utils.progress import ProgressBar, tracked
 
 pytestmark = pytest.mark.once
 
@@ -80,7 +80,7 @@ def test_what_is_not_shown_leaves_room_for_what_is(stderr, clock):
 
 def test_a_file_gets_a_line_now_and_then(stderr, clock):
     log = stderr(io.StringIO())
-    with Progress("explaining", "image", total=4000, done=1000) as bar:
+    with ProgressBar("explaining", "image", total=4000, done=1000) as bar:
         for _ in range(3000):
             clock.now += 0.5
             bar.update()
@@ -101,19 +101,19 @@ def test_slow_work_of_unknown_length_says_how_long_one_takes(stderr, clock):
 
 def test_what_fails_does_not_say_that_it_is_done(stderr, clock):
     log = stderr(io.StringIO())
-    with pytest.raises(ValueError), Progress("explaining", "image", total=2) as bar:
+    with pytest.raises(ValueError), ProgressBar("explaining", "image", total=2) as bar:
         clock.now += 50
         bar.update()
         raise ValueError
     assert log.getvalue() == "explaining: 1/2 (50%), 50 s/image, 50 s left\n"
     # And the next work has a bar again.
-    with Progress("anew", "image", total=2) as bar:
+    with ProgressBar("anew", "image", total=2) as bar:
         clock.now += 50
         bar.update()
     assert "anew: 1/2" in log.getvalue()
 
 
 def test_lines_stand_above_the_bar(stderr, capsys):
-    with Progress("runs", "run", total=2) as bar:
+    with ProgressBar("runs", "run", total=2) as bar:
         bar.say("first: 91%")
     assert capsys.readouterr().out == "first: 91%\n"
