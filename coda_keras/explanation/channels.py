@@ -11,6 +11,7 @@ from keras import ops
 from numpy.typing import ArrayLike
 
 from coda_keras.backend.types import Tensor
+from coda_keras.explanation.computing import compiled_for
 from coda_keras.explanation.explanation import encoded_batch
 from coda_keras.utils.arguments import one_of, positive_int
 
@@ -76,7 +77,7 @@ def strongest_channels(
     encoded = encoded_batch(net, images)
     class_ids = _checked(class_ids, encoded, net)
 
-    def step(encoded, class_ids):
+    def step(net, encoded, class_ids):
         outputs, pullbacks = _linearized(net, encoded)
         body = outputs[1 : len(net.body) + 1]
         shown = min(count, *(values.shape[-1] for values in body))
@@ -88,7 +89,9 @@ def strongest_channels(
         stacked = (ops.stack(tensors, axis=1) for tensors in zip(*layers))
         return dict(zip(("channels", "contributions", "maps"), stacked))
 
-    arrays = {k: ops.convert_to_numpy(v) for k, v in step(encoded, class_ids).items()}
+    run = compiled_for(net, ("channels", count, explained), step)
+    arrays = step(net, encoded, class_ids) if net.run_eagerly else run(encoded, class_ids)
+    arrays = {name: ops.convert_to_numpy(values) for name, values in arrays.items()}
     return ChannelContributions(tuple(layer.name for layer in net.body), class_ids, **arrays)
 
 

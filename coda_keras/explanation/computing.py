@@ -1,6 +1,7 @@
 """The tensors of an explanation, computed as they are or by code compiled once for a net."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary, ref
 
@@ -93,23 +94,41 @@ def computed_by_compiled(
         elif isinstance(given, np.ndarray):
             given = ops.convert_to_tensor(given)
         ids = [given]
-    steps = _compiled.setdefault(net, {})
-    ranks = tuple(len(given.shape) for given in ids)
-    key = (as_numpy, named, tuple(fields), ranks, *_settings(net))
-    if key not in steps:
-        compiler = backend.compiled if as_numpy else backend.jit
-        steps[key] = compiler(_step(ref(net), named, fields), net)
-    return steps[key](encoded, *ids)
 
-
-def _step(net, named, fields):
-    def step(encoded, ids=None):
-        # Class ids were looked at before.
-        with unchecked():
-            tensors = computed(net(), encoded, named if ids is None else ids)
+    def step(net, encoded, ids=None):
+        tensors = computed(net, encoded, named if ids is None else ids)
         return {name: tensors[name] for name in fields}
 
-    return step
+    key = (named, tuple(fields), tuple(len(given.shape) for given in ids))
+    return compiled_for(net, key, step, as_numpy)(encoded, *ids)
+
+
+def compiled_for(
+    net: Any, key: tuple[Any, ...], step: Callable[..., dict[str, Tensor]], as_numpy: bool = True
+) -> Callable[..., Any]:
+    """Compiles a step at the first call for a net; the same code is returned later.
+
+    Args:
+        net: a built `CoDANet`.
+        key: what tells steps of a net from each other, but for shapes.
+        step: `step(net, *tensors)`, which looks at no values and does not hold the net.
+        as_numpy: bool, whether NumPy arrays are returned, for which no gradients are tracked.
+
+    Returns:
+        A function of the tensors.
+    """
+    steps = _compiled.setdefault(net, {})
+    key = (as_numpy, *key, *_settings(net))
+    if key not in steps:
+        # Functions of one code would share TensorFlow's count of how often that is traced.
+        run = partial(_run, step, ref(net))
+        steps[key] = (backend.compiled if as_numpy else backend.jit)(run, net)
+    return steps[key]
+
+
+def _run(step, net, *tensors):
+    with unchecked():
+        return step(net(), *tensors)
 
 
 def _settings(net):

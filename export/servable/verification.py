@@ -72,11 +72,13 @@ def _expected(
     images = _inputs(net, ["images"])["images"]
     if "removed" in inputs:
         images = np.concatenate([images, 1 - images], axis=-1) * ~inputs["removed"][..., None]
-    logits = net.explain(images).numpy().logits
+    # Called eagerly: `explain` compiles, and might err as the servable does.
+    logits = tf.convert_to_tensor(net(images)).numpy()
     ids = inputs.get("class_ids", _predicted(logits, answer.get("class_ids")))
     explanation = vars(net.explain(images, ids).numpy())
     return {
         **explanation,
+        "logits": logits,
         "bias": np.full(len(images), explanation["bias"]),
         "probabilities": expit(logits),
     }

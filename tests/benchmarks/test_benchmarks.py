@@ -12,7 +12,7 @@ import pytest
 import tiny
 from coda_keras_export.api import arrays, serving_pb2
 
-from benchmarks import authors, layers, served
+from benchmarks import authors, layers, served, waiting
 from coda_keras import CoDANet, DAUConv2D
 
 pytestmark = pytest.mark.tensorflow
@@ -245,3 +245,21 @@ def test_the_guide_to_large_trainings_prints_stored_results():
     guide = (ROOT / "docs/scaling.md").read_text()
     for row in json.loads((ROOT / "benchmarks/results/pipeline.json").read_text())["results"]:
         assert f"| {row['what']} | {row['images_per_second']:,.0f} |" in guide
+
+
+def test_waiting_compares_weights_and_times_lines(tmp_path):
+    net = CoDANet([DAUConv2D(2, 1, 1)], temperature=1.0, image_size=4)
+    for name in ("one", "same"):
+        net.save(tmp_path / f"{name}.keras")
+    net.set_weights([weight + 1 for weight in net.get_weights()])
+    net.save(tmp_path / "other.keras")
+    one, same, other = (waiting.digest(tmp_path / f"{n}.keras") for n in ("one", "same", "other"))
+    assert one == same != other
+
+    program = "print('first'); print('last')"
+    timed = list(waiting.lines([sys.executable, "-c", program], tmp_path))
+    assert [text for _, text in timed] == ["first\n", "last\n", "last\n"]
+    seconds = [moment for moment, _ in timed]
+    assert seconds == sorted(seconds)
+    with pytest.raises(SystemExit, match="exit code 3"):
+        list(waiting.lines([sys.executable, "-c", "exit(3)"], tmp_path))

@@ -82,7 +82,7 @@ def test_images_pass_once(net, images, monkeypatch):
             "linearize",
             lambda x, number=number, linearize=linearize: passes.append(number) or linearize(x),
         )
-    strongest_channels(net, images, CLASS_IDS)
+    strongest_channels(net, images, CLASS_IDS, count=1)
     layer_contributions(net, images, CLASS_IDS)
     assert passes == [0, 1, 2, 0, 1, 2]
 

@@ -34,12 +34,12 @@ def small_net(settings, data):
     return CoDANet(layers, temperature=1.0, image_size=6, class_names=CLASSES)
 
 
-def run(folder, data, *flags, augment=None, build=small_net, kind=Devices):
+def run(folder, data, *flags, augment=None, build=small_net, kind=Devices, callbacks=()):
     more = {"start_temperature": None, "rise": 0.5, "randaugment": False, "grow": False}
     settings = training.SettingsParser("", **VALUES, **more, output=folder).settings(flags)
     augment = [flip_and_crop(1)] if augment is None else augment
     devices = training.start(settings, kind)
-    return settings, *training.train(settings, devices, build, data, augment)
+    return settings, *training.train(settings, devices, build, data, augment, callbacks)
 
 
 def test_a_run_leaves_a_net_its_numbers_and_pictures(data, tmp_path, capsys):
@@ -76,6 +76,37 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(data, tmp_path, monkeypa
     assert len(history) == 2
     for one, other in zip(resumed.get_weights(), whole.get_weights()):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_a_log_file_has_lines_within_epochs(data, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr("coda_keras.utils.progress.LINE_SECONDS", 0.0)
+    run(tmp_path, data)
+    lines = capfd.readouterr().err.splitlines()
+    assert [line.partition(",")[0] for line in lines if line.startswith("training: ")] == [
+        "training: 1/4 (25%)",
+        "training: 2/4 (50%)",
+        "training: 3/4 (75%)",
+        "training: 4/4 (100%)",
+        next(line for line in lines if line.startswith("training: 4 in ")),
+    ]
+
+
+def test_what_callbacks_still_write_is_waited_for(data, tmp_path, capsys):
+    class Board(keras.callbacks.Callback):
+        closed = 0
+
+        def on_epoch_end(self, epoch, logs=None):
+            raise KeyboardInterrupt
+
+        def close(self):
+            self.closed += 1
+            raise OSError("No space is left.")
+
+    board = Board()
+    with pytest.raises(training.Stopped):
+        run(tmp_path, data, callbacks=[board])
+    assert board.closed == 1
+    assert "Board: No space is left." in capsys.readouterr().err
 
 
 def logits_of(net, images):
