@@ -10,7 +10,7 @@ FILES := $(shell find coda_keras recipes export -type f -not -name '*.pyc' | sor
 DEMO := $(VENV)/.demo-$(FILES)
 PYTEST = $(BIN)/python -m pytest $(PARALLEL)
 
-.PHONY: demo test quick test-jax test-torch docs lint types format clean
+.PHONY: demo test quick test-jax test-torch docs tables lint types format clean
 
 demo: $(DEMO)
 	$(BIN)/python recipes/demo.py
@@ -34,7 +34,11 @@ test-torch: $(VENV)/.torch
 # Into build/site; the notebooks run. The tests do the same.
 docs: $(VENV)/.test
 	NO_MKDOCS_2_WARNING=1 TF_CPP_MIN_LOG_LEVEL=3 \
-		$(BIN)/python -m mkdocs build --strict --quiet --config-file docs/reference/mkdocs.yml
+		$(BIN)/python -m mkdocs build --strict --config-file docs/reference/mkdocs.yml
+
+# Writes the tables of README.md and docs/ anew, from stored results.
+tables: $(VENV)/.test
+	PYTHONPATH=tests $(BIN)/python -m docs.tables
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

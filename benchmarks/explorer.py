@@ -21,6 +21,7 @@ from browser import Page, launch
 from coda_keras import explorer
 from coda_keras.utils import provenance
 from coda_keras.utils.files import write_json
+from coda_keras.utils.text import markdown_table
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -138,17 +139,34 @@ def measure(driver, folder, page, repetitions):
                 "seen_milliseconds": {"median": statistics.median(seen), "max": max(seen)},
             }
         )
-        print(
-            f"{name:32}{gesture:28}{rows[-1]['handled_milliseconds']['median']:8.1f}"
-            f"{max(handled):8.1f}{rows[-1]['seen_milliseconds']['median']:8.1f}{max(seen):8.1f}",
-            flush=True,
-        )
     return {
         "page": name,
         "megabytes": path.stat().st_size / 1e6,
         "opened_milliseconds": opened,
         "gestures": rows,
     }
+
+
+def table(pages):
+    """The lines of a table in Markdown: until a gesture's outcome is seen, median (largest)."""
+    seen = {
+        page["page"]: {row["gesture"]: row["seen_milliseconds"] for row in page["gestures"]}
+        for page in pages
+    }
+    gestures = dict.fromkeys(gesture for times in seen.values() for gesture in times)
+    return markdown_table(
+        ["milliseconds", *seen],
+        (
+            [gesture]
+            + [
+                f"{times[gesture]['median']:.0f} ({times[gesture]['max']:.0f})"
+                if gesture in times
+                else ""
+                for times in seen.values()
+            ]
+            for gesture in gestures
+        ),
+    )
 
 
 def main():
@@ -164,7 +182,6 @@ def main():
         "load_average": os.getloadavg(),
         "started": provenance.now(),
     }
-    print(f"{'milliseconds':60}{'handled':>8}{'max':>8}{'seen':>8}{'max':>8}")
     driver = launch()
     try:
         record["browser"] = driver.capabilities["browserVersion"]
@@ -175,7 +192,7 @@ def main():
     finally:
         driver.quit()
     write_json(args.output, record)
-    print(f"Wrote {args.output}")
+    print(*table(record["results"]), f"Wrote {args.output}", sep="\n")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from coda_keras.models.loading import load_model
 from coda_keras.training import save_model
 from coda_keras.utils import provenance
 from coda_keras.utils.files import write_json
+from coda_keras.utils.text import markdown_table
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -83,7 +85,7 @@ def main() -> None:
             "note": data.note,
         }
         write_json(args.output, record)
-        print(line(record["results"][-1]), flush=True)
+        print(table(record["results"])[-1], flush=True)
 
 
 def train(name: str, folder: Path, args: argparse.Namespace) -> dict[str, Any]:
@@ -126,12 +128,20 @@ def aligned(rank_scale: float = 0.125, seed: int = 0) -> CoDANet:
     return net
 
 
-def line(row: dict[str, Any]) -> str:
-    """A row of the table of docs/training.md."""
-    place = "" if row["localisation"] is None else f"{row['localisation']:.3f}"
-    return (
-        f"| {row['candidate']} | {row['images']:,} | {row['seconds']:.0f} "
-        f"| {row['test_accuracy']:.1%} | {place} |"
+def table(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """The lines of a table in Markdown."""
+    return markdown_table(
+        ["", "images seen", "seconds", "test accuracy", "localisation"],
+        (
+            (
+                row["candidate"],
+                f"{row['images']:,}",
+                f"{row['seconds']:.0f}",
+                f"{row['test_accuracy']:.1%}",
+                "" if row["localisation"] is None else f"{row['localisation']:.3f}",
+            )
+            for row in rows
+        ),
     )
 
 

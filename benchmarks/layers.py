@@ -25,12 +25,14 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from coda_keras import PRESETS
 from coda_keras.utils import provenance
 from coda_keras.utils.files import write_json
+from coda_keras.utils.text import markdown_table
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -187,6 +189,20 @@ def conditions(args: argparse.Namespace) -> dict[str, object]:
     }
 
 
+def table(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """The lines of a table in Markdown: milliseconds an image, and MiB of a training step."""
+    names = list(dict.fromkeys(row["contender"] for row in rows))
+    found = {(row["operation"], row["contender"]): row for row in rows}
+    lines = [
+        [operation, *(f"{found[operation, name]['milliseconds_per_image']:.3g}" for name in names)]
+        for operation in dict.fromkeys(row["operation"] for row in rows)
+    ]
+    if ("train", names[0]) in found:
+        memory = (f"{found['train', name]['memory_growth_mib']:.0f}" for name in names)
+        lines.append(["memory of a training step, MiB", *memory])
+    return markdown_table(["milliseconds an image", *names], lines)
+
+
 def main():
     args = parse()
     record = conditions(args)
@@ -204,7 +220,7 @@ def main():
                 flush=True,
             )
     write_json(args.output, record)
-    print(f"Wrote {args.output}")
+    print(*table(record["results"]), f"Wrote {args.output}", sep="\n")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import functools
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from coda_keras.training.tf_distribution import use_xla
 from coda_keras.utils import provenance
 from coda_keras.utils.command_line import positive_int
 from coda_keras.utils.files import write_json
+from coda_keras.utils.text import markdown_table
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -55,7 +56,7 @@ def main() -> None:
 
     def note(what, rate):
         rows.append({"what": what, "images_per_second": rate})
-        print(f"{what:40}{rate:10.0f} images/s", flush=True)
+        print(table(rows)[-1], flush=True)
 
     for name, augment in PIPELINES.items():
         # More epochs than fit into the time.
@@ -98,6 +99,12 @@ def main() -> None:
         "hardware": provenance.hardware(),
     }
     write_json(args.output, record)
+
+
+def table(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """The lines of a table in Markdown."""
+    cells = ((row["what"], f"{row['images_per_second']:,.0f}") for row in rows)
+    return markdown_table(["", "images a second"], cells)
 
 
 def photographs(folder: Path, values: np.random.Generator) -> ImageFiles:

@@ -10,6 +10,7 @@ predicted class of the first of them.
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from coda_keras.models.loading import load_model
 from coda_keras.utils import provenance
 from coda_keras.utils.command_line import command, positive_int
 from coda_keras.utils.files import write_json
+from coda_keras.utils.text import markdown_table
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -51,8 +53,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
         "largest_relative_map_distance": float(distances.max()),
         "maps": args.maps,
     }
-    for name, value in scores.items():
-        print(f"{name:32}{value:.4g}")
+    print(*table(scores), sep="\n")
     conditions = {
         "model": str(args.model),
         "commit": provenance.commit(ROOT),
@@ -60,6 +61,28 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
         "hardware": provenance.hardware(),
     }
     write_json(args.output, {**conditions, "scores": scores})
+
+
+def table(scores: dict[str, Any]) -> list[str]:
+    """The lines of a table in Markdown."""
+    changes = [f"{scores[f'{size}_logit_change']:.2g}" for size in ("median", "largest")]
+    maps = [f"{scores[f'{size}_relative_map_distance']:.1%}" for size in ("median", "largest")]
+    return markdown_table(
+        ["", "float32", "bfloat16"],
+        [
+            [
+                f"test accuracy, {scores['test_images']:,} images",
+                f"{scores['accuracy_float32']:.2%}",
+                f"{scores['accuracy_mixed_bfloat16']:.2%}",
+            ],
+            ["change of a logit, median (largest)", "", f"{changes[0]} ({changes[1]})"],
+            [
+                f"distance of maps over their norm, median of {scores['maps']} (largest)",
+                "",
+                f"{maps[0]} ({maps[1]})",
+            ],
+        ],
+    )
 
 
 def parse(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespace:

@@ -28,6 +28,7 @@ from coda_keras.models.precision import float32_copy
 from coda_keras.utils import provenance
 from coda_keras.utils.command_line import positive_int
 from coda_keras.utils.files import write_json
+from coda_keras.utils.text import markdown_table
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -85,19 +86,18 @@ def mean_weights(paths: Sequence[Path]) -> list[np.ndarray]:
 
 def table(rows: Sequence[dict[str, Any]]) -> list[str]:
     """The lines of a table in Markdown."""
-    lines = [
-        "| run | epoch | minutes | accuracy | localisation | of the mean: accuracy | localisation |"
-    ]
-    lines.append("|---|---|---|---|---|---|---|")
+    averaged = any("average" in row for row in rows)
+    head = ["run", "epoch", "minutes", "accuracy", "localisation"]
+    head += ["of the mean: accuracy", "localisation"] if averaged else []
+    lines = []
     for row in rows:
-        mean = row.get("average", {})
         cells = [row["run"], str(row["epoch"]), f"{row['seconds'] / 60:.0f}"]
-        for scores in (row, mean):
+        for scores in (row, row.get("average", {}))[: 1 + averaged]:
             accuracy, place = scores.get("test_accuracy"), scores.get("localisation")
             cells.append("" if accuracy is None else f"{accuracy:.2%}")
             cells.append("" if place is None else f"{place:.3f}")
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
+        lines.append(cells)
+    return markdown_table(head, lines)
 
 
 def draw(rows: Sequence[dict[str, Any]]) -> Figure:

@@ -1,6 +1,6 @@
-"""Checks that a server answers, and refuses, as a servable of export/package.py should.
+"""Checks that a server answers, and refuses, as a servable of coda-keras package should.
 
-    export/deploy/accept.sh localhost:8500 coda
+    coda-keras accept localhost:8500 coda
 
 Against whatever serves it: the stock server in its container, with request batching or without, or
 the embedded one. Exit code 1 if a check fails, 2 if none can be made.

@@ -2,7 +2,7 @@
 
 Each picture shows the image, its contribution map and the weights of the class as colours.
 
-    python export/client.py --server localhost:8500 --model coda cat.png ship.jpg
+    coda-keras ask --server localhost:8500 --model coda cat.png ship.jpg
 
 docs/serving.md shows the same in twenty lines.
 """

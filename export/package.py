@@ -1,6 +1,6 @@
 """Makes a servable of a trained net: `<out>/<name>/<integer version>/`, for any model server.
 
-    python export/package.py --model runs/digits/model.keras --out servables --name coda
+    coda-keras package --model runs/digits/model.keras --out servables --name coda
 
 A version appears complete or not at all, and is never overwritten: it is written to a hidden
 folder, loaded and run as a server would, and renamed last. Beside the models lie the files the

@@ -1,6 +1,6 @@
 """Serves a folder of servables over TensorFlow Serving's gRPC API.
 
-    python export/serve.py --models servables --port 8500
+    coda-keras serve --models servables --port 8500
 
 Starts `tensorflow_model_server` where it is installed, and a server of its own otherwise. New
 versions are picked up while it runs; SIGINT (Ctrl-C), SIGTERM or SIGHUP ends it,

@@ -1,19 +1,17 @@
 """S-CoDA-SQ on CIFAR-10: Section 4.1 and supplement C.1 of the paper.
 
-    python recipes/cifar10.py
+    coda-keras train cifar10
 
-The full network over the paper's 200 epochs (7,782,816 parameters): not run yet with this code.
-It uses all GPUs there are, or the CPU.
+trains the full network over the paper's 200 epochs (not run yet with this code). It uses all GPUs
+there are, or the CPU. In a clone, `python recipes/cifar10.py` is the same.
 
-    python recipes/cifar10.py --rank-scale 0.125 --batch-size 64 --learning-rate 2e-3 \\
-        --schedule cosine --epochs 14 --output runs/cifar10-small
+    coda-keras train cifar10 --fast
 
-A small network (1,076,984 parameters): 82.08% of the test images in 68 minutes on two cores of an
-AMD EPYC, on JPEG-compressed copies of CIFAR-10.
+trains a network with an eighth of the ranks in less time, on a machine without a GPU.
 
 The paper's experiments have names; --list shows them with its numbers and ours.
 
-    python recipes/cifar10.py --experiment s_coda_sq_t10
+    coda-keras train cifar10 --experiment s_coda_sq_t10
 
 The folder given by --output receives model.keras, metrics.json, gallery.png, the servable and
 TensorBoard's event files (tensorboard --logdir runs). An interrupted run resumes when the same

@@ -1,6 +1,6 @@
 """The whole way once, without a download: explain photographs, then train, export, serve, ask.
 
-    python recipes/demo.py
+    coda-keras demo
 
 First the trained net that comes with the package: `coda-keras package` makes a servable of it,
 `coda-keras serve` serves it, and `coda-keras ask` asks it over gRPC for logits and maps of the

@@ -1,10 +1,10 @@
 """Scores a trained CoDA-Net on all test images: accuracy, completeness, localisation.
 
-    python recipes/evaluate.py --model s_coda_cifar10
+    coda-keras evaluate --model s_coda_cifar10
 
 The model is a preset with trained weights, which come with the package, or a .keras file of a run.
 Localisation is that of the own contributions (eq. 11); --occlusion-grids sets occlusion by 9x9
-pixels beside it, recipes/interpret.py all rivals.
+pixels beside it, coda-keras interpret all rivals.
 """
 
 import argparse

@@ -1,14 +1,14 @@
 """The paper's experiments by name, with its numbers and ours.
 
-    python recipes/experiments.py
+    coda-keras experiments
 
 prints the table. A row of `EXPERIMENTS` is a name, the recipe that runs it, where the paper has it
 and the settings that differ from the recipe's own:
 
-    python recipes/cifar10.py --experiment s_coda_sq_t10
+    coda-keras train cifar10 --experiment s_coda_sq_t10
 
 Other flags, `--fast` too, go with it: what the row sets stays, what is typed comes first. Our
-numbers are those that recipes/sweep.py has written into docs/results, and of the nets that ship.
+numbers are those that `coda-keras sweep` has found, and those of the nets that ship.
 """
 
 import json
@@ -22,9 +22,8 @@ from coda_keras.training import Settings, SettingsParser
 from coda_keras.utils.command_line import Parser, command
 from coda_keras.utils.text import nearest
 
-ROOT = Path(__file__).resolve().parents[1]
-
-RESULTS = "docs/results/experiments*.json"
+# They are installed with this module.
+RESULTS = Path(__file__).parent / "results"
 
 
 class Experiment(NamedTuple):
@@ -158,7 +157,7 @@ def results() -> dict[str, dict[str, Any]]:
     the net began with an `initial` one.
     """
     rows = [shipped(card) for card in cards().values()]
-    for path in sorted(ROOT.glob(RESULTS)):
+    for path in sorted(RESULTS.glob("experiments*.json")):
         rows += json.loads(path.read_text("utf-8"))["results"]
     return {row["experiment"]: row for row in sorted(rows, key=lambda row: row["test_accuracy"])}
 

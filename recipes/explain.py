@@ -1,6 +1,6 @@
 """Explains images of one's own: the classes a trained net sees, and the pixels that speak for them.
 
-    python recipes/explain.py --model runs/digits/model.keras --resize digit.png
+    coda-keras explain --model runs/digits/model.keras --resize digit.png
 
 prints the most probable classes of every image and writes a picture into the folder given by --out:
 the image, the contribution of every pixel to the logit in red (for) and blue (against), and the

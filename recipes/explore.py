@@ -1,14 +1,14 @@
 """An explorer of images: where each logit comes from, pixel by pixel, as one HTML file.
 
-    python recipes/explore.py --model runs/cifar10/model.keras cat.png ship.jpg
+    coda-keras explore --model runs/cifar10/model.keras cat.png ship.jpg
 
 writes explorer.html, which opens offline in any browser. Further models are compared side by side:
 
-    python recipes/explore.py --model runs/t1000/model.keras --model runs/t10/model.keras cat.png
+    coda-keras explore --model runs/t1000/model.keras --model runs/t10/model.keras cat.png
 
-With --server a served model is asked by gRPC (export/serve.py); --model is then its name:
+With --server a served model is asked by gRPC (coda-keras serve); --model is then its name:
 
-    python recipes/explore.py --server localhost:8500 --model coda cat.png
+    coda-keras explore --server localhost:8500 --model coda cat.png
 
 With --serve the command goes on and serves the page on this machine, so that pixels can be taken
 away and the model says what it sees without them. docs/explorer.md shows the viewer.

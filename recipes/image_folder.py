@@ -1,6 +1,6 @@
 """A net of one's own photographs: trains on a folder of images, explains, and packages.
 
-    python recipes/image_folder.py --data FOLDER
+    coda-keras train image_folder --data FOLDER
 
 FOLDER holds a folder of images for every class, FOLDER/cats and FOLDER/dogs, in any formats and
 sizes. A fifth of every class is set aside to test on, the same in every run; or FOLDER is divided

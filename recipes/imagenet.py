@@ -1,7 +1,7 @@
 """L-CoDA-SQ on the first 100 classes of ImageNet: Section 4.1 and supplement C.1 of the paper.
 
-    python recipes/imagenet.py --data FOLDER
-    python recipes/imagenet.py --data FOLDER --model resnet50
+    coda-keras train imagenet --data FOLDER
+    coda-keras train imagenet --data FOLDER --model resnet50
 
 The network of 47,517,408 parameters over the paper's 60 epochs, and the ResNet-50 that it is
 compared with under the same recipe: not run yet with this code. Images are scaled to 256x256

@@ -1,12 +1,12 @@
 """The paper's metrics and figures for any trained model, beside post-hoc methods.
 
-    python recipes/interpret.py --model runs/cifar10/model.keras
+    coda-keras interpret --model runs/cifar10/model.keras
 
 computes localisation (eq. 11), pixel removal (C.4) and the sanity check for all attribution
 methods, and draws the figures of the paper. The first --model is studied by all methods, further
 ones (other temperatures) by their own contributions, the --baseline by all post-hoc methods:
 
-    python recipes/interpret.py --model runs/t1000/model.keras --model runs/t10/model.keras \\
+    coda-keras interpret --model runs/t1000/model.keras --model runs/t10/model.keras \\
         --baseline runs/resnet56/model.keras --output runs/t1000/interpretation
 
 The folder given by --output receives results.json, results.md, and every figure as PNG and PDF.

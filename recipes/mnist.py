@@ -1,6 +1,6 @@
 """What DAUs align with, on noisy digits: Fig. 2 and Fig. 3 of the paper.
 
-    python recipes/mnist.py --data FOLDER
+    coda-keras mnist --data FOLDER
 
 FOLDER has the files of MNIST (train-images-idx3-ubyte.gz and so on) or a data set that TensorFlow
 Datasets has prepared; without --data it is fetched. `--dataset digits` takes scikit-learn's digits,
@@ -14,7 +14,6 @@ the two nets, and mnist.json with all numbers.
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from coda_keras.figures import Column, contribution_rgb, map_table, save_figure,
 from coda_keras.utils import provenance
 from coda_keras.utils.command_line import Parser, positive_int, tensorflow_command
 from coda_keras.utils.files import check_folder, write_json
+from coda_keras.utils.text import markdown_table
 
 NOISE = 0.3  # standard deviation, of images in [0, 1]
 # Filters, rank, kernel size and stride of every layer.
@@ -59,6 +59,7 @@ def draw(args: argparse.Namespace, data: ImageData) -> None:
 
     keras.utils.set_random_seed(args.seed)
     results = {"figure2": figure2(args, data), "figure3": figure3(args, data)}
+    print(*table_figure2(results["figure2"]), "", *table_figure3(results["figure3"]), sep="\n")
     about = {"note": data.note, **provenance.record(vars(args))}
     write_json(args.output / "mnist.json", {**results, **about})
     for name in ("figure2.png", "figure3.png", "mnist.json"):
@@ -84,7 +85,6 @@ def figure2(args: argparse.Namespace, data: ImageData) -> dict[str, Any]:
             "test_accuracy": float(np.mean(logits.argmax(axis=1) == data.test_labels)),
             **aligned(net, test, pairs),
         }
-        tell(name, results[name])
         rows.append((name, net.explain(test[shown], pairs[shown]).numpy()))
     save(draw_figure2(test[shown], rows, data.class_names), args.output / "figure2")
     return results
@@ -197,7 +197,6 @@ def figure3(args: argparse.Namespace, data: ImageData) -> dict[str, Any]:
         "reached": float(output / np.linalg.norm(samples, axis=1).mean()),
         "reached_at_best": alignment.reached(samples, best),
     }
-    tell("eigenvectors", results)
     side = pictures.shape[1:]
     noise = np.clip(samples[::SAMPLES], 0, 1).reshape(-1, *side)
     columns = [
@@ -231,8 +230,36 @@ def rgb(grey: np.ndarray) -> np.ndarray:
     return np.repeat(grey[..., None], 3, axis=-1)
 
 
-def tell(name: str, results: dict[str, Any]) -> None:
-    print(f"{name}: {json.dumps(results)}", flush=True)
+def table_figure2(nets: dict[str, Any]) -> list[str]:
+    """The lines of a table in Markdown: a row for each net."""
+    return markdown_table(
+        ["", "T", "parameters", "test accuracy", "cosine of W(x) and x, label", "strongest other"],
+        (
+            (
+                name,
+                f"{TEMPERATURES[name]:g}",
+                f"{row['parameters']:,}",
+                f"{row['test_accuracy']:.1%}",
+                f"{row['cosine_of_label']:.2f}",
+                f"{row['cosine_of_strongest_other']:.2f}",
+            )
+            for name, row in nets.items()
+        ),
+    )
+
+
+def table_figure3(results: dict[str, Any]) -> list[str]:
+    """The lines of a table in Markdown: how near the digits the vectors come."""
+    return markdown_table(
+        ["", *map(str, SHOWN)],
+        (
+            [f"cosine of digit and {kind}vector", *map("{:.3f}".format, results[key])]
+            for kind, key in (
+                ("eigen", "cosine_of_eigenvectors"),
+                ("singular ", "cosine_of_singular_vectors"),
+            )
+        ),
+    )
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -1,6 +1,6 @@
 """Makes a trained preset of a finished run: weights in half precision and their model card.
 
-    python recipes/release.py --run runs/cifar10-fast --name s_coda_cifar10
+    coda-keras release --run runs/cifar10-fast --name s_coda_cifar10
 
 Writes coda_keras/models/weights/NAME.npz and NAME.json. The scores on the card are those of the
 weights as they are stored; beside them stands how far storing them moved the logits.

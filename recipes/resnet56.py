@@ -1,13 +1,13 @@
 """The ResNet-56 (He et al., 2016) on CIFAR-10, to compare with: Fig. B.4b of the paper.
 
-    python recipes/resnet56.py
+    coda-keras train resnet56
 
 Trained like the CoDA-Nets, one-vs-all; it has neither ranks nor a temperature, and no explanation
 of its own (857,082 parameters). All 200 epochs: not run yet with this code.
 
-    python recipes/resnet56.py --learning-rate 2e-3 --epochs 4
+    coda-keras train resnet56 --learning-rate 2e-3 --epochs 4
 
-72.0% of the test images, on JPEG-compressed copies of CIFAR-10: enough to see what it looks at.
+is enough to see what it looks at.
 
 The folder given by --output receives model.keras, metrics.json, gallery.png with Input×Gradient,
 and TensorBoard's event files. An interrupted run resumes when the same command is given again.

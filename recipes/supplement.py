@@ -1,6 +1,6 @@
 """Supplements D and E of the paper in numbers: DAUs beside PCA, and beside capsules.
 
-    python recipes/supplement.py
+    coda-keras supplement
 
 D: maximised over a set of inputs, a DAU of rank r learns a subspace of r dimensions. The table has
 what of the largest conceivable output, the mean norm of the inputs, is reached by the subspace of
@@ -27,6 +27,7 @@ from coda_keras.data.images import ImageData, load_digits, load_idx
 from coda_keras.utils import provenance
 from coda_keras.utils.command_line import Parser, command, positive_int
 from coda_keras.utils.files import check_folder, write_json
+from coda_keras.utils.text import markdown_table
 
 RANKS = (1, 3, 10)
 EPOCHS, BATCH_SIZE = 100, 64
@@ -77,10 +78,8 @@ def supplement_d(inputs: np.ndarray) -> list[dict[str, Any]]:
             for label, subspace in subspaces.items():
                 row[f"{label}, squares"] = alignment.kept(values, subspace)
             rows.append(row)
-    print("D. Mean output over mean norm of the inputs")
-    table(["inputs", "rank", *subspaces], rows)
-    print("D. Squared norm kept by the subspaces")
-    table(["inputs", "rank", *(f"{label}, squares" for label in subspaces)], rows)
+    tell("D. Mean output over mean norm of the inputs", table_d(rows))
+    tell("D. Squared norm kept by the subspaces", table_d(rows, squares=True))
     return rows
 
 
@@ -121,8 +120,7 @@ def supplement_e(seed: int) -> list[dict[str, Any]]:
             compared("vectors, dynamic weights", steps, vectors, weights),
             compared("their products with the inputs, outputs", steps, agreement, outputs),
         ]
-    print("E. Capsules and DAUs with B = I, root mean squares and the largest difference")
-    table(["quantity", "routing steps", "capsules", "DAUs", "largest difference"], rows)
+    tell("E. Capsules and DAUs with B = I, root mean squares", table_e(rows))
     return rows
 
 
@@ -169,13 +167,26 @@ def compared(quantity: str, steps: int, capsules: np.ndarray, units: np.ndarray)
     }
 
 
-def table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Prints dicts as a table."""
-    texts = [[written(row[column]) for column in columns] for row in rows]
-    widths = [max(map(len, column)) for column in zip(columns, *texts)]
-    for line in [columns, *texts]:
-        print("  ".join(text.ljust(width) for text, width in zip(line, widths)).rstrip())
-    print(flush=True)
+def table_d(rows: Sequence[Mapping[str, Any]], squares: bool = False) -> list[str]:
+    """The lines of a table in Markdown of supplement D."""
+    labels = ["PCA", "best subspace", *RESCALES.values()]
+    columns = [f"{label}, squares" if squares else label for label in labels]
+    return _table({"inputs": "inputs", "rank": "rank", **dict(zip(labels, columns))}, rows)
+
+
+def table_e(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The lines of a table in Markdown of supplement E."""
+    columns = ("quantity", "routing steps", "capsules", "DAUs", "largest difference")
+    return _table(dict(zip(columns, columns)), rows)
+
+
+def _table(keys: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    return markdown_table(list(keys), ([written(row[k]) for k in keys.values()] for row in rows))
+
+
+def tell(title: str, lines: Sequence[str]) -> None:
+    """Prints a table under its title."""
+    print(title, "", *lines, "", sep="\n", flush=True)
 
 
 def written(value: object) -> str:

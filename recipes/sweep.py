@@ -1,11 +1,11 @@
 """Runs experiments of the paper one after another, or one per GPU, and draws Fig. B.1 to B.3.
 
-    python recipes/sweep.py "Fig. B.1" --output runs/temperatures
-    python recipes/sweep.py s_coda_sq_t10 s_coda_sq_t1000 --fast --epochs 2 --output runs/two
+    coda-keras sweep "Fig. B.1" --output runs/temperatures
+    coda-keras sweep s_coda_sq_t10 s_coda_sq_t1000 --fast --epochs 2 --output runs/two
 
-Names are experiments of `python recipes/experiments.py`, or its figures and tables. Flags that are
+Names are experiments of `coda-keras experiments`, or its figures and tables. Flags that are
 not of this command go on to the recipe of every run. Each run trains in a process of its own, in
-the folder of its name, and recipes/evaluate.py scores the net on all test images. The same command
+the folder of its name, and coda-keras evaluate scores the net on all test images. The same command
 goes on: finished runs are kept, an interrupted one resumes, a failed one is tried again. A run that
 fails does not stop the others; the exit code is then 1.
 
@@ -32,7 +32,7 @@ from coda_keras_recipes import experiments
 from coda_keras.utils.command_line import Parser, positive_int, tensorflow_command
 from coda_keras.utils.files import write_json
 from coda_keras.utils.progress import ProgressBar
-from coda_keras.utils.text import nearest
+from coda_keras.utils.text import markdown_table, nearest
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -40,7 +40,7 @@ ROOT = Path(__file__).resolve().parents[1]
 KEPT = ("test_accuracy", "test_images", "completeness_error", "note", "parameters")
 KEPT += ("training_seconds", "arguments", "finished", "versions", "hardware")
 PLACES = ("data", "output")  # change nothing of what is computed
-SCORED = ("cifar10",)  # recipes whose nets and data recipes/evaluate.py knows
+SCORED = ("cifar10",)  # recipes whose nets and data `coda-keras evaluate` knows
 
 
 @tensorflow_command
@@ -61,6 +61,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     from coda_keras_recipes import sweep_figures
 
     sweep_figures.save(rows, args.output)
+    print(*table(rows), sep="\n")
     count = f"{len(names) - len(failures)} of {len(names)} runs"
     print(f"results  {args.output / 'results.json'}, {count}")
     if failures:
@@ -75,7 +76,7 @@ def chosen(names: Sequence[str]) -> list[str]:
         if name not in table and name not in places:
             suggestion = nearest(name, [*table, *places])
             raise ValueError(
-                f"There is no experiment {name!r}.{suggestion} recipes/experiments.py lists them."
+                f"There is no experiment {name!r}.{suggestion} `coda-keras experiments` lists them."
             )
     return [name for name, row in table.items() if {name, *row.places} & set(names)]
 
@@ -91,7 +92,7 @@ def settings(name: str, folder: Path, flags: Sequence[str]) -> dict[str, Any]:
 
     row = experiments.EXPERIMENTS[name]
     if row.settings is None:
-        message = f"{name} is no training of one net: python recipes/{row.recipe}.py runs it."
+        message = f"{name} is no training of one net: `coda-keras {row.recipe}` runs it."
         raise ValueError(message)
     recipe = importlib.import_module(f"coda_keras_recipes.{row.recipe}")
     return provenance.plain(recipe.parse(command_line(name, folder, flags)).as_dict())
@@ -214,6 +215,23 @@ def result(name: str, folder: Path, scores: str) -> dict[str, Any]:
         # These are of all test images, whatever the run was told.
         row.update(json.loads((folder / scores).read_text("utf-8")))
     return row
+
+
+def table(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """The lines of a table in Markdown, of rows of results.json."""
+    return markdown_table(
+        ["experiment", "test accuracy", "localisation", "grids", "seconds"],
+        (
+            (
+                row["experiment"],
+                f"{row['test_accuracy']:.2%}",
+                "" if row["localisation"] is None else f"{row['localisation']:.3f}",
+                f"{row['grids']} of {row.get('grid_size', 3)}x{row.get('grid_size', 3)}",
+                f"{row['training_seconds']:.0f}",
+            )
+            for row in rows
+        ),
+    )
 
 
 def visible_gpus() -> list[str]:

@@ -1,7 +1,7 @@
 """XL-CoDA-SQ on Tiny ImageNet: Section 4.1 and supplement C.1 of the paper.
 
-    python recipes/tiny_imagenet.py --archive tiny-imagenet-200.zip
-    python recipes/tiny_imagenet.py --archive tiny-imagenet-200.zip --temperature 6400 --randaugment
+    coda-keras train tiny_imagenet --archive tiny-imagenet-200.zip
+    coda-keras train tiny_imagenet --archive tiny-imagenet-200.zip --temperature 6400 --randaugment
 
 The full network (67,562,208 parameters) over the paper's 100 epochs: not run yet with this code.
 The data set is prepared from the official zip, or the folder in it, once. The scores are of the

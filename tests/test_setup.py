@@ -127,12 +127,20 @@ def test_a_wheel_has_the_commands(installed):
     assert "coda-keras = coda_keras.commands.main:main" in entry_points.read_text()
     done = started(installed, "-c", "from coda_keras.commands import main; main.main()")
     assert done.returncode == 0 and done.stderr == ""
-    for command in ("train", "package", "serve", "ask", "interpret", "explain"):
+    for command in ("train", "package", "serve", "ask", "accept", "interpret", "explain"):
         assert re.search(rf"^  {command} +\S", done.stdout, re.MULTILINE), command
     module = started(installed, "-m", "coda_keras")
     assert (module.returncode, module.stdout, module.stderr) == (0, done.stdout, "")
     told = started(installed, "-m", "coda_keras", "train")
     assert "digits" in told.stdout and "cifar10" in told.stdout and "interpret" not in told.stdout
+
+
+def test_a_wheel_has_the_stored_results(installed):
+    from coda_keras_recipes import experiments
+
+    done = started(installed, "-m", "coda_keras", "experiments")
+    assert done.stdout.strip() == experiments.table()
+    assert "8.7%" in done.stdout
 
 
 def test_commands_of_a_wheel_are_called_by_their_names(installed):

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -50,3 +50,13 @@ def sentence(text: str) -> str:
     line = text.removeprefix("Graph execution error:").strip().split("\n")[0]
     assertion = re.fullmatch(r"assertion failed: \[(.*)\]", line)
     return assertion[1] if assertion else line
+
+
+def markdown_table(head: Sequence[str], cells: Iterable[Sequence[str]]) -> list[str]:
+    """The lines of a table in Markdown.
+
+    >>> markdown_table(["class", "logit"], [["cat", "2.5"]])
+    ['| class | logit |', '|---|---|', '| cat | 2.5 |']
+    """
+    rows = [f"| {' | '.join(row)} |" for row in [head, *cells]]
+    return [rows[0], "|" + "---|" * len(head), *rows[1:]]

@@ -1,17 +1,72 @@
-"""The pages of the API reference: one for every module and package of the library."""
+"""Pages that are made when the site is built, and links into the repository.
+
+The API reference has a page for every module and package of the library, the page of commands the
+options of every command as its parser has them, and the model zoo the cards of the presets.
+"""
 
 import ast
+import contextlib
+import io
+import json
+import os
+import re
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File
 
-LIBRARY = Path(__file__).resolve().parents[2] / "coda_keras"
-HEAD = "# API reference\n\n| module | what it holds |\n|---|---|\n"
+ROOT = Path(__file__).resolve().parents[2]
+LIBRARY = ROOT / "coda_keras"
+API = "# API\n\nA page for every module. `coda_keras` itself has the names used most.\n\n"
+TIMES = "benchmarks/results/presets.json"
+WIDE = "1000"  # columns, so that an option and its help stand in a line each
+LINK = re.compile(r"(?<=\]\()(?!https?:|#|mailto:)([^)\s#]+)(#[^)\s]*)?(?=\))")
 
 
 def on_files(files, config):
     """Adds the pages; mkdocs calls it by its name."""
-    rows = []
+    made = {**api(), "reference/commands.md": commands(), "reference/presets.md": presets()}
+    for page, content in made.items():
+        files.append(File.generated(config, page, content=content))
+    return files
+
+
+def on_page_markdown(markdown, page, config, files):
+    """Leads links to files of the repository that are no pages to where they can be read.
+
+    That is the project's address where its metadata has one; without one the name is shown.
+    """
+    address = repository()
+    folder = (ROOT / "docs" / page.file.src_uri).parent
+
+    def target(found):
+        path = (folder / found[1]).resolve()
+        if not path.is_relative_to(ROOT) or not path.exists():
+            # Also pages that are made: mkdocs says whether they are there.
+            return found[0]
+        inside = path.is_relative_to(ROOT / "docs")
+        uri = path.relative_to(ROOT / "docs").as_posix() if inside else ""
+        if files.get_file_from_path(uri) or not re.search(r"[.\w]", uri or "x"):
+            return found[0]
+        name = path.relative_to(ROOT).as_posix()
+        return f"{address}/blob/main/{name}" if address else f"repository:{name}"
+
+    text = LINK.sub(target, markdown)
+    return re.sub(r"\[([^\]]*)\]\(repository:([^)\s]+)\)", r"\1 (`\2` in the repository)", text)
+
+
+def repository() -> str | None:
+    """The public address of the source, of the project's metadata; None where it has none."""
+    text = (ROOT / "pyproject.toml").read_text("utf-8")
+    found = re.search(r"^(?:Repository|Source) *= *\"(https?://[^\"]+)\"", text, re.M)
+    return found[1].rstrip("/") if found else None
+
+
+def api() -> dict[str, str]:
+    """A page for every module, and their list."""
+    made, rows = {}, []
     for source in modules():
         name = f"{LIBRARY.name}.{source.stem if source.is_file() else source.name}"
         page = f"reference/{name.partition('.')[2]}.md"
@@ -19,10 +74,9 @@ def on_files(files, config):
         about = ast.get_docstring(ast.parse(text.read_text("utf-8"))) or ""
         rows.append(f"| [`{name}`]({Path(page).name}) | {about.partition(chr(10))[0]} |\n")
         # The public names of `coda_keras` are those of its modules.
-        files.append(File.generated(config, page, content=f"# {name}\n\n::: {name}\n"))
-    index = File.generated(config, "reference/index.md", content=HEAD + "".join(rows))
-    files.append(index)
-    return files
+        made[page] = f"# {name}\n\n::: {name}\n"
+    made["reference/api.md"] = f"{API}| module | what it holds |\n|---|---|\n{''.join(rows)}"
+    return made
 
 
 def modules():
@@ -30,3 +84,140 @@ def modules():
     found = [path for path in LIBRARY.glob("*.py") if not path.name.startswith("_")]
     found += [path.parent for path in LIBRARY.glob("*/__init__.py")]
     return sorted(found)
+
+
+def commands() -> str:
+    """Every command with its options, as `--help` prints them."""
+    from coda_keras.commands.table import COMMANDS
+
+    head = (
+        "# Commands\n\n`coda-keras COMMAND` works wherever the package is installed. In a clone "
+        "`python recipes/NAME.py` and `python export/NAME.py` call the same functions. "
+        "`coda-keras COMMAND --help` prints what this page shows, and `KERAS_BACKEND` names the "
+        "backend of a training.\n"
+    )
+    return "\n".join([head, *(described(command) for command in COMMANDS)])
+
+
+def described(command: Any) -> str:
+    """The section of a command."""
+    prog = f"coda-keras {command.name}"
+    _, *blocks = helped(command, prog).split("\n\n")
+    # Blocks of options have a heading, the last line before indented ones.
+    about = [block for block in blocks if not heading(block)]
+    lines = [f"## {prog}", "", command.help, "", "\n\n".join(about), ""]
+    for block in filter(heading, blocks):
+        title, *entries = block.splitlines()
+        rows = list(options(entries))
+        if rows:
+            lines += [f"**{title.rstrip(':').capitalize()}**", "", "| | |", "|---|---|", *rows, ""]
+    return "\n".join(lines)
+
+
+def helped(command: Any, prog: str) -> str:
+    """What `--help` prints."""
+    module, function = command.target.split(":")
+    printed, columns = io.StringIO(), os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = WIDE
+    try:
+        with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
+            getattr(import_module(module), function)(["--help"], prog)
+    finally:
+        os.environ.pop("COLUMNS")
+        if columns is not None:
+            os.environ["COLUMNS"] = columns
+    return printed.getvalue()
+
+
+def heading(block: str) -> bool:
+    lines = block.splitlines()
+    return bool(re.match(r"\S.*:$", lines[0])) and all(line[:2] == "  " for line in lines[1:])
+
+
+def options(lines: list[str]):
+    """Rows of a table: an option, and what it does."""
+    entries = []
+    for line in lines:
+        found = re.match(r"  (\S.*?)(?:  +(.*))?$", line)
+        if found:
+            entries.append([found[1], found[2] or ""])
+        elif entries:
+            entries[-1][1] += f" {line.strip()}"
+    for name, text in entries:
+        if not name.startswith("-h, "):
+            escaped = re.sub(r"([|<>*_\[\]])", r"\\\1", text.strip())
+            yield f"| `{name.replace('|', chr(92) + '|')}` | {escaped} |"
+
+
+def presets() -> str:
+    """The model zoo: every trained preset by its card, and the sizes of the untrained ones."""
+    from coda_keras.models.presets import PRESETS
+    from coda_keras.models.pretrained import cards
+
+    timed = json.loads((ROOT / TIMES).read_text("utf-8"))
+    times = {row["preset"]: row["milliseconds_per_image"] for row in timed["results"]}
+    machine = f"{timed['hardware']['processor']}, {timed['hardware']['cores']} cores"
+    parts = [
+        "# Model zoo\n",
+        'Nets that come with the package: `CoDANet.from_preset("NAME")`, or `--model NAME` of a '
+        "command. All numbers are those of their cards, which `coda-keras evaluate --model NAME` "
+        "repeats, and the times are those of `python benchmarks/presets.py`.\n",
+    ]
+    for name, card in cards().items():
+        if name not in times:
+            raise PluginError(f"{TIMES} has no times of {name}: run benchmarks/presets.py.")
+        parts.append(zoo_entry(card, times[name], machine))
+    parts += [
+        "## Untrained sizes\n",
+        "The networks of the paper's Table C.1, with initial weights. `rank_scale` changes all "
+        "ranks, `classes` the last layer.\n",
+        "| preset | in the paper | parameters | images | classes |\n|---|---|---|---|---|",
+        *(
+            f"| `{name}` | {size.label} | {size.parameters:,} | {size.image_size}x"
+            f"{size.image_size} | {size.filters[-1]} |"
+            for name, size in PRESETS.items()
+        ),
+        "",
+        *(f"`{name}`: {size.note}\n" for name, size in PRESETS.items() if size.note),
+    ]
+    return "\n".join(parts)
+
+
+def zoo_entry(card: Any, times: dict, machine: str) -> str:
+    """The section of a trained preset."""
+    details = card.details
+    scores, training, storage = details["scores"], details["training"], details["storage"]
+    hardware = training["hardware"]
+    facts = {
+        "classes": ", ".join(card.class_names),
+        "trained and tested on": f"{details['data']['name']}, {details['data']['note']}",
+        "test accuracy": f"{card.test_accuracy:.2%} of {scores['test_images']:,} images",
+        "localisation": f"{card.localisation:.3f} on {scores['grids']} grids (chance 0.111)",
+        "localisation by the authors' rule": (
+            f"{scores['published_rule_localisation']:.3f} on {scores['published_rule_grids']} grids"
+        ),
+        "largest completeness error": f"{scores['completeness_error']:.1e}",
+        "parameters": f"{card.parameters:,}",
+        "size": f"{storage['bytes'] / 1e6:.1f} MB as {storage['dtype']}",
+        "a prediction": speed(times["predict"], machine),
+        "with its explanation": speed(times["explain"], machine),
+        "temperature T": f"{card.temperature:g}",
+        "last training": (
+            f"`{details['recipe']}`: {training['epochs']} epochs, "
+            f"{training['images_seen']:,} images, {training['seconds'] / 60:.0f} minutes on "
+            f"{hardware['cores']} cores ({', '.join(hardware['gpus']) or hardware['processor']})"
+        ),
+        "licence": details["licence"],
+        "intended use": details["intended_use"],
+        "limits": details["limits"],
+        "SHA-256 of the weights": f"`{card.sha256}`",
+    }
+    lines = [f"## {card.name}\n", f"{card.description}.\n"]
+    lines += [f"![Photographs, contribution maps and weights](../images/presets/{card.name}.png)\n"]
+    lines += ["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in facts.items()), ""]
+    return "\n".join(lines)
+
+
+def speed(times: dict[str, float], machine: str) -> str:
+    each = ", ".join(f"{value:.1f} ms an image in batches of {n}" for n, value in times.items())
+    return f"{each} ({machine})"

@@ -65,7 +65,7 @@ def test_docstrings_are_read_as_such(site):
     [("explain", 3, "completeness error at most"), ("study", 2, "localisation, Ours")],
 )
 def test_notebooks_ran_and_show_their_pictures(name, pictures, said, site):
-    page = (site / f"notebooks/{name}.html").read_text()
+    page = (site / f"tutorials/{name}.html").read_text()
     assert page.count('src="data:image/png;base64,') == pictures
     assert said in page
     # Neither errors nor log lines of the framework.
@@ -73,5 +73,5 @@ def test_notebooks_ran_and_show_their_pictures(name, pictures, said, site):
 
 
 def test_notebooks_are_stored_without_what_they_printed():
-    for path in (ROOT / "docs/notebooks").glob("*.ipynb"):
+    for path in (ROOT / "docs/tutorials").glob("*.ipynb"):
         assert '"outputs": []' in path.read_text() and '"output_type"' not in path.read_text()

@@ -60,9 +60,8 @@ def test_the_table_shows_the_paper_s_numbers_and_stored_results(monkeypatch, tmp
         }
 
     results = [stored(0.5, 0.25), stored(0.625, None)]
-    (tmp_path / "docs/results").mkdir(parents=True)
-    (tmp_path / "docs/results/experiments.json").write_text(json.dumps({"results": results}))
-    monkeypatch.setattr(experiments, "ROOT", tmp_path)
+    (tmp_path / "experiments.json").write_text(json.dumps({"results": results}))
+    monkeypatch.setattr(experiments, "RESULTS", tmp_path)
     lines = experiments.table().splitlines()
     assert len(lines) == len(EXPERIMENTS) + 2
     rows = {cells(line)[0]: cells(line)[2:] for line in lines}
@@ -72,16 +71,6 @@ def test_the_table_shows_the_paper_s_numbers_and_stored_results(monkeypatch, tmp
     same = [card for card in cards().values() if card.temperature == 1000]
     card = max(same, key=lambda card: card.test_accuracy)
     assert row[:3] == ["93.2%", f"{100 * card.test_accuracy:.1f}%", "0.9115"]
-
-
-def test_the_guide_has_the_table():
-    guide = (ROOT / "docs/experiments.md").read_text()
-    # Without the columns that are ours, which change with every net that ships.
-    printed, written = (
-        {tuple(cells(line)[:3] + cells(line)[4:5]) for line in text.splitlines() if "|" in line}
-        for text in (experiments.table(), guide)
-    )
-    assert printed <= written
 
 
 def cells(line):

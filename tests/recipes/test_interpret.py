@@ -3,7 +3,6 @@
 import importlib
 import json
 import sys
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -14,7 +13,6 @@ from coda_keras.evaluation import grid_localisation
 from coda_keras.study import FIGURES
 
 pytestmark = pytest.mark.tensorflow
-ROOT = Path(__file__).resolve().parents[2]
 SIZE = 8
 METHODS = "contributions,input_x_gradient,occlusion_3,rise"
 TINY = ["--dataset", "digits", "--grid-size", "2", "--grids", "6", "--images", "5"]
@@ -190,56 +188,6 @@ def test_changed_arguments_never_meet_old_numbers(command, nets, counted, tmp_pa
     moved.write_bytes(nets["t2"].read_bytes())
     assert command(*flags, "--model", moved)[0] == 0
     assert counted["grids"] == 6
-
-
-@pytest.mark.parametrize(
-    ("name", "models"), [("small", [0]), ("small-all-metrics", [0]), ("comparison", [1, 2])]
-)
-def test_tables_in_the_docs_are_those_of_the_stored_runs(name, models):
-    from coda_keras.study.results import markdown
-
-    stored = json.loads((ROOT / f"docs/results/cifar10-{name}.json").read_text())
-    parts = markdown(stored).split("\n## ")[1:]
-    page = (ROOT / "docs/cifar10.md").read_text()
-    for index in models:
-        table = [line for line in parts[index].splitlines() if line.startswith("|")]
-        assert len(table) == 2 + len(stored["models"][index]["methods"])
-        assert "\n".join(table) in page
-    assert stored["command"] in page.replace(" \\\n    ", " ")
-
-
-def test_temperatures_in_the_docs_are_those_of_the_stored_runs():
-    page = (ROOT / "docs/cifar10.md").read_text()
-    stored = {
-        name: json.loads((ROOT / f"docs/results/cifar10-{name}.json").read_text())
-        for name in ("comparison", "four-epochs")
-    }
-    long, cold = stored["comparison"]["models"][:2]
-    (short,) = stored["four-epochs"]["models"]
-    assert stored["four-epochs"]["command"] in page.replace(" \\\n    ", " ")
-    for model, epochs in ((cold, 4), (short, 4), (long, 14)):
-        localised = model["methods"]["contributions"]["localisation"]
-        cells = [f"{model['temperature']:g}", f"{epochs}", f"{model['test_accuracy']:.1%}"]
-        cells += [f"{localised['mean']:.3f}", f"{localised['mean_by_window']['9']:.3f}"]
-        assert f"| {' | '.join(cells)} |" in page
-
-
-def test_numbers_in_the_readme_are_those_of_the_stored_run():
-    stored = json.loads((ROOT / "docs/results/cifar10-study.json").read_text())
-    readme = (ROOT / "README.md").read_text()
-    shown = {
-        "own contributions": "contributions",
-        "occlusion (Occ9)": "occlusion_9",
-        "GradCAM": "gradcam",
-        "integrated gradients": "integrated_gradients",
-    }
-    for label, name in shown.items():
-        numbers = stored["models"][0]["methods"][name]
-        localised = numbers["localisation"]
-        cells = [f"{localised['mean']:.3f}", f"{localised['mean_by_window']['9']:.3f}"]
-        cells += [f"{numbers['pixel_removal']['least']['area']:.3f}"]
-        cells += [f"{numbers['cost']['forward_passes']:.1f}"]
-        assert f"| {label} | {' | '.join(cells)} |" in readme
 
 
 def test_figures_without_their_inputs_are_skipped_with_a_sentence(command, nets, tmp_path):

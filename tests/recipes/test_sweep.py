@@ -143,7 +143,7 @@ def test_finished_runs_with_other_flags_are_told(swept):
     ("line", "said"),
     [
         (["s_coda_sq_t1O"], "no experiment 's_coda_sq_t1O'. Did you mean s_coda_sq_t1"),
-        (["mnist"], "mnist is no training of one net: python recipes/mnist.py runs it."),
+        (["mnist"], "mnist is no training of one net: `coda-keras mnist` runs it."),
         (["Fig. B.4"], "no experiment 'Fig. B.4'. Did you mean Fig. B."),
         (["s_coda_sq_t10", "--epoch", "3"], "--epoch 3. Did you mean --epochs?"),
     ],

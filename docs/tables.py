@@ -1,0 +1,191 @@
+"""The tables of the documentation, from stored results and the cards of the presets.
+
+    make tables
+
+writes them into README.md and the pages of docs/, between the lines `<!-- table NAME -->` and
+`<!-- end -->`. What makes a table is what the command beside it prints with. A page whose tables
+are out of date fails a test; this command is the remedy.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from coda_keras.utils.text import markdown_table
+
+ROOT = Path(__file__).resolve().parents[1]
+MARKED = re.compile(r"(<!-- table ([\w.-]+) -->\n).*?(?=<!-- end -->)", re.DOTALL)
+RESULTS, DOCS = "benchmarks/results", "docs/results"
+Lines = Iterable[str]
+
+
+def main() -> None:
+    for page in pages():
+        text = page.read_text("utf-8")
+        filled = fill(text)
+        if filled != text:
+            page.write_text(filled, "utf-8")
+            print(f"wrote {page.relative_to(ROOT)}")
+
+
+def pages() -> list[Path]:
+    """The pages that may have tables."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def fill(text: str) -> str:
+    """A page with the tables that its marks name."""
+    return MARKED.sub(lambda found: f"{found[1]}\n{table(found[2])}\n\n", text)
+
+
+def table(name: str) -> str:
+    """A table in Markdown, by its name in `TABLES`."""
+    return "\n".join(TABLES[name]())
+
+
+def stored(path: str) -> Any:
+    """The content of a JSON file of this repository."""
+    return json.loads((ROOT / path).read_text("utf-8"))
+
+
+def printed(name: str, module: str) -> Lines:
+    """What a benchmark prints of its stored results."""
+    return import_module(f"benchmarks.{module}").table(stored(f"{RESULTS}/{name}.json")["results"])
+
+
+def studied(name: str, model: int = 0) -> Lines:
+    """The table of a model in a stored study, as `results.md` has it."""
+    from coda_keras.study.results import markdown
+
+    part = markdown(stored(f"{DOCS}/cifar10-{name}.json")).split("\n## ")[1:][model]
+    return [line for line in part.splitlines() if line.startswith("|")]
+
+
+def experiments() -> Lines:
+    return import_module("coda_keras_recipes.experiments").table().splitlines()
+
+
+def swept(name: str) -> Lines:
+    rows = stored(f"recipes/results/experiments-{name}.json")["results"]
+    return import_module("coda_keras_recipes.sweep").table(rows)
+
+
+def supplement(part: str, squares: bool = False) -> Lines:
+    module = import_module("coda_keras_recipes.supplement")
+    rows = stored(f"{DOCS}/supplement.json")[part]
+    return module.table_d(rows, squares) if part == "D" else module.table_e(rows)
+
+
+def cards() -> Lines:
+    """The trained presets: what `coda-keras evaluate` has found, and what they took."""
+    from coda_keras.models.pretrained import cards
+
+    head = ["preset", "parameters", "test accuracy", "localisation", "by the authors' rule"]
+    return markdown_table(
+        [*head, "completeness error"],
+        (
+            (
+                f"`{name}`",
+                f"{card.parameters:,}",
+                f"{card.test_accuracy:.2%}",
+                f"{card.localisation:.3f}",
+                f"{card.details['scores']['published_rule_localisation']:.3f}",
+                f"{card.details['scores']['completeness_error']:.1e}",
+            )
+            for name, card in cards().items()
+        ),
+    )
+
+
+def methods() -> Lines:
+    """Some rows and columns of the study."""
+    model = stored(f"{DOCS}/cifar10-study.json")["models"][0]
+    shown = ("contributions", "occlusion_9", "gradcam", "integrated_gradients")
+    found = {name: model["methods"][name] for name in shown}
+    return markdown_table(
+        ["method", "localisation", "removal, least first", "forward passes"],
+        (
+            (
+                numbers["label"],
+                f"{numbers['localisation']['mean']:.3f}",
+                f"{numbers['pixel_removal']['least']['area']:.3f}",
+                f"{numbers['cost']['forward_passes']:.1f}",
+            )
+            for numbers in found.values()
+        ),
+    )
+
+
+def temperatures() -> Lines:
+    """The same small net at several T and epochs."""
+    compared = stored(f"{DOCS}/cifar10-comparison.json")
+    short = stored(f"{DOCS}/cifar10-four-epochs.json")
+    long, cold = compared["models"][:2]
+    found = [(cold, 4), (short["models"][0], 4), (long, 14)]
+    return markdown_table(
+        ["T", "epochs", "test accuracy", "localisation", "9x9 means"],
+        (
+            (
+                f"{model['temperature']:g}",
+                str(epochs),
+                f"{model['test_accuracy']:.1%}",
+                f"{model['methods']['contributions']['localisation']['mean']:.3f}",
+                f"{model['methods']['contributions']['localisation']['mean_by_window']['9']:.3f}",
+            )
+            for model, epochs in found
+        ),
+    )
+
+
+def digits(figure: str) -> Lines:
+    module = import_module("coda_keras_recipes.mnist")
+    return getattr(module, f"table_{figure}")(stored(f"{DOCS}/mnist.json")[figure])
+
+
+def precision() -> Lines:
+    scores = stored(f"{RESULTS}/precision.json")["scores"]
+    return import_module("benchmarks.precision").table(scores)
+
+
+TABLES: dict[str, Callable[[], Lines]] = {
+    "presets": cards,
+    "preset-times": partial(printed, "presets", "presets"),
+    "methods": methods,
+    "experiments": experiments,
+    "study": partial(studied, "study"),
+    "study-small": partial(studied, "study", 1),
+    "all-metrics": partial(studied, "small-all-metrics"),
+    "resnet56": partial(studied, "comparison", 2),
+    "temperatures": temperatures,
+    "figure2": partial(digits, "figure2"),
+    "figure3": partial(digits, "figure3"),
+    "precision": precision,
+    "supplement-d": partial(supplement, "D"),
+    "supplement-d-squares": partial(supplement, "D", True),
+    "supplement-e": partial(supplement, "E"),
+    **{
+        f"sweep-{name}": partial(swept, name)
+        for name in ("temperatures", "temperatures-2x2", "lambdas", "lambdas-2x2")
+    },
+    **{
+        name: partial(printed, name, name)
+        for name in ("ingredients", "pipeline", "progress", "explorer", "attacks")
+    },
+    **{
+        name: partial(printed, name, "serving")
+        for name in ("serving-load", "serving-100000", "serving-publish")
+    },
+    **{
+        name: partial(printed, name, "layers")
+        for name in ("s_coda", "s_coda_eighth", "s_coda_authors", "s_coda_eighth_authors")
+    },
+    "serving-overhead": partial(printed, "serving-overhead", "serving_overhead"),
+}
+
+
+if __name__ == "__main__":
+    main()
