@@ -88,7 +88,7 @@ def test_names_and_help_are_listed(capsys):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["explian"], "there is no command 'explian'. Did you mean explain? Expected one of accept, ask, "),
+        (["explian"], "command 'explian'. Did you mean explain? Expected one of accept, ask, "),
         (["bake"], "there is no command 'bake'. Expected one of accept, ask, demo, "),
         (["trian"], "Did you mean train?"),
         (["train", "digit"], "there is no recipe 'digit'. Did you mean digits? Expected one of "),
