@@ -23,7 +23,8 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 import coda_keras
-from coda_keras.data.images import ImageData, load_digits, load_idx
+from coda_keras.data.idx import load_idx
+from coda_keras.data.images import ImageData, load_digits
 from coda_keras.figures import Column, contribution_rgb, map_table, save_figure, shared_scale
 from coda_keras.utils import provenance
 from coda_keras.utils.command_line import Parser, positive_int, tensorflow_command

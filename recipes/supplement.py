@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 
 import coda_keras
-from coda_keras.data.images import ImageData, load_digits, load_idx
+from coda_keras.data.idx import load_idx
+from coda_keras.data.images import ImageData, load_digits
 from coda_keras.utils import provenance
 from coda_keras.utils.command_line import Parser, command, positive_int
 from coda_keras.utils.files import check_folder, write_json

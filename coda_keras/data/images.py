@@ -1,9 +1,6 @@
 """Labelled images, in memory or not, and where they come from without any framework."""
 
-import gzip
-import math
 import os
-import struct
 import zipfile
 import zlib
 from pathlib import Path
@@ -13,14 +10,13 @@ import numpy as np
 
 from coda_keras.data.image_files import ImageFiles
 from coda_keras.utils.files import replacing
+from coda_keras.utils.inflating import check_archive
 
 # `numpy.memmap` is an array as well: one that stays on disk.
 Images: TypeAlias = np.ndarray | ImageFiles
 
 # Test images in a batch at most, and pixels, so that large images take no more memory.
 TEST_BATCH, TEST_PIXELS = 250, 2**19
-# As in the files of MNIST: unsigned bytes, in three dimensions or in one.
-IDX_IMAGES, IDX_LABELS = 0x803, 0x801
 
 
 class ImageData(NamedTuple):
@@ -92,9 +88,10 @@ def load_npz(path: str | os.PathLike) -> ImageData:
     if not zipfile.is_zipfile(path) and Path(path).stat():
         raise ValueError(f"{path} is no .npz file, or cut off.")
     try:
+        check_archive(path)
         with np.load(path, allow_pickle=False) as members:
             arrays = {name: members[name] for name in members.files}
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, MemoryError) as error:
         raise ValueError(f"{path} is no .npz file of arrays, or damaged: {error}") from error
     missing = [name for name in ImageData._fields[:4] if name not in arrays]
     if missing:
@@ -133,86 +130,17 @@ def load_digits() -> ImageData:
         ) from error
     digits = datasets.load_digits()
     grey = np.round(digits.images * (255 / 16)).astype("uint8")
-    images = _rgb(grey.repeat(2, axis=1).repeat(2, axis=2))
+    images = grey_as_rgb(grey.repeat(2, axis=1).repeat(2, axis=2))
     labels = digits.target.astype("int32")
     split = len(images) - 360
-    return ImageData(images[:split], labels[:split], images[split:], labels[split:], _digits())
+    return ImageData(images[:split], labels[:split], images[split:], labels[split:], digit_names())
 
 
-def load_idx(folder: str | os.PathLike) -> ImageData:
-    """MNIST, or a data set in its format, from the four files in which it is distributed.
-
-    These are `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, and the same with `t10k`, each
-    as it is or as `.gz`. If one of the two parts is missing, the last fifth of the other is the
-    test set, and the note says so.
-
-    Args:
-        folder: where the files lie.
-
-    Returns:
-        `ImageData`, grey images as RGB.
-
-    Raises:
-        FileNotFoundError: if neither part is there, or labels are missing.
-        ValueError: if a file is damaged, or there are not as many labels as images.
-    """
-    folder = Path(folder)
-    parts = {name: _idx_part(folder, name) for name in ("train", "t10k")}
-    there = {name: part for name, part in parts.items() if part is not None}
-    if not there:
-        raise FileNotFoundError(
-            f"There are no digits in {folder}. Expected train-images-idx3-ubyte and "
-            "train-labels-idx1-ubyte, or the same with t10k, each as it is or as .gz."
-        )
-    if len(there) == 2:
-        (train, train_labels), (test, test_labels) = there["train"], there["t10k"]
-        return ImageData(train, train_labels, test, test_labels, _digits())
-    ((name, (images, labels)),) = there.items()
-    split = len(images) - len(images) // 5
-    note = f"the last {len(images) - split} digits of {name}; the {split} before them trained"
-    train, test = slice(split), slice(split, None)
-    return ImageData(images[train], labels[train], images[test], labels[test], _digits(), note)
-
-
-def _idx_part(folder, name):
-    """Images and labels of one part, None if its images are not there."""
-    images = _first_of(folder, f"{name}-images-idx3-ubyte")
-    if images is None:
-        return None
-    labels = _first_of(folder, f"{name}-labels-idx1-ubyte")
-    if labels is None:
-        raise FileNotFoundError(f"{images} has no labels. Expected {name}-labels-idx1-ubyte[.gz].")
-    pictures, numbers = _read_idx(images, IDX_IMAGES), _read_idx(labels, IDX_LABELS)
-    if len(pictures) != len(numbers):
-        raise ValueError(f"{labels} has {len(numbers)} labels for {len(pictures)} images.")
-    return _rgb(pictures), numbers.astype("int32")
-
-
-def _first_of(folder, name):
-    return next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
-
-
-def _read_idx(path, expected):
-    try:
-        content = path.read_bytes()
-        content = gzip.decompress(content) if path.suffix == ".gz" else content
-        (magic,) = struct.unpack_from(">I", content)
-        dimensions = magic & 0xFF
-        shape = struct.unpack_from(f">{dimensions}I", content, 4)
-    except (struct.error, EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(f"{path} is damaged ({error}). Fetch it again.") from error
-    start = 4 + 4 * dimensions
-    if magic != expected or len(content) - start != math.prod(shape):
-        raise ValueError(
-            f"{path} is no idx file of {'images' if expected == IDX_IMAGES else 'labels'}, or is "
-            f"cut off: {len(content)} bytes, first four {magic:#010x}. Fetch it again."
-        )
-    return np.frombuffer(content, "uint8", offset=start).reshape(shape)
-
-
-def _rgb(grey):
+def grey_as_rgb(grey: np.ndarray) -> np.ndarray:
+    """Returns `(N, H, W)` as `(N, H, W, 3)`."""
     return np.repeat(grey[..., None], 3, axis=-1)
 
 
-def _digits():
+def digit_names() -> list[str]:
+    """Names of the classes of digits."""
     return [str(digit) for digit in range(10)]
