@@ -159,7 +159,7 @@ class TemperatureScaling(DynamicLinear):
 
     def __init__(self, temperature: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not temperature > 0:
+        if not 0 < temperature < math.inf:
             raise ValueError(
                 f"`temperature` must be a positive number. Received: temperature={temperature!r}."
             )

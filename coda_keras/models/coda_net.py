@@ -26,6 +26,8 @@ from coda_keras.models.map_penalty import MapPenalty
 from coda_keras.utils.registration import PACKAGE
 
 LOGIT_BIAS = math.log(0.1 / 0.9)
+# Of an image: 8192 x 8192.
+MAX_PIXELS = 2**26
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -41,7 +43,7 @@ class CoDANet(keras.Model):
         layers: list of dynamic linear layers, each with `outputs, pullback = linearize(inputs)`;
             the last one has a channel per class.
         temperature: positive number T.
-        logit_bias: number b_0; the default makes an untrained net say 0.1 for every class.
+        logit_bias: finite number b_0; the default makes an untrained net say 0.1 for every class.
         image_size: int, `(height, width)` or None. If given the net is built at once and servables
             made from it take images of this size; calling on other sizes works all the same.
         class_names: list of str, names of the classes in the order of the logits, or None.
@@ -91,6 +93,8 @@ class CoDANet(keras.Model):
         dtype = "float64" if self.compute_dtype == "float64" else "float32"
         self.pooling = GlobalSumPooling2D(dtype=dtype, name="sum_pooling")
         self.scaling = TemperatureScaling(temperature, dtype=dtype, name="temperature")
+        if not math.isfinite(logit_bias):
+            raise ValueError(f"`logit_bias` must be a finite number. Received: {logit_bias!r}.")
         self.logit_bias = float(logit_bias)
         self.image_size = _pair(image_size)
         self.class_names = None if class_names is None else [str(name) for name in class_names]
@@ -301,9 +305,10 @@ def _pair(size):
     if size is None:
         return None
     pair = tuple(size) if hasattr(size, "__iter__") else (size, size)
-    if len(pair) != 2 or not all(hasattr(n, "__index__") and n > 0 for n in pair):
+    whole = len(pair) == 2 and all(hasattr(n, "__index__") and n > 0 for n in pair)
+    if not whole or math.prod(pair) > MAX_PIXELS:
         raise ValueError(
-            "`image_size` must be a positive integer or a pair (height, width). "
-            f"Received: image_size={size!r}."
+            "`image_size` must be a positive integer or a pair (height, width) of at most "
+            f"{MAX_PIXELS} pixels. Received: image_size={size!r}."
         )
     return tuple(int(n) for n in pair)

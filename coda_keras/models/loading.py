@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from coda_keras.models import keras_file
 from coda_keras.models.coda_net import CoDANet
 from coda_keras.models.pretrained import cards
 from coda_keras.models.pretrained import check_exists as check_exists
@@ -22,7 +23,8 @@ def load_model(source: str | os.PathLike) -> keras.Model:
         The model, not compiled: `fit` and `evaluate` need `compile` first.
 
     Raises:
-        ValueError: if the file is missing or no model, with a sentence.
+        ValueError: if the file is missing, no model, a bomb, or has weights that are not finite;
+            with a sentence.
 
     Example:
 
@@ -33,10 +35,25 @@ def load_model(source: str | os.PathLike) -> keras.Model:
     if str(source) in cards():
         return CoDANet.from_preset(str(source))
     try:
-        return keras.models.load_model(source, compile=False)
-    except Exception as error:
+        keras_file.check(source)
+        model = keras.models.load_model(source, compile=False)
+        check_finite(model)
+        return model
+    except Exception as error:  # Broken files raise whatever their parser raises.
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ValueError(f"{source} cannot be loaded as a Keras model: {reason[0]}") from error
+
+
+def check_finite(model: keras.Model) -> None:
+    """Raises ValueError if a weight of a model is infinite or NaN."""
+    for weight in model.weights:
+        values = np.asarray(keras.ops.convert_to_numpy(weight))
+        # bfloat16 and its like are kinds of their own to NumPy.
+        if values.dtype.kind not in "biu" and not np.isfinite(values.astype("float32")).all():
+            raise ValueError(
+                f"{weight.path} has weights that are infinite or no numbers. "
+                "Such a net predicts nothing; train it again"
+            )
 
 
 def check_fits(model: keras.Model, name: str, images: Any, classes: int) -> None:

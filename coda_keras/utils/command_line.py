@@ -70,7 +70,7 @@ def command(main: Callable[..., None], backend: str | None = None) -> Callable[.
         startup_lines.leave_out()
         try:
             main(arguments, prog)
-        except (ValueError, OSError, ImportError, FloatingPointError) as error:
+        except (ValueError, OSError, ImportError, FloatingPointError, MemoryError) as error:
             message = " ".join(str(error).split()) or type(error).__name__
             print(f"{prog or Path(sys.argv[0]).name}: error: {message}", file=sys.stderr)
             sys.exit(getattr(error, "exit_code", 2))
