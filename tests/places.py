@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -10,6 +11,8 @@ import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
+# Seconds that nothing takes, however busy the machine is.
+LIMIT = 600
 JUPYTER_FOLDERS = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
 
 
@@ -71,7 +74,7 @@ def run_notebook(page, url, viewers):
     page.until("return jupyterapp.shell.currentWidget.sessionContext.isReady")
     page.js("jupyterapp.commands.execute('notebook:run-all-cells')")
     frames = "[...document.querySelectorAll('iframe')].filter(f => f.contentWindow?.codaExplorer)"
-    page.until(f"return {frames}.length === {viewers}", seconds=180)
+    page.until(f"return {frames}.length === {viewers}")
     return page.js(f"return {frames}")
 
 
@@ -82,11 +85,22 @@ def leave_notebook(page):
     page.driver.get("about:blank")
 
 
+def said(process, log, pattern):
+    """Waits until a process writes to its log what a pattern matches; returns that."""
+    deadline = time.monotonic() + LIMIT
+    while not (match := re.search(pattern, log.read_text())):
+        there = process.poll() is None and time.monotonic() < deadline
+        assert there, f"waited in vain for {pattern}: {log.read_text()}"
+        time.sleep(0.1)
+    return match[0]
+
+
 def _wait_for(url, process, log):
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + LIMIT
     while True:
         try:
-            return urllib.request.urlopen(url, timeout=5).close()
+            return urllib.request.urlopen(url, timeout=60).close()
         except OSError:
-            assert process.poll() is None and time.monotonic() < deadline, log.read_text()
+            there = process.poll() is None and time.monotonic() < deadline
+            assert there, f"waited in vain for {url}: {log.read_text()}"
             time.sleep(0.1)

@@ -128,9 +128,16 @@ class ExplanationsPlugin(base_plugin.TBPlugin):
         datum = next((datum for datum in reversed(series) if datum.step == step), None)
         if datum is None or index >= len(datum.values):
             raise errors.NotFoundError("There is no such explanation (any more); reload the tab.")
-        return self._provider.read_blob(
-            plugin_util.context(request.environ), blob_key=datum.values[index].blob_key
-        )
+        try:
+            blob = self._provider.read_blob(
+                plugin_util.context(request.environ), blob_key=datum.values[index].blob_key
+            )
+        except (IndexError, TypeError, ValueError) as error:
+            # A tensor that no array can be made of, or a single number.
+            raise _no_explanation(run, tag, step) from error
+        if not isinstance(blob, bytes):
+            raise _no_explanation(run, tag, step)
+        return blob
 
     def _new_prediction(self, request):
         """What the model says of a stored image, all of it and without some pixels."""
@@ -174,6 +181,12 @@ def _route(handler: Callable[[wrappers.Request], Response]) -> Callable:
         )
 
     return serve
+
+
+def _no_explanation(run: str, tag: str, step: int) -> errors.InvalidArgumentError:
+    return errors.InvalidArgumentError(
+        f"What {run} has as {tag} at step {step} is no explanation, or damaged."
+    )
 
 
 def _json(request: wrappers.Request, value: Any) -> Response:

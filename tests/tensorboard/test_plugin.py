@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from conftest import set_weights
 from explorer_views import COUNT, numbers, view
-from places import enter_tab, tensorboard
+from places import enter_tab, said, tensorboard
 
 pytestmark = pytest.mark.tensorflow
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,6 +32,10 @@ def write(folder, tag, *views, **options):
 
 
 def write_strings(folder, tag, strings):
+    write_tensor(folder, tag, strings, "string")
+
+
+def write_tensor(folder, tag, values, dtype):
     """What a broken or foreign writer leaves."""
     import tensorflow as tf
     from tensorboard.compat.proto import summary_pb2
@@ -41,7 +45,7 @@ def write_strings(folder, tag, strings):
         data_class=summary_pb2.DATA_CLASS_BLOB_SEQUENCE,
     )
     with tf.summary.create_file_writer(str(folder)).as_default():
-        tf.summary.write(tag, tf.constant(strings, tf.string), step=0, metadata=metadata)
+        tf.summary.write(tag, tf.constant(values, dtype), step=0, metadata=metadata)
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +70,17 @@ def logs(tmp_path_factory, net):
     manifest = {**json.loads(stored_manifest()), "title": "<img src=x onerror=alert(1)>"}
     damaged = [json.dumps(manifest).encode()] + [b"damaged"] * 100
     write_strings(folder / "wrong", "<b>damaged</b>", damaged)
+    # The pictures stand where the maps are said to be.
+    described, blobs = json.loads(stored_manifest()), stored_blobs()
+    for image in described["images"]:
+        image["maps"] = dict.fromkeys(image["maps"], image["picture"])
+    write_strings(folder / "wrong", "swapped", [json.dumps(described).encode(), *blobs])
+    for image in described["images"]:
+        image["maps"] = dict.fromkeys(image["maps"], 10**6)
+    write_strings(folder / "wrong", "missing", [json.dumps(described).encode(), *blobs])
+    write_tensor(folder / "wrong", "scalar", 0.5, "float32")
+    write_tensor(folder / "wrong", "text", b"{}", "string")
+    write_tensor(folder / "wrong", "numbers", [0.5, 1.5], "float32")
     with tf.summary.create_file_writer(str(folder / "old")).as_default():
         tf.summary.image("contribution_maps", np.zeros((1, 4, 4, 3), "uint8"), step=0)
     net.save(folder / "model.keras")
@@ -78,6 +93,12 @@ def stored_manifest():
     return json.dumps(encoded_view(view())[0])
 
 
+def stored_blobs():
+    from coda_keras.explorer.storage import encoded_view
+
+    return encoded_view(view())[1]
+
+
 @pytest.fixture(scope="module")
 def url(logs):
     return tensorboard(logs, "--load_fast=false", f"--explanations_model={logs / 'model.keras'}")
@@ -88,7 +109,7 @@ def ask(url, path, data=None, content_type="application/json"):
     headers = {"Content-Type": content_type}
     request = urllib.request.Request(f"{url}data/plugin/explanations/{path}", data, headers)
     try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=600) as answer:
             return answer.status, answer.headers["Content-Type"], answer.read()
     except urllib.error.HTTPError as error:
         return error.code, error.headers["Content-Type"], error.read()
@@ -178,6 +199,11 @@ def test_pixels_are_taken_away_by_the_model(tab, net):
         ("wrong/nothing@0", "it has no description"),
         ("wrong/later@0", "reads format 1"),
         ("wrong/<b>damaged</b>@0", "damaged"),
+        ("wrong/swapped@0", "map is not among them"),
+        ("wrong/missing@0", "There is no such explanation"),
+        ("wrong/scalar@0", "as scalar at step 0 is no explanation, or damaged"),
+        ("wrong/text@0", "as text at step 0 is no explanation, or damaged"),
+        ("wrong/numbers@0", "as numbers at step 0 is no explanation, or damaged"),
     ],
 )
 def test_broken_tensors_end_in_a_sentence_and_others_can_be_chosen(tab, series, sentence):
@@ -247,16 +273,16 @@ def command(logs, tmp_path_factory):
         (about / "METADATA").write_text("Metadata-Version: 2.1\nName: coda-keras\nVersion: 0\n")
         (about / "entry_points.txt").write_text(f"[tensorboard_plugins]\n{declared()}\n")
     path = os.pathsep.join([str(packages), str(ROOT), os.environ.get("PYTHONPATH", "")])
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tensorboard.main", "--logdir", logs, "--port=0"],
-        env={**os.environ, "PYTHONPATH": path},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    addresses = (re.search(r"http://localhost:\d+/", line) for line in process.stderr)
-    yield next(match[0] for match in addresses if match)
+    log = packages / "log"
+    with log.open("w") as written:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tensorboard.main", "--logdir", logs, "--port=0"],
+            env={**os.environ, "PYTHONPATH": path},
+            stderr=written,
+        )
+    yield said(process, log, r"http://localhost:\d+/")
     process.terminate()
-    process.communicate()
+    process.wait()
 
 
 def declared():

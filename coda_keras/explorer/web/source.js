@@ -30,6 +30,15 @@ export function checkedManifest(manifest) {
   return manifest;
 }
 
+/** Returns arrays that have these names; throws a sentence for others, such as another blob's. */
+function withNames(arrays, names) {
+  const missing = names.filter((name) => !arrays[name]);
+  if (missing.length) {
+    throw new Error(`These stored numbers are damaged: ${missing.join(", ")} is not among them.`);
+  }
+  return arrays;
+}
+
 export class Source {
   /**
    * manifest: as storage.py writes it; blob(index): a promise of bytes;
@@ -65,7 +74,7 @@ export class Source {
 
   /** {data, channels} of uint8 or float32, or null while it loads. */
   picture(index) {
-    const arrays = this.arrays(this.image(index).picture);
+    const arrays = this.arrays(this.image(index).picture, "picture");
     if (!arrays) return null;
     const { data, shape } = arrays.picture;
     return { data, channels: shape[2] };
@@ -75,7 +84,7 @@ export class Source {
   explanation(index, id) {
     const blob = this.image(index).maps[id];
     if (blob === undefined) return undefined;
-    const arrays = this.arrays(blob);
+    const arrays = this.arrays(blob, "map");
     return arrays && { map: arrays.map.data, weights: arrays.weights?.data ?? null };
   }
 
@@ -83,7 +92,7 @@ export class Source {
   layers(index, id) {
     const blob = this.image(index).layers?.[id];
     if (blob === undefined) return undefined;
-    const arrays = this.arrays(blob);
+    const arrays = this.arrays(blob, "channels", "contributions", "maps");
     return (
       arrays && {
         channels: arrays.channels.data,
@@ -95,16 +104,18 @@ export class Source {
   }
 
   /** The arrays of a blob, or null while they load; `onload` is called when they are there. */
-  arrays(blob) {
+  arrays(blob, ...names) {
     const { arrays, error } = this.entry(blob);
     if (error) throw error;
-    return arrays;
+    return arrays && withNames(arrays, names);
   }
 
   /** A promise of the map of a class; null if it was not stored. */
   async loadMap(index, id) {
     const blob = this.image(index).maps[id];
-    return blob === undefined ? null : (await this.entry(blob).promise).map.data;
+    return blob === undefined
+      ? null
+      : withNames(await this.entry(blob).promise, ["map"]).map.data;
   }
 
   entry(blob) {
@@ -132,7 +143,7 @@ export class Source {
       ([name, { data, shape }]) =>
         (name === "map" && data.length !== pixels) ||
         (name === "weights" && data.length !== 6 * pixels) ||
-        (name === "maps" && data.length !== pixels * arrays.channels.data.length) ||
+        (name === "maps" && data.length !== pixels * arrays.channels?.data.length) ||
         (name === "picture" && (shape.length !== 3 || data.length !== shape[2] * pixels)),
     );
     if (wrong) throw new Error("These stored numbers do not fit the size of the images.");
