@@ -19,9 +19,14 @@ from coda_keras_export.api import MAX_VERSION
 from coda_keras_export.servable import folder, publishing
 
 from coda_keras.utils.command_line import Parser, command, integer
+from coda_keras.utils.text import short
 
 if TYPE_CHECKING:
     import keras
+
+
+# No file of Windows may have these names, whatever follows a dot.
+_DEVICES = {"con", "prn", "aux", "nul", *(f"{p}{n}" for p in ("com", "lpt") for n in range(10))}
 
 
 def package(
@@ -38,7 +43,8 @@ def package(
         model: a built `CoDANet`, the path of a `.keras` file with one, or the name of a preset with
             trained weights.
         out: folder of servables.
-        name: name of the model: letters, digits, `_`, `-` and `.`.
+        name: name of the model, by which clients ask and which is a folder: up to 100 letters,
+            digits, `_`, `-` and `.`.
         version: positive integer; None for the next free one.
         labels: names of the classes in their order; None for the net's own, if it has some.
             Clients get them from the servable's `labels` signature.
@@ -48,8 +54,8 @@ def package(
         The path of the version written.
 
     Raises:
-        ValueError: if an argument does not fit, the version exists, or the servable does not
-            answer as the net does, in whichever output of whichever signature.
+        ValueError: if an argument does not fit, a weight is not finite, the version exists, or the
+            servable does not answer as the net does, in whichever output of whichever signature.
         OSError: if it cannot be written.
     """
     _check_arguments(name, version, labels)
@@ -59,12 +65,13 @@ def package(
             f"{base / str(version)} exists, and versions are never overwritten. "
             "Leave out the version to get the next free one."
         )
-    from coda_keras.models.loading import load_model
+    from coda_keras.models.loading import check_finite, load_model
     from coda_keras.models.precision import float32_copy
 
     if isinstance(model, (str, os.PathLike)):
         model = load_model(model)
     net = float32_copy(model, image_size)
+    check_finite(net)
     labels = net.class_names if labels is None else [str(label) for label in labels]
     base.mkdir(parents=True, exist_ok=True)
     publishing.remove_leftovers(out)
@@ -85,13 +92,16 @@ def _check_arguments(name: str, version: int | None, labels: Sequence[str] | Non
     # Names of digits are versions, and beside the models lie the server's files.
     taken = {folder.CONFIG, *folder.SERVER_FILES}
     if (
-        not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", name)
+        not re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,98}[A-Za-z0-9_-])?", name)
         or name.isdigit()
         or name.lower() in taken
+        or name.partition(".")[0].lower() in _DEVICES
     ):
         raise ValueError(
-            "Expected a model name of letters, digits, '_', '-' and '.', not of digits alone and "
-            f"none of {', '.join(sorted(taken))}. Received: {name!r}."
+            "Expected a model name of up to 100 letters, digits, '_', '-' and '.', which begins "
+            "with none of the last two, does not end with '.', is not of digits alone, no device "
+            f"of Windows such as CON, and none of {', '.join(sorted(taken))}. "
+            f"Received: {short(name)!r}."
         )
     if version is not None and not 1 <= version <= MAX_VERSION:
         raise ValueError(

@@ -7,6 +7,7 @@ versions are picked up while it runs; SIGINT (Ctrl-C), SIGTERM or SIGHUP ends it
 a second one at once.
 """
 
+import os
 import shutil
 from argparse import Namespace
 from collections.abc import Sequence
@@ -18,21 +19,37 @@ from coda_keras_export.servable import folder, version_policies
 from coda_keras.utils import processors
 from coda_keras.utils.command_line import Parser, command, integer, seconds
 
-# What only the embedded server has: the largest value, what it takes unless told otherwise, help.
+# What only the embedded server has: the smallest and the largest value, what it takes unless told
+# otherwise, help.
 _EMBEDDED = {
-    "threads": (1000, 8, "requests at once (8)"),
+    "threads": (1, 1000, 8, "requests at once (8)"),
     "max_concurrent_requests": (
+        1,
         10**6,
         128,
         "requests that run or wait; one more is RESOURCE_EXHAUSTED (128)",
     ),
     "max_batch_size": (
+        1,
         2**31 - 1,
         None,
         "images a request may hold; by default as many as have 2^20 pixels",
     ),
-    "max_message_mib": (2047, 64, "size of a request in MiB (64)"),
-    "metrics_port": (65535, None, "TCP port for Prometheus; without it there are no metrics"),
+    "max_message_mib": (1, 2047, 64, "size of a request in MiB (64)"),
+    "max_connections": (
+        1,
+        10**6,
+        None,
+        "connections at once; by default 1000, or fewer where the process may open few files",
+    ),
+    "max_connection_calls": (1, 10**6, 4096, "calls at once on one connection (4096)"),
+    "load_timeout": (1, 86400, 120, "seconds a version may take to load (120)"),
+    "metrics_port": (
+        0,
+        65535,
+        None,
+        "TCP port for Prometheus, 0 for a free one; without it there are no metrics",
+    ),
 }
 
 
@@ -46,6 +63,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
         )
     binary = None if flags.embedded else shutil.which("tensorflow_model_server")
     given = [name for name in _EMBEDDED if getattr(flags, name) is not None]
+    given += ["compressed_requests"] if flags.compressed_requests else []
     if binary and given:
         names = ", ".join(map(_option, given))
         raise ValueError(
@@ -56,9 +74,11 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
 
         stock.serve(binary, flags)
     else:
+        # gRPC reads this when it is imported. It would write a line for every request it refuses.
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
         from coda_keras_export.server import embedded
 
-        for name, (_, default, _) in _EMBEDDED.items():
+        for name, (*_, default, _) in _EMBEDDED.items():
             if getattr(flags, name) is None:
                 setattr(flags, name, default)
         embedded.serve(flags)
@@ -105,8 +125,13 @@ def _parse(arguments: Sequence[str] | None, prog: str | None) -> Namespace:
         help="use the embedded server, which alone has the flags below, in any case",
     )
     embedded = parser.add_argument_group("of the embedded server")
-    for name, (largest, _, text) in _EMBEDDED.items():
-        embedded.add_argument(_option(name), type=integer(1, largest), help=text)
+    for name, (smallest, largest, _, text) in _EMBEDDED.items():
+        embedded.add_argument(_option(name), type=integer(smallest, largest), help=text)
+    embedded.add_argument(
+        "--compressed-requests",
+        action="store_true",
+        help="accept compressed requests, which may take much memory; refused otherwise",
+    )
     flags = parser.parse_args(arguments)
     flags.policies = version_policies.parse(flags.version_policy)
     files = flags.tls_key, flags.tls_certificate, flags.tls_client_ca

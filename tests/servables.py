@@ -1,5 +1,6 @@
 """Servables of tiny nets, what is asked of them, and what the oracle says to that."""
 
+import keras
 import numpy as np
 import oracle
 import pytest
@@ -42,6 +43,14 @@ def servable(path):
 @pytest.fixture
 def pictures(rng):
     return rng.integers(0, 256, (2, HEIGHT, WIDTH, 3), "uint8")
+
+
+@pytest.fixture(scope="session")
+def small_servable(tmp_path_factory):
+    """A version of the smallest net, of images of 4x4 pixels and 3 classes; to be copied."""
+    keras.utils.set_random_seed(1)
+    net = CoDANet([DAUConv2D(3, 2, 3, strides=2)], temperature=1.0, image_size=4)
+    return package(net, tmp_path_factory.mktemp("small"), "tiny")
 
 
 def ask(servable, signature, **inputs):

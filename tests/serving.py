@@ -1,9 +1,9 @@
 """Servers in processes of their own, and what tests ask them."""
 
+import inspect
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -16,6 +16,8 @@ from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
 
 ROOT = Path(__file__).resolve().parents[1]
 LOADING, AVAILABLE, END = 20, 30, 50
+# Seconds that nothing takes, however busy the machine is.
+LIMIT = 600
 
 
 class Server:
@@ -32,28 +34,53 @@ class Server:
             text=True,
         )
         # Otherwise a full pipe would stop the server.
-        self.errors = []
-        self.reader = threading.Thread(target=lambda: self.errors.extend(self.process.stderr))
-        self.reader.start()
+        self.lines, self.errors = [], []
+        self.readers = [
+            threading.Thread(target=lines.extend, args=[stream], daemon=True)
+            for lines, stream in (
+                (self.lines, self.process.stdout),
+                (self.errors, self.process.stderr),
+            )
+        ]
+        for reader in self.readers:
+            reader.start()
         self.line = self.address = None
         if wait:
             self.wait()
 
     def wait(self):
         """Waits until all that was there at its start has been tried."""
-        self.line = self.process.stdout.readline()
-        self.address = self.line.split()[-1] if self.line else None
+        self.line = self.says(self.lines, "serving ", "begun")
+        self.address = self.line.split()[-1]
+
+    def says(self, lines, *texts):
+        """Waits for a line that has one of the texts; returns it."""
+
+        def said():
+            return next((line for line in lines if any(text in line for text in texts)), None)
+
+        def said_or_ended():
+            return said() or self.process.poll() is not None
+
+        eventually(said_or_ended, f"a server to say {' or '.join(texts)}")
+        # What it has said in the end may not be read yet.
+        eventually(lambda: said() or not any(reader.is_alive() for reader in self.readers))
+        assert said(), f"the server ended without {texts}: {self.errors}"
+        return said()
 
     def listening(self):
         """Waits until it listens, be anything loaded or not; returns the address."""
-        said = "listening on "
-        eventually(lambda: any(said in line for line in self.errors) or not self.reader.is_alive())
-        return next(line.split()[-1] for line in self.errors if said in line)
+        return self.says(self.errors, "listening on ").split()[-1]
+
+    def metrics(self):
+        """Where it tells metrics."""
+        return f"http://{self.says(self.errors, 'metrics on ').split()[-1]}/metrics"
 
     def end(self, number=signal.SIGTERM):
         self.process.send_signal(number)
-        code = self.process.wait(timeout=120)
-        self.reader.join(timeout=60)
+        code = self.process.wait(timeout=LIMIT)
+        for reader in self.readers:
+            reader.join(timeout=LIMIT)
         self.process.stdout.close()
         self.process.stderr.close()
         return code
@@ -68,17 +95,14 @@ def status(channel, name, version=None):
     return {state.version: state for state in answer.model_version_status}
 
 
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
-def eventually(condition):
-    deadline = time.monotonic() + 60
+def eventually(condition, what=None):
+    """Waits until a function returns something true; a test that waits in vain says for what."""
+    deadline = time.monotonic() + LIMIT
     while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+        if time.monotonic() > deadline:
+            what = what or inspect.getsource(condition).strip()
+            pytest.fail(f"waited {LIMIT} s in vain for {what}")
+        time.sleep(0.05)
 
 
 def publish(source, target):

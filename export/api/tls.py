@@ -3,8 +3,10 @@
 import os
 import ssl
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import grpc
+if TYPE_CHECKING:
+    import grpc
 
 _Path = str | os.PathLike
 
@@ -35,13 +37,15 @@ def check_files(key: _Path | None, certificate: _Path | None, ca: _Path | None) 
 
 def server_credentials(
     key: _Path, certificate: _Path, client_ca: _Path | None = None
-) -> grpc.ServerCredentials:
+) -> "grpc.ServerCredentials":
     """Returns credentials for `grpc.aio.Server.add_secure_port`.
 
     Args:
         key, certificate: as in `check_files`.
         client_ca: path of certificates; clients have to show one that is signed by one of them.
     """
+    import grpc
+
     return grpc.ssl_server_credentials(
         [(Path(key).read_bytes(), Path(certificate).read_bytes())],
         root_certificates=_bytes(client_ca),
@@ -62,7 +66,7 @@ def server_context(
 
 def client_credentials(
     ca: _Path | None = None, key: _Path | None = None, certificate: _Path | None = None
-) -> grpc.ChannelCredentials:
+) -> "grpc.ChannelCredentials":
     """Returns credentials for a `Client`.
 
     Args:
@@ -70,6 +74,8 @@ def client_credentials(
         key, certificate: paths of the client's own, where the server asks for one.
     """
     check_files(key, certificate, ca)
+    import grpc
+
     return grpc.ssl_channel_credentials(_bytes(ca), _bytes(key), _bytes(certificate))
 
 

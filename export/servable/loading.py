@@ -21,6 +21,10 @@ WARM_UP = "assets.extra/tf_serving_warmup_requests"
 LABELS = "assets.extra/labels.txt"
 DEFAULT_SIGNATURE = "serving_default"
 _INIT_OP = "__saved_model_init_op"
+_GRAPH, _INDEX = "saved_model.pb", "variables/variables.index"
+# Files that are read whole, in several times the memory: a hundred times those of the largest net
+# of the paper. Weights lie in files of their own.
+MAX_FILE_BYTES = 2**27
 
 
 class Servable:
@@ -43,9 +47,11 @@ class Servable:
         self, path: str | os.PathLike, on_cpu: bool = False, max_batch_size: int | None = None
     ) -> None:
         self.path, self.max_batch_size = Path(path), max_batch_size
-        for part in ("saved_model.pb", "variables/variables.index"):
+        for part in (_GRAPH, _INDEX):
             if not (self.path / part).is_file():
                 raise ValueError(f"{self.path} is no complete SavedModel: it has no {part}.")
+        for part in (_GRAPH, _INDEX, WARM_UP):
+            _check_size(self.path / part)
         config = tf.compat.v1.ConfigProto(allow_soft_placement=True)
         config.gpu_options.allow_growth = True
         if on_cpu:
@@ -142,6 +148,15 @@ class Servable:
                 f"The model has {listed(sorted(self.signatures))}.",
             )
         return self.signatures[name]
+
+
+def _check_size(path: Path) -> None:
+    size = path.stat().st_size if path.is_file() else 0
+    if size > MAX_FILE_BYTES:
+        raise ValueError(
+            f"{path} has {size} bytes, more than the {MAX_FILE_BYTES} that such a file may have. "
+            "Package the net again."
+        )
 
 
 class _Quiet(logging.Filter):

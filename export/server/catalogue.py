@@ -1,12 +1,12 @@
 """What the embedded server serves: the wanted versions of every model, kept up to date."""
 
 import contextlib
+import functools
 import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
-from concurrent import futures
 from pathlib import Path
 
 import tensorflow as tf
@@ -14,6 +14,7 @@ from coda_keras_export.servable import folder
 from coda_keras_export.servable.loading import Servable
 from coda_keras_export.servable.version_policies import DEFAULTS, Policies
 from coda_keras_export.server import memory
+from coda_keras_export.server.loaders import Loaders
 from coda_keras_export.server.version import AVAILABLE, FAILED, LOADING, State, Version
 
 from coda_keras.utils.text import listed, short
@@ -30,6 +31,7 @@ class Catalogue:
         max_batch_size: images a request may hold; None for a number that their size suggests.
         policies: `Policies`: which versions are wanted.
         loaders: number of versions that load at once.
+        load_seconds: that a version may take to load.
         changed: called, from any thread, when states may have changed.
         attempted: called with a path and whether it loaded.
         clock: seconds, as `time.monotonic`.
@@ -41,6 +43,7 @@ class Catalogue:
         max_batch_size: int | None = None,
         policies: Policies = DEFAULTS,
         loaders: int = 2,
+        load_seconds: float = 120,
         changed: Callable[[], object] = lambda: None,
         attempted: Callable[[Path, bool], object] = lambda path, loaded: None,
         clock: Callable[[], float] = time.monotonic,
@@ -50,8 +53,7 @@ class Catalogue:
         self._present: dict[str, folder.Versions] = {}
         self._versions: dict[tuple[str, int], Version] = {}
         self._unreadable: set[str] = set()
-        self._loads: set[futures.Future] = set()
-        self._loaders = futures.ThreadPoolExecutor(loaders, thread_name_prefix="load")
+        self._loaders = Loaders(loaders, load_seconds)
         self._lock = threading.Lock()
 
     def refresh(self) -> None:
@@ -87,8 +89,7 @@ class Catalogue:
 
     def wait(self) -> None:
         """Waits until nothing loads."""
-        while loads := list(self._loads):
-            futures.wait(loads)
+        self._loaders.wait()
 
     @contextlib.contextmanager
     def use(self, name: str, version: int | None = None) -> Iterator[tuple[int, Servable]]:
@@ -161,18 +162,20 @@ class Catalogue:
         entry = self._versions.get((name, version))
         if entry is None:
             entry = self._versions[name, version] = Version(self._present[name][version])
-        elif entry.state.name == FAILED and (entry in repaired or self._clock() >= entry.again):
+        elif entry.state.name == FAILED and (entry in repaired or entry.due(self._clock())):
             entry.state = State(LOADING, entry.state.reason)
         else:
             return
-        load = self._loaders.submit(self._load, name, version, entry)
-        self._loads.add(load)
-        load.add_done_callback(self._loads.discard)
+        entry.load = load = object()
+        attempt = name, entry, load
+        self._loaders.submit(
+            functools.partial(self._load, *attempt), functools.partial(self._give_up, *attempt)
+        )
 
-    def _load(self, name: str, version: int, entry: Version) -> None:
+    def _load(self, name: str, entry: Version, load: object) -> None:
         if entry.dropped:
             return
-        files, reason = folder.fingerprint(entry.path), ""
+        entry.files, servable, reason = folder.fingerprint(entry.path), None, ""
         try:
             servable = Servable(entry.path, max_batch_size=self.max_batch_size)
             servable.warm_up()
@@ -181,9 +184,29 @@ class Catalogue:
             named = isinstance(error, ValueError)
             reason = short(error if named else f"{entry.path} does not load: {error!r}", 1000)
         memory.trim()
+        if not self._settle(name, entry, load, servable, reason):
+            # It was given up, and ends after all.
+            entry.hanging -= 1
+            if servable:
+                servable.close()
+
+    def _give_up(self, name: str, entry: Version, load: object) -> None:
+        reason = (
+            f"{entry.path} takes more than {self._loaders.seconds:g} s to load and was given up. "
+            "Repair its files, or allow more with --load-timeout."
+        )
+        entry.hanging += self._settle(name, entry, load, None, reason)
+
+    def _settle(
+        self, name: str, entry: Version, load: object, servable: Servable | None, reason: str
+    ) -> bool:
+        """Notes how a load has ended; returns False if something else was noted already."""
         with self._lock:
+            if entry.load is not load:
+                return False
+            entry.load = None
             if reason:
-                self._note_failure(entry, files, reason)
+                self._note_failure(entry, reason)
             else:
                 entry.state, entry.servable = State(AVAILABLE), servable
             if entry.dropped:
@@ -196,12 +219,13 @@ class Catalogue:
         self._close(idle)
         self._attempted(entry.path, not reason)
         self._changed()
+        return True
 
-    def _note_failure(self, entry: Version, files: folder.Fingerprint | None, reason: str) -> None:
+    def _note_failure(self, entry: Version, reason: str) -> None:
         if entry.state.reason != reason:
             print(f"not served: {reason}", file=sys.stderr, flush=True)
         delay = min(_FIRST_DELAY * 2**entry.attempts, _LAST_DELAY)
-        entry.state, entry.files = State(FAILED, reason), files
+        entry.state = State(FAILED, reason)
         entry.attempts, entry.again = entry.attempts + 1, self._clock() + delay
 
     def _drop_unwanted(self, name: str) -> list[Version]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import grpc
 from coda_keras_export.api import tls
-from coda_keras_export.server import memory
+from coda_keras_export.server import idle, limits, memory
 from coda_keras_export.server.signals import end_signals
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 GRACE_SECONDS = 5
 # How many of the largest requests may be there; of smaller ones more.
 _LARGEST_AT_ONCE = 4
-# The largest protobuf message. How much comes back follows from what was accepted.
-_MAX_ANSWER_BYTES = 2**31 - 1
+# Between looks for connections that make room for others.
+_ROOM_SECONDS = 0.25
 
 
 def serve(arguments: Namespace) -> None:
@@ -78,9 +78,10 @@ class Server:
     async def work(self) -> None:
         """Listens, loads, and looks for new versions; ends only by an error."""
         await asyncio.to_thread(_import)
-        catalogue, address = await self._listen()
+        catalogue, address, pool, connections = await self._listen()
+        room = asyncio.create_task(self._make_room(address, pool, connections))
         await asyncio.to_thread(catalogue.refresh)
-        await asyncio.gather(self._announce(catalogue, address), self._look(catalogue))
+        await asyncio.gather(self._announce(catalogue, address), self._look(catalogue), room)
 
     async def stop(self, seconds: float) -> None:
         """Takes no more requests, and gives those that are there so many seconds."""
@@ -109,23 +110,37 @@ class Server:
                 if said != (said := f"cannot look for versions: {error}"):
                     print(said, file=sys.stderr, flush=True)
 
-    async def _listen(self) -> tuple["Catalogue", str]:
-        """Answers from here on; returns `(catalogue, address)`."""
+    async def _make_room(self, address: str, pool: "Pool", connections: int) -> NoReturn:
+        """Keeps a quarter of the connections free for those to come, if need be."""
+        while True:
+            await asyncio.sleep(_ROOM_SECONDS)
+            busy = {_port(peer) for peer in pool.busy()}
+            await asyncio.to_thread(idle.close_idlest, _port(address), connections * 3 // 4, busy)
+
+    async def _listen(self) -> tuple["Catalogue", str, "Pool", int]:
+        """Answers from here on; returns `(catalogue, address, pool, most connections)`."""
         from coda_keras_export.server.catalogue import Catalogue
         from coda_keras_export.server.health import Health
         from coda_keras_export.server.metrics import Metrics
         from coda_keras_export.server.pool import Pool
 
         arguments, loop = self._arguments, asyncio.get_running_loop()
-        max_message_bytes = arguments.max_message_mib * 2**20
+        bounds = limits.Limits(
+            arguments.max_message_mib * 2**20,
+            limits.connections(arguments.max_connections),
+            arguments.max_connection_calls,
+            arguments.compressed_requests,
+        )
         metrics = Metrics()
         if arguments.metrics_port is not None:
-            metrics.serve(arguments.host, arguments.metrics_port)
+            port = await metrics.serve(arguments.host, arguments.metrics_port)
+            print(f"metrics on {arguments.host}:{port}", file=sys.stderr, flush=True)
         catalogue = Catalogue(
             arguments.models,
             arguments.max_batch_size,
             arguments.policies,
             arguments.load_threads,
+            arguments.load_timeout,
             changed=lambda: asyncio.run_coroutine_threadsafe(self._health.update(), loop),
             attempted=metrics.attempted,
         )
@@ -134,14 +149,14 @@ class Server:
         pool = Pool(
             arguments.threads,
             arguments.max_concurrent_requests,
-            _LARGEST_AT_ONCE * max_message_bytes,
+            _LARGEST_AT_ONCE * bounds.message_bytes,
         )
         host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
         self._server, port = bind(
             catalogue,
             f"{host}:{arguments.port}",
             pool,
-            max_message_bytes,
+            bounds,
             metrics,
             self._health,
             tls.server_credentials(*arguments.tls) if arguments.tls else None,
@@ -149,14 +164,19 @@ class Server:
         await self._server.start()
         address = f"{host}:{port}"
         print(f"listening on {address}", file=sys.stderr, flush=True)
-        return catalogue, address
+        return catalogue, address, pool, bounds.connections
+
+
+def _port(address: str) -> int:
+    """The number at the end of `host:port`, or of a client's name in gRPC."""
+    return int(address.rpartition(":")[2])
 
 
 def bind(
     catalogue: "Catalogue",
     address: str,
     pool: "Pool",
-    max_message_bytes: int = 64 * 2**20,
+    bounds: limits.Limits = limits.DEFAULTS,
     metrics: "Metrics | None" = None,
     health: "Health | None" = None,
     credentials: grpc.ServerCredentials | None = None,
@@ -167,7 +187,7 @@ def bind(
         catalogue: a `Catalogue`.
         address: `host:port`; port 0 takes a free one.
         pool: a `Pool` for requests to run in.
-        max_message_bytes: the largest request; a larger one is RESOURCE_EXHAUSTED.
+        bounds: `Limits`.
         metrics, health: a `Metrics` and a `Health`, or None.
         credentials: `grpc.ServerCredentials` for TLS; None for none.
 
@@ -181,14 +201,7 @@ def bind(
     from grpc_health.v1 import health_pb2_grpc
     from tensorflow_serving.apis import model_service_pb2_grpc
 
-    server = grpc.aio.server(
-        options=[
-            ("grpc.max_receive_message_length", max_message_bytes),
-            ("grpc.max_send_message_length", _MAX_ANSWER_BYTES),
-            # A second server on the same port must fail, not take half of the requests.
-            ("grpc.so_reuseport", 0),
-        ],
-    )
+    server = grpc.aio.server(options=bounds.options())
     prediction = services.PredictionService(catalogue, pool, metrics)
     server.add_generic_rpc_handlers([prediction.handlers()])
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(

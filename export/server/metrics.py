@@ -1,22 +1,26 @@
 """Metrics for Prometheus, under the names that the stock server gives them."""
 
+import asyncio
 import os
 import threading
 from collections import Counter
 from collections.abc import Iterator
 
 from prometheus_client import (
+    CONTENT_TYPE_LATEST,
     CollectorRegistry,
     Histogram,
     PlatformCollector,
     ProcessCollector,
     disable_created_metrics,
-    start_http_server,
+    generate_latest,
 )
 from prometheus_client.core import Metric
 
 # The stock server's: 10 microseconds, each bucket 1.8 times the one before, up to 20 minutes.
 _BUCKETS = [10 * 1.8**exponent for exponent in range(33)]
+# Of HTTP requests for metrics: at once, and what one may take. They have no thread.
+_CONNECTIONS, _SECONDS, _MAX_REQUEST_BYTES = 16, 10, 2**14
 
 
 class Metrics:
@@ -31,6 +35,7 @@ class Metrics:
 
     def __init__(self) -> None:
         disable_created_metrics()
+        self._open: dict[asyncio.StreamWriter, None] = {}
         self._registry = CollectorRegistry()
         self._requests = _Counts(
             ":tensorflow:serving:request_count",
@@ -70,16 +75,50 @@ class Metrics:
         """Counts an attempt to load the version in `path`."""
         self._loads.add(str(path), "success" if loaded else "fail")
 
-    def serve(self, host: str, port: int) -> None:
-        """Answers HTTP requests, from a thread of its own.
+    async def serve(self, host: str, port: int) -> int:
+        """Answers HTTP requests from here on.
+
+        Returns:
+            The port; 0 takes a free one.
 
         Raises:
             OSError: if the address cannot be bound.
         """
         try:
-            start_http_server(port, host, self._registry)
+            server = await asyncio.start_server(self._connect, host, port, limit=_MAX_REQUEST_BYTES)
         except OSError as error:
             raise OSError(f"Cannot listen for metrics on {host}:{port}: {error}.") from error
+        return server.sockets[0].getsockname()[1]
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answers the request of a connection, which is closed if a newer one needs its place."""
+        self._open[writer] = None
+        if len(self._open) > _CONNECTIONS:
+            oldest = next(iter(self._open))
+            del self._open[oldest]
+            oldest.transport.abort()
+        try:
+            await asyncio.wait_for(self._answer(reader, writer), _SECONDS)
+        except (OSError, EOFError, ValueError, asyncio.LimitOverrunError, asyncio.TimeoutError):
+            writer.transport.abort()
+        finally:
+            self._open.pop(writer, None)
+            writer.close()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await reader.readuntil(b"\r\n\r\n")
+        if request.startswith(b"GET "):
+            status, body = "200 OK", await asyncio.to_thread(generate_latest, self._registry)
+        else:
+            status, body = "405 Method Not Allowed", b""
+        # Whoever does not read the answer is not waited for after `_SECONDS`.
+        writer.write(
+            f"HTTP/1.1 {status}\r\nContent-Type: {CONTENT_TYPE_LATEST}\r\n"
+            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
+            + body
+        )
+        writer.close()
+        await writer.wait_closed()
 
 
 class _Counts:

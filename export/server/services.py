@@ -95,10 +95,11 @@ class PredictionService:
         """Answers a `PredictRequest` with a `PredictResponse`, both as they are sent."""
         arrival = time.perf_counter()
         try:
-            message = await self._pool.receive(context.read)
+            peer = context.peer()
+            message = await self._pool.receive(peer, context.read)
             if message is grpc.aio.EOF:
                 raise invalid("The request has no message.")
-            return await self._pool.run(self._predict, message, arrival)
+            return await self._pool.run(peer, self._predict, message, arrival)
         except FullError:
             self._count("", "RESOURCE_EXHAUSTED", arrival)
             raise

@@ -31,3 +31,13 @@ class Version:
         # When it may be tried again after it failed, and which files it had.
         self.attempts, self.again = 0, 0.0
         self.files: Fingerprint | None = None
+        # The attempt that goes on, and how many of those that were given up have not ended.
+        self.load: object = None
+        self.hanging = 0
+
+    def due(self, now: float) -> bool:
+        """Whether it may be tried again though its files are the same.
+
+        One that hangs would hang again, and each time a thread would stay behind.
+        """
+        return now >= self.again and not self.hanging

@@ -84,6 +84,13 @@ def test_arguments_that_do_not_fit(net, tmp_path):
         ({"name": "models.config"}, "model name"),
         ({"name": "Compose.yaml"}, "model name"),
         ({"name": "007"}, "model name"),
+        ({"name": "-x"}, "model name"),
+        ({"name": "x."}, "model name"),
+        ({"name": ""}, "model name"),
+        ({"name": "CON"}, "model name"),
+        ({"name": "lpt1.old"}, "model name"),
+        ({"name": "x" * 101}, "model name"),
+        ({"name": "net\n"}, "model name"),
         ({"version": 0}, "positive integer"),
         ({"version": 2**63}, "at most 9223372036854775807"),
         ({"labels": ["cat", "", "ship"]}, "class 1 is empty"),
@@ -224,6 +231,8 @@ def test_command(net, tmp_path, capsys):
         [*common, "--version", "007"],
         [*common, "--version", 10**20],
         [*common, "--labels", tmp_path / "none.txt"],
+        [*common[:-1], "CON"],
+        [*common[:-2], "--name=-x"],
         [*common, "--bogus"],
         common[2:],
     ):
@@ -231,3 +240,24 @@ def test_command(net, tmp_path, capsys):
             run(*arguments)
         assert end.value.code == 2
         assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_net_that_predicts_nothing_is_one_line(net, tmp_path, capsys):
+    spoilt = tiny_net()
+    first = spoilt.weights[0]
+    first.assign(first * np.nan)
+    spoilt.save(tmp_path / "model.keras")
+    with pytest.raises(SystemExit) as end:
+        run("--model", tmp_path / "model.keras", "--out", tmp_path / "out", "--name", "tiny")
+    error = capsys.readouterr().err
+    assert (end.value.code, error.count("\n")) == (2, 1), error
+    assert "infinite or no numbers" in error
+    # Nor does one that never was in a file.
+    with pytest.raises(ValueError, match="infinite or no numbers"):
+        package(spoilt, tmp_path / "out", "tiny")
+    assert not (tmp_path / "out" / "tiny").exists()
+
+
+@pytest.mark.parametrize("name", ["a", "_a", "A-1", "v1.5", "console", "com10", "x" * 100])
+def test_names_that_servers_take(name):
+    packaging._check_arguments(name, None, None)

@@ -1,22 +1,20 @@
 """What the embedded server loads and forgets: broken versions, and folders that come and go."""
 
+import os
 import shutil
 import threading
 import weakref
 from collections import Counter
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from coda_keras_export.package import package
 from coda_keras_export.servable import folder, version_policies
 from coda_keras_export.servable.loading import WARM_UP
 from coda_keras_export.server.catalogue import Catalogue
 from coda_keras_export.server.version import AVAILABLE, FAILED, LOADING, State, Version
-
-from coda_keras import CoDANet, DAUConv2D
+from serving import LIMIT, eventually
 
 pytestmark = pytest.mark.tensorflow
 
@@ -24,18 +22,11 @@ SIZE = 4
 IMAGES = tf.make_tensor_proto(np.full((1, SIZE, SIZE, 3), 0.5, "float32"))
 
 
-@pytest.fixture(scope="module")
-def path(tmp_path_factory):
-    keras.utils.set_random_seed(1)
-    net = CoDANet([DAUConv2D(3, 2, 3, strides=2)], temperature=1.0, image_size=SIZE)
-    return package(net, tmp_path_factory.mktemp("servables"), "tiny")
-
-
 @pytest.fixture
-def root(path, tmp_path):
+def root(small_servable, tmp_path):
     """A folder with the models `one` and `two`, each in version 1."""
     for name in ("one", "two"):
-        shutil.copytree(path, tmp_path / "servables" / name / "1")
+        shutil.copytree(small_servable, tmp_path / "servables" / name / "1")
     return tmp_path / "servables"
 
 
@@ -292,9 +283,9 @@ def test_models_load_side_by_side_and_are_served_as_they_come(root, monkeypatch)
     gate, both, loading = threading.Event(), threading.Barrier(2), module.Servable.warm_up
 
     def slowly(servable):
-        both.wait(60)
+        both.wait(LIMIT)
         if servable.path.parent.name == "one":
-            assert gate.wait(60)
+            assert gate.wait(LIMIT)
         return loading(servable)
 
     monkeypatch.setattr(module.Servable, "warm_up", slowly)
@@ -302,7 +293,7 @@ def test_models_load_side_by_side_and_are_served_as_they_come(root, monkeypatch)
     catalogue = Catalogue(root, loaders=2, attempted=lambda *_: loaded.set())
     catalogue.refresh()
     try:
-        assert loaded.wait(60)
+        assert loaded.wait(LIMIT)
         assert answers(catalogue, "two") == 1
         assert catalogue.states("one") == {1: (LOADING, "")}
         assert catalogue.models() == {"one": False, "two": True}
@@ -342,17 +333,114 @@ def test_what_is_deleted_while_it_loads_is_not_served(root, monkeypatch):
     def slowly(servable):
         loaded.append(servable)
         begun.set()
-        assert gate.wait(60)
+        assert gate.wait(LIMIT)
         return loading(servable)
 
     monkeypatch.setattr(module.Servable, "warm_up", slowly)
     shutil.rmtree(root / "two")
     catalogue = Catalogue(root)
     catalogue.refresh()
-    assert begun.wait(60)
+    assert begun.wait(LIMIT)
     shutil.rmtree(root / "one")
     catalogue.refresh()
     gate.set()
     catalogue.wait()
     assert catalogue.states("one") == {}
     assert [servable._session for servable in loaded] == [None]
+
+
+GRAPH = "saved_model.pb"
+
+
+def resized(size):
+    def spoil(path):
+        with path.open("r+b") as file:
+            file.truncate(size)
+
+    return spoil
+
+
+def replaced(make):
+    def spoil(path):
+        path.unlink()
+        make(path)
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil", "sentence"),
+    [
+        (GRAPH, resized(3 << 30), "has 3221225472 bytes, more than the 134217728"),
+        ("variables/variables.index", resized(40 << 30), "has 42949672960 bytes"),
+        (WARM_UP, resized(40 << 30), "has 42949672960 bytes"),
+        (GRAPH, replaced(os.mkfifo), "no complete SavedModel"),
+        (GRAPH, replaced(lambda path: path.symlink_to("/dev/zero")), "no complete SavedModel"),
+    ],
+    ids=["graph", "index", "warm-up", "fifo", "device"],
+)
+def test_files_of_absurd_sizes_are_not_read(root, monkeypatch, name, spoil, sentence):
+    shutil.copytree(root / "one" / "1", root / "one" / "2")
+    spoil(root / "one" / "2" / name)
+    loading = tf.compat.v1.saved_model.load
+
+    def load(session, tags, path):
+        assert not path.endswith("one/2"), "it was read"
+        return loading(session, tags, path)
+
+    monkeypatch.setattr(tf.compat.v1.saved_model, "load", load)
+    catalogue = Catalogue(root)
+    refresh(catalogue)
+    state = catalogue.states("one")[2]
+    assert (state.name, sentence in state.reason) == (FAILED, True), state.reason
+    assert answers(catalogue, "one") == answers(catalogue, "two") == 1
+
+
+def test_a_load_that_hangs_is_given_up_and_its_repair_tried(root, monkeypatch):
+    from coda_keras_export.server import catalogue as module
+
+    gates = {"2": threading.Event()}
+    tried, loading, now = Counter(), module.Servable, [0.0]
+
+    def load(path, **options):
+        tried[path.name] += path.parent.name == "one"
+        if path.parent.name == "one" and path.name in gates:
+            gates[path.name].wait(LIMIT)
+        return loading(path, **options)
+
+    monkeypatch.setattr(module, "Servable", load)
+    attempts = []
+    catalogue = Catalogue(
+        root,
+        loaders=1,
+        load_seconds=LIMIT,
+        attempted=lambda path, loaded: attempts.append((path.name, loaded)),
+        clock=lambda: now[0],
+    )
+    refresh(catalogue)
+    shutil.copytree(root / "one" / "1", root / "one" / "2")
+    catalogue._loaders.seconds = 0.05
+    refresh(catalogue)
+    state = catalogue.states("one")[2]
+    assert (state.name, "more than 0.05 s to load" in state.reason) == (FAILED, True)
+    assert attempts[-1] == ("2", False)
+    # One thread is all there is, and it still hangs; yet others load.
+    catalogue._loaders.seconds = LIMIT
+    shutil.copytree(root / "two" / "1", root / "two" / "2")
+    refresh(catalogue)
+    assert answers(catalogue, "two") == 2
+    # It would hang again.
+    now[0] = 10.0**6
+    refresh(catalogue)
+    assert (tried["2"], served(catalogue)) == (1, [1])
+    hanging = gates.pop("2")
+    (root / "one" / "2" / "repaired").touch()
+    refresh(catalogue)
+    assert (tried["2"], served(catalogue)) == (2, [1, 2])
+    # What ends after all changes nothing.
+    entry = catalogue._versions["one", 2]
+    servable = entry.servable
+    hanging.set()
+    eventually(lambda: not entry.hanging)
+    assert entry.servable is servable
+    assert answers(catalogue, "one") == 2

@@ -4,11 +4,11 @@ One server for all tests, with mutual TLS, two threads and room for four request
 its requests and the loading of models for as long as a test wants.
 """
 
+import shutil
 import threading
 import urllib.request
 
 import grpc
-import keras
 import numpy as np
 import pytest
 import trustme
@@ -16,21 +16,18 @@ from coda_keras_export import client
 from coda_keras_export.api import arrays, serving_pb2
 from coda_keras_export.api.connection import METADATA, PREDICT, Client
 from coda_keras_export.api.tls import client_credentials
-from coda_keras_export.package import package
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from PIL import Image
 from serving import (
     AVAILABLE,
+    LIMIT,
     LOADING,
     Server,
     eventually,
-    free_port,
     publish,
     refusal,
     status,
 )
-
-from coda_keras import CoDANet, DAUConv2D
 
 pytestmark = pytest.mark.tensorflow
 
@@ -74,14 +71,10 @@ def gates(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    keras.utils.set_random_seed(1)
-    net = CoDANet([DAUConv2D(CLASSES, 2, 3, strides=2)], temperature=1.0, image_size=SIZE)
+def models(small_servable, tmp_path_factory):
     folder = tmp_path_factory.mktemp("servables")
-    path = package(net, folder, "tiny")
-    publish(path, path.with_name("2"))
-    (folder / "slow").mkdir()
-    publish(path, folder / "slow" / "1")
+    for place in ("tiny/1", "tiny/2", "slow/1"):
+        shutil.copytree(small_servable, folder / place)
     return folder
 
 
@@ -101,12 +94,7 @@ def tls(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def metrics_port():
-    return free_port()
-
-
-@pytest.fixture(scope="module")
-def starting(models, gates, tls, metrics_port, tmp_path_factory):
+def starting(models, gates, tls, tmp_path_factory):
     """A server that still loads the model `slow`."""
     (gates / "load-slow").touch()
     script = tmp_path_factory.mktemp("script") / "gated.py"
@@ -114,7 +102,7 @@ def starting(models, gates, tls, metrics_port, tmp_path_factory):
     server = Server(
         models,
         *("--poll", "0.2", "--threads", "2", "--max-concurrent-requests", "4"),
-        *("--load-threads", "2", "--metrics-port", str(metrics_port)),
+        *("--load-threads", "2", "--metrics-port", "0"),
         *("--tls-key", tls["key"], "--tls-certificate", tls["certificate"]),
         *("--tls-client-ca", tls["ca"], "--embedded"),
         script=script,
@@ -157,19 +145,19 @@ def request(value=0, name="tiny", version=None):
     return made
 
 
-def predict(channel, *arguments, timeout=60, **spec):
+def predict(channel, *arguments, timeout=LIMIT, **spec):
     call = channel.unary_unary(PREDICT, serving_pb2.PredictRequest.SerializeToString, PREDICTED)
     return call(request(*arguments, **spec), timeout=timeout)
 
 
-def begin(channel, value, timeout=60):
+def begin(channel, value, timeout=LIMIT):
     call = channel.unary_unary(PREDICT, serving_pb2.PredictRequest.SerializeToString, PREDICTED)
     return call.future(request(value), timeout=timeout)
 
 
 def health(channel, name=""):
     stub = health_pb2_grpc.HealthStub(channel)
-    return stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=60).status
+    return stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=LIMIT).status
 
 
 def test_what_is_ready_is_served_while_the_rest_loads(starting, channel, models, gates):
@@ -230,7 +218,7 @@ def test_too_many_requests_are_refused_and_those_that_go_cost_nothing(server, ch
     get = channel.unary_unary(METADATA, serving_pb2.GetModelMetadataRequest.SerializeToString)
     asked = serving_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
     asked.model_spec.name = "tiny"
-    assert b"classify" in get(asked, timeout=60)
+    assert b"classify" in get(asked, timeout=LIMIT)
     # One gives up and makes room; another's time is over.
     values = dict(zip(waiting, (3, 4, 5)))
     waiting.remove(refused)
@@ -276,8 +264,16 @@ def test_a_version_that_loads_takes_nothing_away(server, channel, models, gates)
 
 def test_a_message_that_is_none_is_refused(server, channel):
     call = channel.unary_unary(PREDICT)
-    code, details = refusal(call, b"\xff\xff no message", timeout=60)
+    code, details = refusal(call, b"\xff\xff no message", timeout=LIMIT)
     assert (code, "PredictRequest" in details) == (CODE.INVALID_ARGUMENT, True)
+
+
+def test_what_grpc_refuses_fills_no_log(server, channel):
+    call = channel.unary_unary(PREDICT, serving_pb2.PredictRequest.SerializeToString, PREDICTED)
+    for _ in range(3):
+        code, _ = refusal(call, request(), timeout=LIMIT, compression=grpc.Compression.Gzip)
+        assert code == CODE.UNIMPLEMENTED
+    assert not any("disabled" in line for line in server.errors)
 
 
 def test_models_that_go_are_not_healthy(server, channel, models):
@@ -295,10 +291,10 @@ def _healthy(channel, name):
         return False
 
 
-def test_metrics_have_the_stock_servers_names(server, channel, metrics_port):
+def test_metrics_have_the_stock_servers_names(server, channel):
     for name in ("lion", "x" * 2**16):
         refusal(predict, channel, name=name)
-    url = f"http://127.0.0.1:{metrics_port}/monitoring/prometheus/metrics"
+    url = server.metrics()
     before, after = _scraped(url), None
     predict(channel)
     eventually(lambda: _scraped(url) != before)
@@ -318,7 +314,7 @@ def test_metrics_have_the_stock_servers_names(server, channel, metrics_port):
 
 
 def _scraped(url):
-    with urllib.request.urlopen(url, timeout=60) as answer:
+    with urllib.request.urlopen(url, timeout=LIMIT) as answer:
         lines = answer.read().decode().splitlines()
     pairs = [line.rsplit(" ", 1) for line in lines if not line.startswith("#")]
     return {name: float(value) for name, value in pairs if "cpu_seconds" not in name}

@@ -21,7 +21,7 @@ from coda_keras_export import client, serve
 from coda_keras_export.api import acceptance, tls
 from coda_keras_export.package import package
 from PIL import Image
-from serving import AVAILABLE, END, ROOT, Server, eventually, free_port, publish, refusal, status
+from serving import AVAILABLE, END, LIMIT, ROOT, Server, eventually, publish, refusal, status
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     predict_pb2,
@@ -59,13 +59,8 @@ def models(nets, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def metrics_port():
-    return free_port()
-
-
-@pytest.fixture(scope="module")
-def server(models, metrics_port):
-    server = Server(models, "--poll", "0.2", "--metrics-port", str(metrics_port))
+def server(models):
+    server = Server(models, "--poll", "0.2", "--metrics-port", "0")
     yield server
     assert server.end() == 0
     assert not any("Traceback" in line for line in server.errors)
@@ -82,7 +77,7 @@ def channel(server):
 def predict(channel):
     stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
 
-    def call(inputs, signature="", outputs=(), timeout=60, **spec):
+    def call(inputs, signature="", outputs=(), timeout=LIMIT, **spec):
         request = predict_pb2.PredictRequest(output_filter=outputs)
         request.model_spec.signature_name = signature
         request.model_spec.name = spec.get("name", "tiny")
@@ -208,7 +203,7 @@ def test_a_small_message_for_a_large_array_is_refused(channel, predict, images):
     proto.CopyFrom(tf.make_tensor_proto(np.float32(0.5), shape=(10_000, HEIGHT, WIDTH, 3)))
     assert request.ByteSize() < 100
     stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-    code, details = refusal(stub.Predict, request, timeout=60)
+    code, details = refusal(stub.Predict, request, timeout=LIMIT)
     assert (code, "holds 1 values" in details) == (CODE.INVALID_ARGUMENT, True)
     assert arrays(predict({"images": images}))["logits"].shape == (2, CLASSES)
 
@@ -452,15 +447,14 @@ def test_the_guides_twenty_lines(server, files, nets, monkeypatch, capsys):
     assert (files / "map.png").exists()
 
 
-def test_the_acceptance_script_accepts_this_server(server, metrics_port):
-    metrics = f"http://127.0.0.1:{metrics_port}/monitoring/prometheus/metrics"
+def test_the_acceptance_script_accepts_this_server(server):
     done = subprocess.run(
-        ["export/deploy/accept.sh", server.address, "tiny", "--metrics", metrics],
+        ["export/deploy/accept.sh", server.address, "tiny", "--metrics", server.metrics()],
         cwd=ROOT,
         env={**os.environ, "PYTHON": sys.executable},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=LIMIT,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
@@ -533,7 +527,7 @@ def test_the_acceptance_script_without_a_server(tmp_path):
         env={**os.environ, "PYTHON": sys.executable},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=LIMIT,
     )
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
@@ -547,7 +541,7 @@ def serve_once(*arguments, **environment):
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=LIMIT,
     )
 
 
@@ -606,11 +600,11 @@ def test_the_stock_server_is_used_where_it_is_installed(models, images, nets, tm
     server = Server(models, *flags, env={"PATH": f"{tmp_path}:{os.environ['PATH']}"})
     try:
         # The front ends encryption; the stock server's own socket is a file.
-        plain = client.Client(server.address, "tiny", timeout=5)
+        plain = client.Client(server.address, "tiny", timeout=LIMIT)
         with plain as stranger, pytest.raises(OSError, match="UNAVAILABLE"):
             stranger.status()
         proved = tls.client_credentials(tmp_path / "ca", *own)
-        with client.Client(server.address, "tiny", timeout=60, credentials=proved) as connection:
+        with client.Client(server.address, "tiny", timeout=LIMIT, credentials=proved) as connection:
             many = np.tile(images, (4000, 1, 1, 1))
             logits = connection.predict("classify", {"images": many}, ["logits"])["logits"]
         expected = np.asarray(nets["tiny", 2](images))
@@ -630,9 +624,9 @@ def test_a_stock_server_that_fails_is_reported(models, tmp_path):
     assert failed.stderr.count("\n") == 1
     assert "exit code 3" in failed.stderr
     # Flags that it does not have are not left out in silence.
-    failed = serve_once("--models", models, "--threads", 2, "--metrics-port", 9000, PATH=path)
+    failed = serve_once("--models", models, "--threads", 2, "--compressed-requests", PATH=path)
     assert (failed.returncode, failed.stderr.count("\n")) == (2, 1)
-    assert "--threads, --metrics-port. Give --embedded" in failed.stderr
+    assert "--threads, --compressed-requests. Give --embedded" in failed.stderr
 
 
 def test_flags_that_do_not_fit_are_one_line(models, tmp_path, monkeypatch, capsys):
@@ -645,7 +639,11 @@ def test_flags_that_do_not_fit_are_one_line(models, tmp_path, monkeypatch, capsy
         (["--tls-key", tmp_path / "none", "--tls-certificate", tmp_path / "key"], "Cannot use"),
         (["--max-concurrent-requests", 0], "--max-concurrent-requests"),
         (["--load-threads", 0], "--load-threads"),
-        (["--metrics-port", 0], "--metrics-port"),
+        (["--metrics-port", -1], "--metrics-port"),
+        (["--max-connections", 0], "--max-connections"),
+        (["--max-connections", 10**6], "Raise the limit"),
+        (["--max-connection-calls", 0], "--max-connection-calls"),
+        (["--load-timeout", 0], "--load-timeout"),
     ]:
         arguments = ["--models", models, *flags]
         with pytest.raises(SystemExit) as end:
@@ -708,7 +706,7 @@ def ask_in_vain(address, images):
     """Sends a request and comes back when the server is at it."""
 
     def ask():
-        with client.Client(address, "tiny", timeout=600) as connection, pytest.raises(OSError):
+        with client.Client(address, "tiny", timeout=LIMIT) as connection, pytest.raises(OSError):
             connection.predict("classify", {"images": images})
 
     # A test that fails must not keep the whole run waiting for the answer.
@@ -723,7 +721,7 @@ SLOW_ANSWERS = "Servable.warm_up, Servable.predict = lambda _: 0, slowly"
 def test_requests_get_some_grace_and_no_more(models, tmp_path, images):
     server = slow_server(models, tmp_path, SLOW_ANSWERS + "; embedded.GRACE_SECONDS = 1")
     asking = ask_in_vain(server.address, images)
-    assert server.process.stdout.readline() == "begun\n"
+    assert server.says(server.lines, "begun")
     assert server.end() == 0
     asking.join()
 
@@ -731,7 +729,7 @@ def test_requests_get_some_grace_and_no_more(models, tmp_path, images):
 def test_a_second_signal_ends_it_at_once(models, tmp_path, images):
     server = slow_server(models, tmp_path, SLOW_ANSWERS + "; embedded.GRACE_SECONDS = 600")
     asking = ask_in_vain(server.address, images)
-    assert server.process.stdout.readline() == "begun\n"
+    assert server.says(server.lines, "begun")
     server.process.send_signal(signal.SIGTERM)
     # Signals of one number that come at once are one.
     with pytest.raises(subprocess.TimeoutExpired):
