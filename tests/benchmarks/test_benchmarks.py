@@ -26,7 +26,7 @@ def test_the_benchmark_records_times_and_their_conditions(tmp_path):
     flags += ["--precisions", "float32"]
     output = tmp_path / "times.json"
     command = [sys.executable, ROOT / "benchmarks/layers.py", *flags, "--output", output]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     record = json.loads(output.read_text())
     rows = record["results"]
