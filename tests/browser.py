@@ -10,6 +10,8 @@ FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync "
     "--disable-background-networking --disable-component-update --disable-dev-shm-usage"
 )
+# Seconds that nothing takes, however busy the machine is.
+LIMIT = 600
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = os.environ.get("CHROMEDRIVER") or shutil.which("chromedriver")
 
@@ -28,11 +30,13 @@ class Page:
     def js(self, code, *arguments):
         return self.driver.execute_script(code, *arguments)
 
-    def until(self, code, *arguments, seconds=60):
+    def until(self, code, *arguments, seconds=LIMIT):
         """Waits until JavaScript returns something true; returns it."""
         deadline = time.monotonic() + seconds
         while not (answer := self.js(code, *arguments)):
-            assert time.monotonic() < deadline, f"never true: {code}\n{self.text('body')}"
+            assert time.monotonic() < deadline, (
+                f"waited {seconds} s in vain for: {code}\n{self.text('body')}"
+            )
             time.sleep(0.02)
         return answer
 
@@ -125,9 +129,26 @@ def launch(width=1440, height=1100, scale=1):
         options.add_argument(flag)
     options.add_argument(f"--force-device-scale-factor={scale}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    started = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    started.set_script_timeout(60)
+    started = _started(options)
+    # Selenium would give up after two minutes, on a busy machine too.
+    started.command_executor.client_config.timeout = LIMIT
+    started.set_script_timeout(LIMIT)
+    started.set_page_load_timeout(LIMIT)
     return started
+
+
+def _started(options, attempts=5):
+    from selenium import webdriver
+    from selenium.common.exceptions import WebDriverException
+
+    for left in reversed(range(attempts)):
+        try:
+            return webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+        except WebDriverException:
+            # The driver waits for its browser for a minute.
+            if not left:
+                raise
+    return None
 
 
 @pytest.fixture(scope="session")

@@ -242,7 +242,7 @@ def test_the_c_library_answers_and_refuses_as_well(servable, path, net, pictures
         path,
     ]
     done = subprocess.run(
-        command, input=json.dumps(requests), capture_output=True, text=True, timeout=120
+        command, input=json.dumps(requests), capture_output=True, text=True, timeout=900
     )
     assert done.returncode == 0, done.stderr
     answers = json.loads(done.stdout)

@@ -233,6 +233,6 @@ def test_a_served_model_is_asked_by_grpc(command, recipe, nets, pictures, tmp_pa
 def test_the_local_server_answers_nothing_else(serving, path, headers, data, code):
     url = serving("page", dict)
     with pytest.raises(urllib.error.HTTPError) as raised:
-        urllib.request.urlopen(urllib.request.Request(url + path, data, headers), timeout=30)
+        urllib.request.urlopen(urllib.request.Request(url + path, data, headers), timeout=600)
     with raised.value as answer:
         assert answer.code == code and json.load(answer)["error"]

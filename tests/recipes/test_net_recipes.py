@@ -42,7 +42,7 @@ def test_explaining_an_image_needs_no_training(tmp_path):
         "--resize",
         "photo.jpg",
     ]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=900)
     assert (done.returncode, done.stderr) == (0, "")
     assert "ship" in done.stdout
     (picture,) = tmp_path.rglob("photo.png")

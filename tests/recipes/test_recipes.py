@@ -182,6 +182,6 @@ def test_the_cifar10_recipe_has_only_coda_nets():
 
 def test_help_of_the_demo_trains_nothing(tmp_path):
     command = [sys.executable, ROOT / "recipes/demo.py", "--help"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0 and "train, export, serve, ask" in done.stdout
     assert list(tmp_path.iterdir()) == []
