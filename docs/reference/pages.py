@@ -25,6 +25,13 @@ WIDE = "1000"  # columns, so that an option and its help stand in a line each
 LINK = re.compile(r"(?<=\]\()(?!https?:|#|mailto:)([^)\s#]+)(#[^)\s]*)?(?=\))")
 
 
+def on_config(config):
+    """Where the project has a public address, pages lead to their source."""
+    if address := repository():
+        config.repo_url, config.edit_uri = address, "edit/main/docs/"
+    return config
+
+
 def on_files(files, config):
     """Adds the pages; mkdocs calls it by its name."""
     made = {**api(), "reference/commands.md": commands(), "reference/presets.md": presets()}
@@ -54,7 +61,20 @@ def on_page_markdown(markdown, page, config, files):
         return f"{address}/blob/main/{name}" if address else f"repository:{name}"
 
     text = LINK.sub(target, markdown)
+    if page.file.src_uri == "tutorials/index.md":
+        text += colab(address)
     return re.sub(r"\[([^\]]*)\]\(repository:([^)\s]+)\)", r"\1 (`\2` in the repository)", text)
+
+
+def colab(address: str | None) -> str:
+    """Links that open the notebooks in Colab, which takes them from GitHub."""
+    path = (address or "").partition("https://github.com/")[2]
+    names = sorted(file.stem for file in (ROOT / "docs/tutorials").glob("*.ipynb"))
+    links = (
+        f"[{name}](https://colab.research.google.com/github/{path}/blob/main/docs/tutorials/{name}.ipynb)"
+        for name in names
+    )
+    return f"\n\nOpen the notebooks in Colab: {', '.join(links)}.\n" if path else ""
 
 
 def repository() -> str | None:

@@ -62,7 +62,7 @@ def test_docstrings_are_read_as_such(site):
 
 @pytest.mark.parametrize(
     ("name", "pictures", "said"),
-    [("explain", 3, "completeness error at most"), ("study", 2, "localisation, Ours")],
+    [("explain", 4, "completeness error at most"), ("study", 2, "localisation, Ours")],
 )
 def test_notebooks_ran_and_show_their_pictures(name, pictures, said, site):
     page = (site / f"tutorials/{name}.html").read_text()
