@@ -7,6 +7,7 @@ package, their contribution maps, and the weights as colours; and docs/images/ac
 photograph with its account.
 """
 
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -34,21 +35,33 @@ def main() -> None:
         )
         figures.save_figure(figure, IMAGES / "presets" / f"{name}.png")
         if name == LANDING:
-            account(photographs, explanation, titles)
+            draw_account(photographs, explanation, titles)
 
 
-def account(photographs: np.ndarray, explanation, titles: list[str]) -> None:
+def draw_account(photographs: np.ndarray, explanation, titles: list[str]) -> None:
     """One photograph whose contributions add up to its logit."""
     index = titles.index(SHOWN)
-    logit, bias = explanation.logits[index].max(), float(explanation.bias)
-    total = explanation.contributions[index].sum()
+    account = [
+        float(explanation.bias),
+        float(explanation.contributions[index].sum()),
+        float(explanation.logits[index].max()),
+    ]
+    # As many digits as it takes for the shown numbers to add up.
+    shown = (f"{{:.{n}f}} + {{:.{n}f}} = {{:.{n}f}}".format(*account) for n in range(2, 7))
+    sums = [text for text in shown if adds_up(text)]
     figure = figures.plot_contributions(
         photographs[index],
         explanation.contribution_map[index],
-        [f"{SHOWN}: {bias:.3f} + {total:.3f} = {logit:.3f}"],
+        [f"{SHOWN}: {sums[0]}"],
         weights=explanation.weights[index],
     )
     figures.save_figure(figure, IMAGES / "account.png")
+
+
+def adds_up(text: str) -> bool:
+    """Whether a sum is right in the digits that it has."""
+    left, right = text.split(" = ")
+    return sum(map(Decimal, left.split(" + "))) == Decimal(right)
 
 
 if __name__ == "__main__":
