@@ -1,10 +1,11 @@
 """What users wait for: the digits recipe and the demo by their parts, a training beside its steps.
 
-    python benchmarks/waiting.py digits --before ../before --output benchmarks/results/waiting.json
+    python benchmarks/waiting.py digits --output benchmarks/results/waiting.json
+    python benchmarks/waiting.py digits --root ../before --state before --output ...
 
-`--before` is another checkout of this repository with an environment in .venv, measured in the same
-run, in turn; weights and files of both are compared. Rows that the output file has of other
-measurements are kept.
+`--root` is a checkout of this repository with an environment in .venv, this one unless told
+otherwise, and `--state` what the results call it; results of other states are kept. Weights of the
+same SHA-256 have the same bits.
 
 digits      recipes/digits.py: until the first epoch begins, the epochs, what is left at the end
 demo        recipes/demo.py in an empty folder: until the photographs are explained, and in all
@@ -42,24 +43,23 @@ def main() -> None:
     if args.child:
         print(json.dumps(train(args.images, args.epochs)))
         return
-    before = [("before", args.before, args.before / ".venv/bin/python")] if args.before else []
-    rows = []
+    root = args.root.resolve()
+    python = Path(sys.executable) if root == ROOT else root / ".venv/bin/python"
     for what in args.what:
-        for state, root, python in [*before, ("after", ROOT, Path(sys.executable))]:
-            with tempfile.TemporaryDirectory() as folder:
-                measured = MEASUREMENTS[what](root.resolve(), python.absolute(), Path(folder), args)
-            commit = provenance.commit(root)
-            rows.append({"what": what, "state": state, "commit": commit, **measured})
-            shown = {k: v for k, v in measured.items() if isinstance(v, float)}
-            print(what, state, *(f"{k} {v:.3g}" for k, v in shown.items()), flush=True)
-    old = json.loads(args.output.read_text())["results"] if args.output.exists() else []
-    record = {
-        "results": [row for row in old if row["what"] not in args.what] + rows,
-        "load_average": os.getloadavg(),
-        "versions": provenance.versions(),
-        "hardware": provenance.hardware(),
-    }
-    write_json(args.output, record)
+        with tempfile.TemporaryDirectory() as folder:
+            measured = MEASUREMENTS[what](root, python, Path(folder), args)
+        shown = {k: v for k, v in measured.items() if isinstance(v, float)}
+        print(what, args.state, *(f"{k} {v:.3g}" for k, v in shown.items()), flush=True)
+        row = {"what": what, "state": args.state, **measured}
+        row["commit"] = provenance.commit(root)
+        row["load_average"] = os.getloadavg()
+        old = json.loads(args.output.read_text())["results"] if args.output.exists() else []
+        record = {
+            "results": [r for r in old if (r["what"], r["state"]) != (what, args.state)] + [row],
+            "versions": provenance.versions(),
+            "hardware": provenance.hardware(),
+        }
+        write_json(args.output, record)
 
 
 def digits(root: Path, python: Path, folder: Path, args: argparse.Namespace) -> dict[str, Any]:
@@ -225,7 +225,8 @@ def parse() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("what", nargs="+", choices=MEASUREMENTS)
-    parser.add_argument("--before", type=Path, help="another checkout, to measure beside this one")
+    parser.add_argument("--root", type=Path, default=ROOT, help="checkout; default: this one")
+    parser.add_argument("--state", default="after", help="its name in the results; default: after")
     parser.add_argument("--output", type=Path, help="JSON file of the results")
     parser.add_argument(
         "--images", type=positive_int, default=6400, help="of `training`; default: 6400"
