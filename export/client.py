@@ -4,7 +4,7 @@ Each picture shows the image, its contribution map and the weights of the class 
 
     coda-keras ask --server localhost:8500 --model coda cat.png ship.jpg
 
-docs/serving.md shows the same in twenty lines.
+docs/guides/client.md shows the same in twenty lines.
 """
 
 from argparse import Namespace

@@ -1,16 +1,21 @@
 """The documentation is built as `make docs` does: the API reference, and the notebooks run."""
 
+import html
+import importlib
 import inspect
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import library_modules
 
 import coda_keras
+from coda_keras.commands.table import COMMANDS
+from coda_keras.models.pretrained import cards
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.process]
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,10 +59,67 @@ def test_every_module_is_in_the_reference(anchors):
     assert not modules - {"coda_keras"} - anchors
 
 
+def text(page):
+    """The words of a page."""
+    return html.unescape(re.sub(r"<[^>]+>", "", page.read_text("utf-8")))
+
+
+@pytest.fixture(scope="module")
+def pages():
+    pytest.importorskip("mkdocs")
+    return importlib.import_module("docs.reference.pages")
+
+
+def test_every_option_of_every_command_is_on_their_page(site, pages):
+    shown = text(site / "reference/commands.html")
+    for command in COMMANDS:
+        section = shown[shown.index(f"coda-keras {command.name}¶") :]
+        printed = pages.helped(command, f"coda-keras {command.name}")
+        flags = set(re.findall(r"^  (--[\w-]+)", printed, re.MULTILINE))
+        assert flags or command.name in ("demo", "experiments", "accept")
+        assert all(flag in section for flag in flags), command.name
+
+
+def test_every_trained_preset_is_in_the_zoo(site):
+    shown = text(site / "reference/presets.html")
+    for name, card in cards().items():
+        for fact in (name, f"{card.test_accuracy:.2%}", f"{card.localisation:.3f}", card.sha256):
+            assert fact in shown
+        assert f"presets/{name}.png" in (site / "reference/presets.html").read_text()
+        assert (site / f"images/presets/{name}.png").exists()
+
+
+@pytest.mark.parametrize("address", [None, "https://github.com/someone/coda"])
+def test_links_into_the_repository_need_its_address(address, pages, monkeypatch):
+    monkeypatch.setattr(pages, "repository", lambda: address)
+    files = SimpleNamespace(get_file_from_path=lambda uri: uri if uri == "metrics.md" else None)
+
+    def shown(uri, markdown):
+        page = SimpleNamespace(file=SimpleNamespace(src_uri=uri))
+        return pages.on_page_markdown(markdown, page, None, files)
+
+    link = shown(
+        "explanation/faq.md", "[a](../../LICENSE), [b](../metrics.md#c), [d](https://e.org)"
+    )
+    place = f"[a]({address}/blob/main/LICENSE)" if address else "a (`LICENSE` in the repository)"
+    assert link == f"{place}, [b](../metrics.md#c), [d](https://e.org)"
+    assert ("colab" in shown("tutorials/index.md", "")) == bool(address)
+
+
+def test_pages_have_what_readers_use(site):
+    page = (site / "index.html").read_text()
+    for used in ('data-md-color-scheme="slate"', "search", "content.code.copy", "viewport"):
+        assert used in page
+    # Nothing is loaded from elsewhere.
+    assert not re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="https?://', page)
+
+
 def test_docstrings_are_read_as_such(site):
     page = (site / "reference/layers.html").read_text()
     # The table of arguments, and one of its rows.
     assert "Parameters:" in page and "odd int." in page
+    # Examples are code.
+    assert 'class="gp"' in page
 
 
 @pytest.mark.parametrize(
