@@ -10,10 +10,8 @@ ones (other temperatures) by their own contributions, the --baseline by all post
         --baseline runs/resnet56/model.keras --output runs/t1000/interpretation
 
 The folder given by --output receives results.json, results.md, and every figure as PNG and PDF.
-An interrupted run goes on where it stopped when the same command is given again; asked for more
-grids, images or methods it computes only these. docs/interpretation.md explains the figures.
-
-A small net on two CPU cores takes about an hour with 100 grids and 200 images (docs/cifar10.md).
+The same command continues an interrupted run; asked for more grids, images or methods it computes
+only these. docs/interpretation.md explains the figures.
 """
 
 import argparse
