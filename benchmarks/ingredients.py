@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # All test images are for the score; epochs do with a tenth of them.
 COMMON = (
-    "--batch-size 64 --schedule cosine --precision mixed_bfloat16 --limit-train 10000 "
+    "--batch-size 64 --schedule cosine --precision auto --limit-train 10000 "
     "--learning-rate 4e-3 --limit-test 1000"
 )
 SMALL = "--rank-scale 0.125 --epochs 4"
@@ -107,7 +107,8 @@ def train(name: str, folder: Path, args: argparse.Namespace) -> dict[str, Any]:
         images += used["epochs"] * batches * used["batch_size"]
         all_flags.append(flags)
         previous = run / "model.keras"
-    return {"flags": all_flags, "seconds": seconds, "images": images}
+    about = {"flags": all_flags, "precision": used["precision"]}
+    return {**about, "seconds": seconds, "images": images}
 
 
 def aligned(rank_scale: float = 0.125, seed: int = 0) -> CoDANet:

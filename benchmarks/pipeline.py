@@ -28,8 +28,8 @@ from coda_keras.data.batches import TrainBatches
 from coda_keras.data.image_files import ImageFiles
 from coda_keras.data.image_store import stored
 from coda_keras.data.tf_batches import train_batches
-from coda_keras.training.devices import set_precision
 from coda_keras.training.optimizers import DAUMuon
+from coda_keras.training.precision import set_policy
 from coda_keras.training.tf_distribution import use_xla
 from coda_keras.utils import provenance
 from coda_keras.utils.command_line import positive_int
@@ -83,7 +83,7 @@ def main() -> None:
             note(name, args.batch_size * calls)
     batch = images[: args.batch_size] / np.float32(255), labels[: args.batch_size]
     for precision in ("float32", "mixed_bfloat16"):
-        set_precision(precision)
+        set_policy(precision)
         net = CoDANet.from_preset("s_coda", rank_scale=args.rank_scale, image_size=SIZE)
         xla = use_xla(tf.distribute.get_strategy())
         net.compile(DAUMuon(), OneVsAllCrossentropy(), jit_compile=xla)

@@ -53,7 +53,7 @@ FAST = {
     "learning_rate": 3e-3,
     "schedule": "cosine",
     "start_temperature": 10.0,
-    "precision": "mixed_bfloat16",
+    "precision": "auto",
     "output": Path("runs/cifar10-fast"),
 }
 AUGMENT = partial(training_run.augmentation, padding=4)

@@ -3,6 +3,10 @@
     coda-keras evaluate --model s_coda_cifar10
 
 The model is a preset with trained weights, which come with the package, or a .keras file of a run.
+The data are those of CIFAR-10; --dataset and --data name those of another recipe, for example
+
+    python recipes/evaluate.py --model runs/image_folder/model.keras --data FOLDER
+
 Localisation is that of the own contributions (eq. 11); --occlusion-grids sets occlusion by 9x9
 pixels beside it, coda-keras interpret all rivals.
 """
@@ -11,6 +15,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from coda_keras_recipes import data_sets
 
 import coda_keras
 from coda_keras.models.pretrained import check_exists
@@ -28,30 +34,32 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
 def evaluate(args: argparse.Namespace) -> None:
     """Scores the net, prints the scores and writes what was asked for."""
     from coda_keras import training
-    from coda_keras.data.images import load_digits
-    from coda_keras.data.tf_batches import load_tfds
+    from coda_keras.models.loading import check_fits, image_size
     from coda_keras.models.precision import float32_copy
 
-    net = float32_copy(coda_keras.load_model(args.model))
-    data = load_digits() if args.dataset == "digits" else load_tfds(args.dataset, args.data)
+    net = coda_keras.load_model(args.model)
+    name, data = data_sets.load(args, args.model, lambda: image_size(net))
     data = data.limit(test=args.limit_test)
+    check_fits(net, args.model, data.test_images, len(data.class_names))
+    net = float32_copy(net)
     scores = training.score(
         net, data, args.grids, args.occlusion_grids, fewer=args.fewer, grid_size=args.grid_size
     )
-    tell(scores, args.grid_size, data.note)
+    tell(scores, args.grid_size, name, data.note)
     if args.gallery:
         logits = training.predict(net, data.test_images.astype("float32") / 255)
         gallery = training.draw_gallery(net, data, logits)
         coda_keras.figures.save_figure(gallery, args.gallery)
         print(f"contribution maps   {args.gallery}")
     if args.output:
-        write_json(args.output, {**scores, "note": data.note})
+        write_json(args.output, {**scores, "data": name, "note": data.note})
         print(f"all numbers         {args.output}")
 
 
-def tell(scores: dict[str, Any], grid_size: int, note: str | None) -> None:
+def tell(scores: dict[str, Any], grid_size: int, data: str, note: str | None) -> None:
     """Prints scores."""
-    print(f"test accuracy       {scores['test_accuracy']:.4f} on {scores['test_images']} images")
+    images = f"{scores['test_images']} images of {data}"
+    print(f"test accuracy       {scores['test_accuracy']:.4f} on {images}")
     if note:
         print(f"                    {note}")
     print(f"completeness error  {scores['completeness_error']:.1e} at most")
@@ -71,8 +79,7 @@ def tell(scores: dict[str, Any], grid_size: int, note: str | None) -> None:
 def parse(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespace:
     parser = Parser(prog=prog, description=__doc__)
     parser.add_argument("--model", required=True, help="a trained preset's name, or a .keras file")
-    parser.add_argument("--dataset", default="cifar10", help="default: cifar10; or digits")
-    parser.add_argument("--data", help="folder of prepared data sets")
+    data_sets.add_flags(parser)
     parser.add_argument(
         "--grids", type=int, default=250, help="grids of images; 0 for none (default: 250)"
     )

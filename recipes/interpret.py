@@ -9,6 +9,10 @@ ones (other temperatures) by their own contributions, the --baseline by all post
     coda-keras interpret --model runs/t1000/model.keras --model runs/t10/model.keras \\
         --baseline runs/resnet56/model.keras --output runs/t1000/interpretation
 
+The data are those of CIFAR-10; --dataset and --data name those of another recipe, for example
+
+    python recipes/interpret.py --model runs/image_folder/model.keras --data FOLDER
+
 The folder given by --output receives results.json, results.md, and every figure as PNG and PDF.
 The same command continues an interrupted run; asked for more grids, images or methods it computes
 only these. docs/interpretation.md explains the figures.
@@ -20,8 +24,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from coda_keras_recipes import data_sets
+
 from coda_keras.attribution import registry as methods
-from coda_keras.data.images import ImageData, load_digits
+from coda_keras.data.images import ImageData
 from coda_keras.evaluation import registry as metrics
 from coda_keras.models.pretrained import cards, check_exists
 from coda_keras.study.registry import DRAWN, VIDEO
@@ -68,17 +74,16 @@ def interpret(args: argparse.Namespace, asked: dict[str, Any], drawn: list[str])
     # TensorFlow warns of compiling for several image sizes, which is meant here.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     settings = settings_of(args, asked)
-    data = load_data(args).limit(test=args.limit_test)
+    name, data = load_data(args)
+    data = data.limit(test=args.limit_test)
     if args.video and VIDEO in drawn:
         # Read again at the end; a mistake is better told at once.
         read_frames(args.video, data.test_images.shape[1])
 
-    published = published_cifar10() if args.dataset == "cifar10" else None
+    published = published_cifar10() if name == "cifar10" else None
     # A preset is named by itself, a file by its folder.
     models = [load_model(model) if str(model) in cards() else model for model in args.model]
-    study = Study(
-        models, data, settings, args.output, args.baseline, args.dataset, published=published
-    )
+    study = Study(models, data, settings, args.output, args.baseline, name, published=published)
     study.run(report=lambda line: print(line, flush=True))
     about = {"command": provenance.command(), "arguments": provenance.plain(vars(args))}
     # Numbers first: they took longest.
@@ -90,13 +95,12 @@ def interpret(args: argparse.Namespace, asked: dict[str, Any], drawn: list[str])
     print(f"numbers  {args.output / 'results.md'}, {args.output / 'results.json'}")
 
 
-def load_data(args: argparse.Namespace) -> ImageData:
-    """The test images."""
-    if args.dataset == "digits":
-        return load_digits()
-    from coda_keras.data.tf_batches import load_tfds
+def load_data(args: argparse.Namespace) -> tuple[str, ImageData]:
+    """The name of the data, and the test images with all that belongs to them."""
+    from coda_keras.models.loading import image_size, load_model
 
-    return load_tfds(args.dataset, args.data)
+    model = args.model[0]
+    return data_sets.load(args, model, lambda: image_size(load_model(model)))
 
 
 def settings_of(args: argparse.Namespace, asked: dict[str, Any]) -> Any:
@@ -189,8 +193,7 @@ def parse(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespa
         "sigmoid",
         choices=("sigmoid", "softmax"),
     )
-    add(what, "--dataset", "test images", "cifar10", choices=("cifar10", "digits"))
-    add(what, "--data", "folder of prepared data sets; default: TensorFlow Datasets' own")
+    data_sets.add_flags(what)
     number(what, "--limit-test", "use only the first N test images")
     add(what, "--output", "folder of results", Path("runs/interpretation"), type=Path)
     add(what, "--logdir", "folder for TensorBoard; none without", type=Path)

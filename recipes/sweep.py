@@ -29,6 +29,7 @@ from typing import Any
 
 from coda_keras_recipes import experiments
 
+from coda_keras.training.settings import AUTO
 from coda_keras.utils.command_line import Parser, positive_int, tensorflow_command
 from coda_keras.utils.files import write_json
 from coda_keras.utils.progress import ProgressBar
@@ -107,7 +108,8 @@ def check_finished(name: str, folder: Path, flags: Sequence[str]) -> None:
     changed = [
         "--" + key.replace("_", "-")
         for key in sorted(wanted)
-        if key not in PLACES and before[key] != wanted[key]
+        # What the machine decided before fits.
+        if key not in PLACES and wanted[key] not in (before[key], AUTO)
     ]
     if changed:
         raise FileExistsError(

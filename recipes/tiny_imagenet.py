@@ -50,7 +50,7 @@ FAST = {
     "schedule": "cosine",
     "start_temperature": 10.0,
     "grow": True,
-    "precision": "mixed_bfloat16",
+    "precision": "auto",
     "output": Path("runs/tiny_imagenet-fast"),
 }
 AUGMENT = partial(training_run.augmentation, padding=4)

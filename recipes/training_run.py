@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import coda_keras
 from coda_keras import training
+from coda_keras.models.pretrained import cards
 from coda_keras.training import Settings
 
 if TYPE_CHECKING:
@@ -26,7 +27,11 @@ def defaults(*names: str) -> dict[str, Any]:
 
 
 def coda_net(settings: Settings, data: "ImageData") -> "coda_keras.CoDANet":
-    """The `CoDANet` of the settings, for the classes of the data and the size of its images."""
+    """The `CoDANet` of the settings, for the classes of the data and the size of its images.
+
+    One that begins with trained weights is named after the folder of its run.
+    """
+    named = {"name": settings.folder.resolve().name} if settings.preset in cards() else {}
     return coda_keras.CoDANet.from_preset(
         settings.preset,
         classes=len(data.class_names),
@@ -36,6 +41,7 @@ def coda_net(settings: Settings, data: "ImageData") -> "coda_keras.CoDANet":
         image_size=data.test_images.shape[1],
         class_names=data.class_names,
         regularisation=settings.regularisation,
+        **named,
     )
 
 

@@ -12,6 +12,7 @@ imported, when one is first asked for. Nothing else in the library asks which ba
     known_value(tensor)                         NumPy array, or None while a function is compiled
     require(condition, message, given)          fails in compiled code, where that can be
     accelerators()                              names of the GPUs and TPUs in use
+    native_bfloat16()                           the same, and whether each multiplies bfloat16
     use_full_precision()                        float32 products in float32
 """
 
@@ -28,6 +29,7 @@ _FUNCTIONS = (
     "is_known",
     "jit",
     "known_value",
+    "native_bfloat16",
     "require",
     "use_full_precision",
 )
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from coda_keras.backend.tensorflow import is_known as is_known
     from coda_keras.backend.tensorflow import jit as jit
     from coda_keras.backend.tensorflow import known_value as known_value
+    from coda_keras.backend.tensorflow import native_bfloat16 as native_bfloat16
     from coda_keras.backend.tensorflow import require as require
     from coda_keras.backend.tensorflow import use_full_precision as use_full_precision
 

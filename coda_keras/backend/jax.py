@@ -1,5 +1,6 @@
 """Compilation, gradients and patches by JAX."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -79,7 +80,22 @@ def require(condition: Any, message: str, given: Any) -> None:
 
 def accelerators() -> list[str]:
     """Names of the GPUs and TPUs."""
-    return [device.device_kind for device in jax.devices() if device.platform != "cpu"]
+    return [device.device_kind for device in _accelerators()]
+
+
+def native_bfloat16() -> dict[str, bool]:
+    """Names of the GPUs and TPUs, and whether each multiplies bfloat16: NVIDIA's from 8.0 on."""
+    return {device.device_kind: _multiplies_bfloat16(device) for device in _accelerators()}
+
+
+def _accelerators():
+    return [device for device in jax.devices() if device.platform != "cpu"]
+
+
+def _multiplies_bfloat16(device):
+    # "8.0" on NVIDIA's GPUs, "gfx90a" on AMD's.
+    capability = str(getattr(device, "compute_capability", ""))
+    return device.platform == "tpu" or bool(re.fullmatch(r"([89]|\d\d)\.\d+", capability))
 
 
 def use_full_precision() -> None:

@@ -51,5 +51,10 @@ def accelerators() -> list[str]:
     return []
 
 
+def native_bfloat16() -> dict[str, bool]:
+    """None are used."""
+    return {}
+
+
 def use_full_precision() -> None:
     """Does nothing: NumPy computes in float32."""

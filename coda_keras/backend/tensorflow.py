@@ -122,9 +122,20 @@ def require(condition: Any, message: str, given: Any) -> None:
 
 def accelerators() -> list[str]:
     """Names of the GPUs."""
+    return [detail.get("device_name", "unknown") for detail in _details_of_gpus()]
+
+
+def native_bfloat16() -> dict[str, bool]:
+    """Names of the GPUs, and whether each multiplies bfloat16: NVIDIA's from 8.0 on."""
+    return {
+        detail.get("device_name", "unknown"): detail.get("compute_capability", (0, 0)) >= (8, 0)
+        for detail in _details_of_gpus()
+    }
+
+
+def _details_of_gpus():
     gpus = tf.config.list_physical_devices("GPU")
-    details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
-    return [detail.get("device_name", "unknown") for detail in details]
+    return [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
 
 
 def use_full_precision() -> None:

@@ -77,6 +77,14 @@ def accelerators() -> list[str]:
     return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
 
 
+def native_bfloat16() -> dict[str, bool]:
+    """Names of the GPUs, and whether each multiplies bfloat16: NVIDIA's from 8.0 on."""
+    return {
+        torch.cuda.get_device_name(index): torch.cuda.get_device_capability(index) >= (8, 0)
+        for index in range(torch.cuda.device_count())
+    }
+
+
 def use_full_precision() -> None:
     """Computes float32 products in float32: faster formats round where the norms cancel."""
     torch.set_float32_matmul_precision("highest")

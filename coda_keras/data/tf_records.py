@@ -11,8 +11,43 @@ import tensorflow as tf
 from coda_keras.data.image_files import pixels
 from coda_keras.data.image_store import MEMORY, stored
 from coda_keras.data.images import ImageData
-from coda_keras.data.tf_batches import reporting_broken_images
+from coda_keras.data.tf_batches import prepared, reporting_broken_images
 from coda_keras.utils.progress import tracked
+
+
+def load(
+    name: str,
+    data_dir: str | os.PathLike | None = None,
+    size: int | None = None,
+    cache: str | os.PathLike | None = None,
+) -> ImageData:
+    """Loads any labelled images of TensorFlow Datasets, which may be grey or of many sizes.
+
+    Args:
+        name: of the data set, with the splits "train" and "test", or else "validation".
+        data_dir: folder of prepared data sets; None for TensorFlow Datasets' own.
+        size: int, pixels a side to which images are scaled; None for their own.
+        cache: as for `read`.
+
+    Raises:
+        FileNotFoundError: if the data is neither there nor to be downloaded.
+        ValueError: if it has no such splits, images or labels, or `size` is needed.
+    """
+    import tensorflow_datasets as tfds
+
+    builder = prepared(tfds.builder(name, data_dir=data_dir))
+    info = builder.info
+    test = next((split for split in ("test", "validation") if split in info.splits), None)
+    if info.supervised_keys != ("image", "label") or "train" not in info.splits or test is None:
+        raise ValueError(
+            f"{name} is no set of labelled images with a part to train and one to test on. It has "
+            f"{', '.join(info.features)} in {', '.join(info.splits)}."
+        )
+    height, width, _ = info.features["image"].shape
+    size = height if size is None and height == width else size
+    if size is None:
+        raise ValueError(f"The images of {name} have many sizes, and the model takes any.")
+    return read(builder, size, splits=("train", test), cache=cache)
 
 
 def read(

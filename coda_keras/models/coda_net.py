@@ -122,7 +122,8 @@ class CoDANet(keras.Model):
                 weights; or a name such as `"s_coda_cifar10"`, with trained ones. `presets()` lists
                 them all.
             classes: int, number of classes; None for the preset's own (10, 10, 100, 200). A trained
-                preset for which it is given keeps its other layers and gets a new last one.
+                preset for which it is given keeps its other layers and gets a new last one; the
+                net is then named after its architecture.
             rescale: `"squash"` or `"l2"`; None for the preset's own, `"squash"` by default.
             temperature: positive number T; None for the preset's own, 1000 by default.
             rank_scale: positive number by which all ranks are multiplied (Fig. B.2); None for the
@@ -157,7 +158,7 @@ class CoDANet(keras.Model):
             temperature=plan.temperature,
             logit_bias=logit_bias,
             image_size=plan.image_size if image_size is None else image_size,
-            **{"name": preset, "class_names": plan.class_names, **kwargs},
+            **{"name": plan.name, "class_names": plan.class_names, **kwargs},
         )
         for layer, weights in zip(layers, plan.weights):
             layer.set_weights(weights)

@@ -56,6 +56,12 @@ def check_finite(model: keras.Model) -> None:
             )
 
 
+def image_size(model: keras.Model) -> tuple[int | None, int | None]:
+    """Height and width of the images that a model takes, None where it takes any."""
+    shape = getattr(model, "input_shape", None)
+    return getattr(model, "image_size", None) or (shape[1:3] if shape else (None, None))
+
+
 def check_fits(model: keras.Model, name: str, images: Any, classes: int) -> None:
     """Raises ValueError if a model takes images of another size than the data's, or other classes.
 
@@ -67,8 +73,7 @@ def check_fits(model: keras.Model, name: str, images: Any, classes: int) -> None
         images: `(N, H, W, 3)`.
         classes: int, of the data.
     """
-    shape = getattr(model, "input_shape", None)
-    sizes = getattr(model, "image_size", None) or (shape[1:3] if shape else (None, None))
+    sizes = image_size(model)
     if any(size not in (None, given) for size, given in zip(sizes, images.shape[1:3])):
         raise ValueError(
             f"{name} takes images of {sizes[0]}x{sizes[1]} pixels, the data has "

@@ -99,12 +99,14 @@ class Plan(NamedTuple):
     """Everything that makes a net of a preset.
 
     Attributes:
+        name: the preset's, or that of its architecture if it gets another last layer.
         layers: for each layer filters, rank, kernel size and strides.
         rescale, temperature, image_size: as `CoDANet.from_preset` takes them.
         class_names: tuple of str, or None.
         weights: for the first layers, each a list of arrays; none for initial values.
     """
 
+    name: str
     layers: list[tuple[int, int, int, int]]
     rescale: str
     temperature: float
@@ -187,6 +189,7 @@ def plan(
         weights = [arrays[start : start + 3] for start in range(0, len(arrays), 3)]
         weights = weights if classes is None else weights[:-1]
     return Plan(
+        preset if card is None or classes is None else card.architecture,
         layers,
         "squash" if rescale is None else rescale,
         1000.0 if temperature is None else temperature,

@@ -48,7 +48,8 @@ def draw(
             elif name == EXPLORER:
                 views = method_views(study)
                 written = ["explorer.html"]
-                explorer.write_html(study.folder / written[0], list(views.values()), "Methods")
+                title = f"Methods on {study.dataset}" if study.dataset else "Methods"
+                explorer.write_html(study.folder / written[0], list(views.values()), title)
                 if board is not None:
                     for tag, view in views.items():
                         board.view(f"methods/{tag}", view)

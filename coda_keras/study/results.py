@@ -10,6 +10,7 @@ from coda_keras.evaluation.published import PUBLISHED_NET, published_cifar10
 from coda_keras.study.cost import Cost
 from coda_keras.utils.files import write_json, write_text
 from coda_keras.utils.provenance import hardware, now, result_packages, versions
+from coda_keras.utils.text import listed
 
 METRICS = {**{name: row.make for name, row in evaluation.METRICS.items()}, Cost.name: Cost}
 
@@ -28,6 +29,9 @@ def as_dict(study: Any, figures: list[str], skipped: dict[str, str]) -> dict[str
         "data": {
             "name": study.dataset,
             "test_images": len(data.test_labels),
+            "image_size": list(data.test_images.shape[1:3]),
+            "classes": list(data.class_names),
+            "digest": study.main.identity["images"],
             "note": getattr(data, "note", None),
         },
         "models": [_model(study, subject) for subject in study.models],
@@ -53,9 +57,10 @@ def markdown(results: dict[str, Any]) -> str:
         results: content of a `results.json`.
     """
     lines = [f"`{results['command']}`", ""] if "command" in results else []
+    lines += [_data(results["data"]), ""]
     legend = {key: text for metric in METRICS.values() for key, text in metric.legend.items()}
     for model in results["models"]:
-        lines += [f"## {model['name']}", "", _about(model, results["data"]), ""]
+        lines += [f"## {model['name']}", "", _about(model), ""]
         table = {name: _cells(name, numbers, model) for name, numbers in model["methods"].items()}
         headings = dict.fromkeys(heading for cells in table.values() for heading in cells)
         # Those of published results come last.
@@ -90,13 +95,23 @@ def _model(study, subject):
     }
 
 
-def _about(model, data):
+def _data(data):
+    """A sentence about the images that all numbers are of."""
+    text = f"Data: {data['test_images']:,} test images"
+    text += f" of {data['name']}" if data["name"] else ""
+    # Results of 0.3.0 and before have no more of them.
+    if "digest" in data:
+        height, width = data["image_size"]
+        text += f", {height}x{width} pixels, {len(data['classes'])} classes"
+        text += f" ({listed(data['classes'])}), digest {data['digest']}"
+    return text + (f"; {data['note']}." if data["note"] else ".")
+
+
+def _about(model):
     temperature = f", T = {model['temperature']:g}" if model["temperature"] else ""
-    note = f", {data['note']}" if data["note"] else ""
     return (
         f"{model['kind']}{temperature}, {model['parameters']:,} parameters, accuracy "
-        f"{model['test_accuracy']:.1%} on {data['test_images']:,} test images of {data['name']}"
-        f"{note}. `{model['path']}`"
+        f"{model['test_accuracy']:.1%}. `{model['path']}`"
     )
 
 

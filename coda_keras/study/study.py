@@ -34,7 +34,8 @@ class Study:
         settings: `Settings`.
         folder: path for results and partial results.
         baseline: an ordinary classifier to compare with, likewise, or None.
-        dataset: name of the data in tables.
+        dataset: name of the data in tables and titles; results tell its size, classes and digest
+            in any case.
         published: the results that the authors released for this data, as `published_cifar10()`,
             or None.
 
@@ -121,10 +122,11 @@ class Study:
             ValueError: if a model cannot be measured, for example because it is confident of too
                 few images for the multi-images.
         """
+        of_data = f" of {self.dataset}" if self.dataset else ""
         for subject in self.models:
             report(
                 f"{subject.name}: test accuracy {subject.accuracy:.4f} on "
-                f"{len(subject.labels)} images"
+                f"{len(subject.labels)} images{of_data}"
             )
             for reason in subject.left_out.values():
                 report(f"{subject.name}: left out: {reason}")

@@ -13,6 +13,7 @@ from coda_keras.data import numpy_batches
 from coda_keras.data.images import ImageData
 from coda_keras.training import checkpoints
 from coda_keras.training.checkpoints import Progress
+from coda_keras.training.precision import EXACT, resolve, set_policy
 from coda_keras.training.settings import Settings
 
 # Settings of what is made for TensorFlow, with the values that leave it out.
@@ -22,16 +23,6 @@ NEEDS_TENSORFLOW = {
     "accumulate": (1,),
     "deterministic": (False,),
 }
-
-
-def set_precision(policy: str) -> None:
-    """Sets Keras' dtype policy, and float32 products to their full precision.
-
-    Args:
-        policy: `"float32"`, or `"mixed_bfloat16"` for faster arithmetic.
-    """
-    keras.config.set_dtype_policy(policy)
-    backend.use_full_precision()
 
 
 class Devices:
@@ -45,6 +36,7 @@ class Devices:
         chief: bool, whether this process writes what the run leaves behind.
         share: `(index, count)`, which part of every batch this process trains on.
         jit_compile: bool, whether Keras compiles the steps by XLA.
+        precision: str, name of the dtype policy, once `set_precision` was called.
 
     Raises:
         ValueError: if a setting needs TensorFlow.
@@ -54,6 +46,7 @@ class Devices:
     chief = True
     share = (0, 1)
     jit_compile = backend.NAME == "jax"
+    precision = EXACT
 
     def __init__(self, settings: Settings) -> None:
         for name, without in NEEDS_TENSORFLOW.items():
@@ -65,6 +58,15 @@ class Devices:
         print(
             f"Keras runs on {backend.NAME}: no TensorBoard and no servable, which need TensorFlow."
         )
+
+    def set_precision(self, asked: str, earlier: str | None = None) -> None:
+        """Sets the dtype policy that `precision.resolve` chooses on the chief's machine."""
+        self.precision = self.from_chief(resolve(asked, earlier) if self.chief else asked)
+        set_policy(self.precision)
+
+    def from_chief(self, text: str) -> str:
+        """The chief's text, for every process of this training."""
+        return text
 
     def scope(self) -> AbstractContextManager:
         """Within which the net is built and compiled."""

@@ -1,5 +1,6 @@
 """A training from its first step, or from where it was interrupted, to its report."""
 
+import dataclasses
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +17,7 @@ from coda_keras.models.loading import check_exists, load_model
 from coda_keras.training import objective, run_folder
 from coda_keras.training.checkpoints import save_model
 from coda_keras.training.confusion import ConfusionAccuracy
-from coda_keras.training.devices import Devices, set_precision
+from coda_keras.training.devices import Devices
 from coda_keras.training.interruption import Checkpointing, explaining_endings, in_float32, signals
 from coda_keras.training.report import Package, conclude
 from coda_keras.training.settings import Settings
@@ -78,6 +79,7 @@ def fit(
         Stopped: after a signal; the same call goes on.
     """
     devices = start(settings)
+    settings = resolved(settings, devices)
     data = data(settings) if callable(data) else data
     data = data.limit(settings.limit_train, settings.limit_test)
     augment = augment(settings) if callable(augment) else augment
@@ -109,8 +111,11 @@ def start(settings: Settings, kind: type[Devices] | None = None) -> Devices:
     if settings.initial:
         check_exists(settings.initial)
     keras.utils.set_random_seed(settings.seed)
-    set_precision(settings.precision)
-    return (kind or _devices())(settings)
+    devices = (kind or _devices())(settings)
+    # Not before: what is timed for it starts the devices.
+    earlier = run_folder.earlier(settings.folder, "precision")
+    devices.set_precision(settings.precision, earlier)
+    return devices
 
 
 def train(
@@ -134,6 +139,7 @@ def train(
     Raises:
         ValueError: if there are fewer training images than a batch holds.
     """
+    settings = resolved(settings, devices)
     steps = steps_per_epoch(len(data.train_images), settings.batch_size)
     with devices.scope():
         net = build(settings, data)
@@ -173,6 +179,11 @@ def train(
     if devices.chief:
         save_model(net, settings.folder / "model.keras")
     return net, progress.history
+
+
+def resolved(settings: Settings, devices: Devices) -> Settings:
+    """The settings with the precision in which the devices compute, in place of `"auto"`."""
+    return dataclasses.replace(settings, precision=devices.precision)
 
 
 def _devices() -> type[Devices]:

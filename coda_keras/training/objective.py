@@ -120,7 +120,7 @@ def check_resumed(
     Raises:
         FileExistsError: if the rate or the temperature would change at once.
     """
-    earlier = run_folder.earlier_epochs(settings.folder)
+    earlier = run_folder.earlier(settings.folder, "epochs")
     if earlier in (None, settings.epochs):
         return
     done, now = progress.epoch * steps_per_epoch + progress.step, []

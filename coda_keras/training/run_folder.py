@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from coda_keras.training.settings import Settings
+from coda_keras.training.settings import AUTO, Settings
 from coda_keras.utils.files import check_folder, write_json
 
 ARGUMENTS = "arguments.json"
@@ -15,7 +15,7 @@ FREE = ("data", "archive", "cache", "output", "checkpoint_every", "keep_checkpoi
 def check(settings: Settings) -> None:
     """Checks that the run of these settings can begin or go on in `settings.output`.
 
-    More epochs than before are let through: `earlier_epochs` tells of them.
+    More epochs than before are let through, and "auto" for any precision: `earlier` tells of them.
 
     Raises:
         FileExistsError: if the folder holds a finished run, or one with other arguments.
@@ -28,8 +28,10 @@ def check(settings: Settings) -> None:
             f"{folder} holds a finished run. Choose another --output, or delete the folder."
         )
     changed = _changed(folder, _recorded(settings))
-    if "epochs" in changed and settings.epochs > (earlier_epochs(folder) or settings.epochs):
+    if "epochs" in changed and settings.epochs > earlier(folder, "epochs", settings.epochs):
         changed.remove("epochs")
+    if "precision" in changed and settings.precision == AUTO:
+        changed.remove("precision")
     if changed:
         flags = ", ".join("--" + name.replace("_", "-") for name in changed)
         raise FileExistsError(
@@ -43,9 +45,9 @@ def record(settings: Settings) -> None:
     write_json(settings.folder / ARGUMENTS, _recorded(settings))
 
 
-def earlier_epochs(folder: Path) -> int | None:
-    """The `--epochs` of the interrupted run in a folder; None without one."""
-    return _read(folder).get("epochs")
+def earlier(folder: Path, name: str, default: Any = None) -> Any:
+    """A setting of the interrupted run in a folder; the default if it has none, or without one."""
+    return _read(folder).get(name, default)
 
 
 def _changed(folder: Path, arguments: dict[str, Any]) -> list[str]:

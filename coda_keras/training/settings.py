@@ -19,6 +19,9 @@ from coda_keras.utils.command_line import (
     positive_number,
 )
 
+# The precision that the machine decides; see `coda_keras.training.precision`.
+AUTO = "auto"
+
 
 def _settings_under(heading: str) -> Callable[..., Any]:
     """What makes the fields of a part, whose flags `--help` has under that heading."""
@@ -176,7 +179,12 @@ class Data:
 class Run:
     """On what the net is trained, and when its state is saved."""
 
-    precision: str = _machine("float32", "of activations", choices=("float32", "mixed_bfloat16"))
+    precision: str = _machine(
+        "float32",
+        "of activations; auto: mixed_bfloat16 where the devices multiply bfloat16 faster, else "
+        "float32",
+        choices=("float32", "mixed_bfloat16", AUTO),
+    )
     replicas: int | None = _machine(
         None,
         "devices to train on: GPUs where there are any (default: all of them), else logical CPUs "

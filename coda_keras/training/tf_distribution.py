@@ -59,6 +59,9 @@ class TensorFlowDevices(Devices):
                 "parts (--accumulate) on every device."
             )
 
+    def from_chief(self, text: str) -> str:
+        return self.workers.text_from_chief(text) if self.workers else text
+
     def scope(self) -> AbstractContextManager:
         return self.strategy.scope()
 

@@ -31,7 +31,7 @@ def command(recipe, quarters, monkeypatch, capsys):
     """Runs the command in this process; returns exit code, stdout and stderr."""
 
     def run(*flags, tiny=True):
-        monkeypatch.setattr(recipe, "load_digits", lambda: quarters)
+        monkeypatch.setattr("coda_keras_recipes.digits.load_digits", lambda: quarters)
         flags = [*(TINY if tiny else []), *map(str, flags)]
         monkeypatch.setattr(sys, "argv", ["interpret.py", *flags])
         code = 0

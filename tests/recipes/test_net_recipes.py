@@ -77,7 +77,7 @@ def data():
 
 
 def test_a_net_is_scored(data, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("coda_keras.data.tf_batches.load_tfds", lambda *_: data)
+    monkeypatch.setattr("coda_keras_recipes.cifar10.load", lambda _: data)
     gallery = tmp_path / "gallery.png"
     run("evaluate", monkeypatch, "--model", PRESET, "--grids", 0, "--gallery", gallery)
     images = examples.load()
@@ -91,7 +91,7 @@ def test_a_net_is_scored(data, tmp_path, monkeypatch, capsys):
 def test_occlusion_stands_beside_own_contributions_on_the_same_grids(
     quarters, nets, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr("coda_keras.data.tf_batches.load_tfds", lambda *_: quarters)
+    monkeypatch.setattr("coda_keras_recipes.cifar10.load", lambda _: quarters)
 
     def scores(*flags):
         output = tmp_path / "scores.json"

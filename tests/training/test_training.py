@@ -14,7 +14,7 @@ from coda_keras.attribution.contributions import own_method
 from coda_keras.data.images import ImageData
 from coda_keras.training import report, scores
 from coda_keras.training import tf_distribution as distribution
-from coda_keras.training.devices import set_precision
+from coda_keras.training.precision import set_policy
 
 pytestmark = pytest.mark.tensorflow
 
@@ -72,7 +72,7 @@ def test_more_replicas_than_gpus(monkeypatch):
 
 def test_precision_is_keras_policy_without_tf32():
     try:
-        set_precision("mixed_bfloat16")
+        set_policy("mixed_bfloat16")
         assert keras.config.dtype_policy().name == "mixed_bfloat16"
         assert not tf.config.experimental.tensor_float_32_execution_enabled()
     finally:
