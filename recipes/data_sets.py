@@ -84,7 +84,7 @@ def load(
     return place.resolve().name if name == FOLDER and place else name, data
 
 
-def _check_name(name, place):
+def _check_name(name: str, place: Path | None) -> None:
     import tensorflow_datasets as tfds
 
     known = [*RECIPES, *tfds.list_builders(with_community_datasets=False)]
@@ -96,7 +96,7 @@ def _check_name(name, place):
         )
 
 
-def _has_classes(place):
+def _has_classes(place: Path) -> bool:
     """Whether a folder holds images in folders of classes, of `train` or itself."""
     from PIL import Image
 
@@ -107,7 +107,7 @@ def _has_classes(place):
     return any(path.suffix.lower() in suffixes for path in files)
 
 
-def _recorded(model):
+def _recorded(model: str | Path) -> dict[str, Any]:
     """The settings of the run that left a model, as its folder has them."""
     metrics = Path(model).parent / "metrics.json"
     return json.loads(metrics.read_text("utf-8"))["arguments"] if metrics.is_file() else {}
