@@ -22,6 +22,13 @@ LIBRARY = ROOT / "coda_keras"
 API = "# API\n\nA page for every module. `coda_keras` itself has the names used most.\n\n"
 TIMES = "benchmarks/results/presets.json"
 WIDE = "1000"  # columns, so that an option and its help stand in a line each
+# Outputs of a notebook's cell that have only lines of a log.
+STARTUP = re.compile(
+    r'<div class="jp-OutputArea-child">\s*<div class="jp-OutputPrompt[^>]*></div>\s*'
+    r'<div [^>]*data-mime-type="application/vnd.jupyter.stderr"[^>]*>\s*'
+    r"<pre>(?:(?:WARNING: All log messages|[IEW]\d{4} |To enable the following)[^\n]*\n)+</pre>"
+    r"\s*</div>\s*</div>"
+)
 LINK = re.compile(r"(?<=\]\()(?!https?:|#|mailto:)([^)\s#]+)(#[^)\s]*)?(?=\))")
 
 
@@ -34,7 +41,7 @@ def on_config(config):
 
 def on_files(files, config):
     """Adds the pages; mkdocs calls it by its name."""
-    made = {**api(), "reference/commands.md": commands(), "reference/presets.md": presets()}
+    made = {**api(), "reference/command-line.md": commands(), "reference/presets.md": presets()}
     for page, content in made.items():
         files.append(File.generated(config, page, content=content))
     return files
@@ -64,6 +71,11 @@ def on_page_markdown(markdown, page, config, files):
     if page.file.src_uri == "tutorials/index.md":
         text += colab(address)
     return re.sub(r"\[([^\]]*)\]\(repository:([^)\s]+)\)", r"\1 (`\2` in the repository)", text)
+
+
+def on_page_content(html, page, config, files):
+    """Leaves out what TensorFlow writes when it is imported, which no log level stops."""
+    return STARTUP.sub("", html) if page.file.src_uri.endswith(".ipynb") else html
 
 
 def colab(address: str | None) -> str:
@@ -125,7 +137,7 @@ def described(command: Any) -> str:
     _, *blocks = helped(command, prog).split("\n\n")
     # Blocks of options have a heading, the last line before indented ones.
     about = [block for block in blocks if not heading(block)]
-    lines = [f"## {prog}", "", command.help, "", "\n\n".join(about), ""]
+    lines = [f"## {prog}", "", "\n\n".join(about), ""]
     for block in filter(heading, blocks):
         title, *entries = block.splitlines()
         rows = list(options(entries))
@@ -208,6 +220,7 @@ def zoo_entry(card: Any, times: dict, machine: str) -> str:
     details = card.details
     scores, training, storage = details["scores"], details["training"], details["storage"]
     hardware = training["hardware"]
+    recipe = details["recipe"].replace("python recipes/cifar10.py", "coda-keras train cifar10")
     facts = {
         "classes": ", ".join(card.class_names),
         "trained and tested on": f"{details['data']['name']}, {details['data']['note']}",
@@ -223,7 +236,7 @@ def zoo_entry(card: Any, times: dict, machine: str) -> str:
         "with its explanation": speed(times["explain"], machine),
         "temperature T": f"{card.temperature:g}",
         "last training": (
-            f"`{details['recipe']}`: {training['epochs']} epochs, "
+            f"`{recipe}`: {training['epochs']} epochs, "
             f"{training['images_seen']:,} images, {training['seconds'] / 60:.0f} minutes on "
             f"{hardware['cores']} cores ({', '.join(hardware['gpus']) or hardware['processor']})"
         ),

@@ -71,7 +71,7 @@ def pages():
 
 
 def test_every_option_of_every_command_is_on_their_page(site, pages):
-    shown = text(site / "reference/commands.html")
+    shown = text(site / "reference/command-line.html")
     for command in COMMANDS:
         section = shown[shown.index(f"coda-keras {command.name}¶") :]
         printed = pages.helped(command, f"coda-keras {command.name}")
