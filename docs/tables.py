@@ -53,8 +53,25 @@ def stored(path: str) -> Any:
 
 
 def printed(name: str, module: str) -> Lines:
-    """What a benchmark prints of its stored results."""
-    return import_module(f"benchmarks.{module}").table(stored(f"{RESULTS}/{name}.json")["results"])
+    """What a benchmark prints of its stored results, and where they are from."""
+    path = f"{RESULTS}/{name}.json"
+    record = stored(path)
+    return [
+        *import_module(f"benchmarks.{module}").table(record["results"]),
+        "",
+        f"*{machines(record)}: `{path}`*",
+    ]
+
+
+def machines(record: dict[str, Any]) -> str:
+    """The processors or GPUs that a record, or the rows of its results, name."""
+    records = [record, record.get("conditions", {}), *record["results"]]
+    found = [row["hardware"] for row in records if isinstance(row, dict) and "hardware" in row]
+    names = (
+        ", ".join(hardware["gpus"]) or f"{hardware['processor']}, {hardware['cores']} cores"
+        for hardware in found
+    )
+    return "; ".join(dict.fromkeys(name.replace("1 cores", "1 core") for name in names))
 
 
 def studied(name: str, model: int = 0) -> Lines:
@@ -147,8 +164,10 @@ def digits(figure: str) -> Lines:
 
 
 def precision() -> Lines:
-    scores = stored(f"{RESULTS}/precision.json")["scores"]
-    return import_module("benchmarks.precision").table(scores)
+    path = f"{RESULTS}/precision.json"
+    record = stored(path)
+    lines = import_module("benchmarks.precision").table(record["scores"])
+    return [*lines, "", f"*{machines({**record, 'results': []})}: `{path}`*"]
 
 
 TABLES: dict[str, Callable[[], Lines]] = {
