@@ -10,6 +10,7 @@ imported, when one is first asked for. Nothing else in the library asks which ba
     extract_patches(images, size, strides)      (B, H, W, C) to (B, h, w, k*k*C), no padding
     is_known(tensor)                            whether it has values; not while compiled
     known_value(tensor)                         NumPy array, or None while a function is compiled
+    register_tree(cls)                          its instances may enter and leave compiled code
     require(condition, message, given)          fails in compiled code, where that can be
     accelerators()                              names of the GPUs and TPUs in use
     native_bfloat16()                           the same, and whether each multiplies bfloat16
@@ -30,6 +31,7 @@ _FUNCTIONS = (
     "jit",
     "known_value",
     "native_bfloat16",
+    "register_tree",
     "require",
     "use_full_precision",
 )
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from coda_keras.backend.tensorflow import jit as jit
     from coda_keras.backend.tensorflow import known_value as known_value
     from coda_keras.backend.tensorflow import native_bfloat16 as native_bfloat16
+    from coda_keras.backend.tensorflow import register_tree as register_tree
     from coda_keras.backend.tensorflow import require as require
     from coda_keras.backend.tensorflow import use_full_precision as use_full_precision
 

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from coda_keras.backend.arrays import Arrays, refuse_strategy, to_numpy
+from coda_keras.backend.arrays import Arrays, refuse_strategy, register_in_keras, to_numpy
 
 
 def compiled(
@@ -72,6 +72,12 @@ def is_known(tensor: Any) -> bool:
 def known_value(tensor: Any) -> np.ndarray | None:
     """A tensor as a NumPy array; None while a function is traced, when there are no values yet."""
     return np.asarray(tensor) if is_known(tensor) else None
+
+
+def register_tree(cls: type) -> None:
+    """For `jax.jit` and `keras.tree`: a class with `tree_flatten` and `tree_unflatten`."""
+    jax.tree_util.register_pytree_node_class(cls)
+    register_in_keras(cls)
 
 
 def require(condition: Any, message: str, given: Any) -> None:

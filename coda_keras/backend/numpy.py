@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from coda_keras.backend.arrays import Arrays, refuse_strategy, to_numpy
+from coda_keras.backend.arrays import Arrays, refuse_strategy, register_in_keras, to_numpy
 
 
 def compiled(
@@ -40,6 +40,11 @@ def is_known(tensor: Any) -> bool:
 def known_value(tensor: Any) -> np.ndarray | None:
     """A tensor as a NumPy array."""
     return np.asarray(tensor)
+
+
+def register_tree(cls: type) -> None:
+    """For `keras.tree`: a class with `tree_flatten` and `tree_unflatten`."""
+    register_in_keras(cls)
 
 
 def require(condition: Any, message: str, given: Any) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from coda_keras.backend.arrays import Arrays, to_numpy
+from coda_keras.backend.arrays import Arrays, register_in_keras, to_numpy
 
 
 def compiled(
@@ -107,6 +107,11 @@ def is_known(tensor: Any) -> bool:
 def known_value(tensor: Any) -> np.ndarray | None:
     """A tensor as a NumPy array; None in graphs, where only constants have values."""
     return tf.get_static_value(tf.convert_to_tensor(tensor))
+
+
+def register_tree(cls: type) -> None:
+    """For `keras.tree`; `tf.nest` takes dataclasses by their `__tf_flatten__` as they are."""
+    register_in_keras(cls)
 
 
 def require(condition: Any, message: str, given: Any) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from keras import ops
+from torch.utils import _pytree
 
 from coda_keras.backend.arrays import Arrays, refuse_strategy, to_numpy
 from coda_keras.backend.value_checks import unchecked
@@ -66,6 +67,13 @@ def is_known(tensor: Any) -> bool:
 def known_value(tensor: Any) -> np.ndarray | None:
     """A tensor as a NumPy array; None while a function is compiled, when there are no values."""
     return ops.convert_to_numpy(tensor) if is_known(tensor) else None
+
+
+def register_tree(cls: Any) -> None:
+    """For `torch.compile` and `keras.tree`: a class with `tree_flatten` and `tree_unflatten`."""
+    _pytree.register_pytree_node(
+        cls, cls.tree_flatten, lambda arrays, others: cls.tree_unflatten(others, arrays)
+    )
 
 
 def require(condition: Any, message: str, given: Any) -> None:

@@ -8,7 +8,12 @@ from keras import ops
 
 from coda_keras import backend
 from coda_keras.explanation.computing import FIELDS, computed_by_compiled
-from coda_keras.explanation.explanation import Explanation, explain, require_inherent
+from coda_keras.explanation.explanation import (
+    Explanation,
+    explain,
+    known_class_names,
+    require_inherent,
+)
 from coda_keras.layers.encoding import encode
 from coda_keras.utils.labels import checked_labels
 from coda_keras.utils.progress import tracked
@@ -91,7 +96,7 @@ def explain_dataset(
                 run = on_one if one else backend.compiled(on_replica, net, over)
             given = [checked_labels(labels, net.classes, len(images))] if by_labels else []
             rows: Any = run(images, *given)
-            yield Explanation(**{**absent, **rows})
+            yield Explanation(**{**absent, **rows}, class_names=known_class_names(net))
 
     return explanations()
 

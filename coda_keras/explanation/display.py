@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from coda_keras import backend, explorer, figures
 from coda_keras.explanation.channels import strongest_channels
-from coda_keras.explanation.explanation import Explanation
+from coda_keras.explanation.tensors import Tensors
 
 MOST_IMAGES, MOST_CLASSES, MOST_IDS = 4, 5, 8
 EXPLORED_CLASSES = 20
@@ -19,21 +19,28 @@ MAPS_AT_ONCE = 2**20
 EXPLORED_FIELDS = ("logits", "class_ids", "contribution_map", "bias")
 
 
-def text(explanation: Any) -> str:
+def text(explanation: Tensors) -> str:
     """An `Explanation` or `LayerExplanation` in a line.
 
     Args:
         explanation: fields may be None, or tensors without values.
     """
-    name = type(explanation).__name__
-    fields = {key: value for key, value in vars(explanation).items() if value is not None}
-    if not all(backend.is_known(value) for value in fields.values()):
-        return f"{name}({', '.join(f'{key}: {tuple(fields[key].shape)}' for key in fields)})"
+    name, fields = type(explanation).__name__, explanation.arrays()
+    if not _are_known(fields):
+        shapes = {key: getattr(value, "shape", ()) for key, value in fields.items()}
+        return f"{name}({', '.join(f'{key}: {tuple(shape)}' for key, shape in shapes.items())})"
     arrays = explanation.numpy()
     parts = [_of_what(arrays)]
-    if getattr(arrays, "class_ids", None) is not None:
-        ids = np.array2string(arrays.class_ids, threshold=MOST_IDS, edgeitems=2, separator=", ")
-        parts.append(f"class_ids={' '.join(ids.split())}")
+    if "class_ids" in fields:
+        ids, named = arrays.class_ids, arrays.class_names is not None
+        shown = np.array2string(
+            np.array(arrays.names, object).reshape(ids.shape) if named else ids,
+            threshold=MOST_IDS,
+            edgeitems=2,
+            separator=", ",
+            formatter={"object": str},
+        )
+        parts.append(f"{'classes' if named else 'class_ids'}={' '.join(shown.split())}")
     if getattr(arrays, "activation", None) is not None:
         shown = np.array2string(arrays.activation, threshold=MOST_IDS, edgeitems=2, precision=4)
         parts.append(f"activation={shown}")
@@ -42,14 +49,13 @@ def text(explanation: Any) -> str:
     return f"{name}({'; '.join(part for part in parts if part)})"
 
 
-def png(explanation: Any) -> bytes | None:
+def png(explanation: Tensors) -> bytes | None:
     """The first images of an explanation with their maps and weights, as PNG.
 
     Returns:
         None if the fields `contributions` and `weights` of six channels are not there.
     """
-    fields = [value for value in vars(explanation).values() if value is not None]
-    if not all(backend.is_known(value) for value in fields):
+    if not _are_known(explanation.arrays()):
         return None
     arrays = explanation.numpy()
     if arrays.contributions is None or arrays.weights is None or arrays.weights.shape[-1] != 6:
@@ -87,7 +93,7 @@ def images_of(contributions: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def show(
-    explanation: Explanation[Any],
+    explanation: Any,
     images: ArrayLike,
     class_names: Sequence[str] | None = None,
     net: Any = None,
@@ -110,7 +116,7 @@ def show(
 
 
 def explanation_view(
-    explanation: Explanation[Any],
+    explanation: Any,
     images: ArrayLike,
     class_names: Sequence[str] | None = None,
     **more: Any,
@@ -120,7 +126,8 @@ def explanation_view(
     Args:
         explanation: an `Explanation` of one class or several an image.
         images: the images explained, `(B, H, W, 3)` or `(B, H, W, 6)`.
-        class_names: names of the classes, by class id; None for their numbers.
+        class_names: names of the classes, by class id; None for those of the explanation, and
+            without them for numbers.
         **more: `labels`, `names`, `layers`, `title`, `step` of `View`.
 
     Raises:
@@ -142,7 +149,7 @@ def explanation_view(
         logits=arrays.logits,
         class_ids=class_ids,
         maps=maps,
-        class_names=class_names,
+        class_names=arrays.class_names if class_names is None else class_names,
         bias=float(arrays.bias),
         weights=weights,
         **more,
@@ -184,6 +191,15 @@ def net_view(
     return explanation_view(explanation, images, layers=layers, **more)
 
 
+def _are_known(fields: dict[str, Any]) -> bool:
+    """Whether fields are arrays with values; while code is compiled they are not."""
+    return all(
+        isinstance(value, (np.ndarray, np.generic))
+        or (ops.is_tensor(value) and backend.is_known(value))
+        for value in fields.values()
+    )
+
+
 def _of_what(arrays):
     maps = arrays.contribution_map
     if maps is None:
@@ -198,6 +214,7 @@ def _captions(arrays, which, count):
             return None
         return [f"activation {value:.3g}" for value in arrays.activation[:count]]
     ids = arrays.class_ids.reshape(len(arrays.class_ids), -1)[:count, which]
+    names = np.array(arrays.names, object).reshape(len(arrays.class_ids), -1)[:count, which]
     if arrays.logits is None:
-        return [f"class {class_id}" for class_id in ids]
-    return [f"class {class_id}: {row[class_id]:.2f}" for class_id, row in zip(ids, arrays.logits)]
+        return names.tolist()
+    return [f"{name}: {row[i]:.2f}" for name, i, row in zip(names, ids, arrays.logits)]

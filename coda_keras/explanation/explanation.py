@@ -5,7 +5,7 @@ Only the protocol is used here, no layer in particular.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic
 
 import numpy as np
 from keras import ops
@@ -14,10 +14,8 @@ from coda_keras import backend
 from coda_keras.backend.types import Tensor
 from coda_keras.explanation.class_ids import ClassIds
 from coda_keras.explanation.computing import computed, computed_by_compiled
+from coda_keras.explanation.tensors import Array, Tensors
 from coda_keras.layers.encoding import encode
-
-# NumPy arrays, or tensors of the running backend.
-Array = TypeVar("Array")
 
 # Logits closer to the bias than this are taken for that far, in `completeness_error`.
 COMPLETENESS_FLOOR = 0.01
@@ -47,33 +45,17 @@ def require_inherent(model: Any) -> None:
         )
 
 
-class Tensors:
-    """What explanations share: a line of text, a picture in notebooks."""
-
-    def __repr__(self) -> str:
-        from coda_keras.explanation import display
-
-        return display.text(self)
-
-    def _repr_png_(self) -> bytes | None:
-        from coda_keras.explanation import display
-
-        return display.png(self)
-
-    def _arrays(self) -> dict[str, Any]:
-        """The fields as NumPy arrays; None stays None."""
-        return {
-            name: None if value is None else ops.convert_to_numpy(value)
-            for name, value in vars(self).items()
-        }
-
-
 # Arrays cannot be compared by `==`, so that explanations are equal if they are the same.
 @dataclass(frozen=True, eq=False, repr=False)
 class Explanation(Tensors, Generic[Array]):
     """Logits and what every pixel contributed to them; notebooks show the first maps.
 
-    Shapes are for `class_ids` of shape `(B,)`; with several classes an image all but `logits`
+    `len(explanation)` is the number of images, and `explanation[2]`, `explanation[:8]` and
+    `explanation[[5, 0]]` are explanations of some of them. `explanation.save("cat.npz")` and
+    `Explanation.load("cat.npz")` keep one in a file. Code compiled by `tf.function`, `jax.jit` and
+    `torch.compile` may take and return explanations.
+
+    Shapes are for `class_ids` of shape `(B,)`; with n classes an image all arrays but `logits`
     and `bias` have an axis `n` after the batch.
 
     Attributes:
@@ -84,7 +66,25 @@ class Explanation(Tensors, Generic[Array]):
         contribution_map: `(B, H, W)`, contributions summed over the channels.
         bias: scalar b_0.
         residual: `(B,)`, logit minus bias minus the sum of contributions: rounding only.
+        class_names: names of all classes, by class id; None where the net has none.
+
+    Example:
+
+    >>> net = CoDANet([DAUConv2D(2, 4, 3)], temperature=10, class_names=["cat", "dog"])
+    >>> explanation = net.explain(np.zeros((5, 9, 9, 3), "float32"), 1).numpy()
+    >>> len(explanation), explanation[:2].contribution_map.shape, explanation.names[0]
+    (5, (2, 9, 9), 'dog')
     """
+
+    axes: ClassVar[dict[str, str]] = {
+        "logits": "BK",
+        "class_ids": "B*",
+        "weights": "B*HWC",
+        "contributions": "B*HWC",
+        "contribution_map": "B*HW",
+        "bias": "",
+        "residual": "B*",
+    }
 
     logits: Array
     class_ids: Array
@@ -93,10 +93,21 @@ class Explanation(Tensors, Generic[Array]):
     contribution_map: Array
     bias: Array
     residual: Array
+    class_names: tuple[str, ...] | None = None
 
     def numpy(self) -> "Explanation[np.ndarray]":
         """Returns the same with NumPy arrays instead of backend tensors; None stays None."""
-        return Explanation(**self._arrays())
+        return super().numpy()
+
+    @property
+    def names(self) -> list[Any]:
+        """Names of the classes explained, such as for titles: B strings, or B lists of n strings.
+
+        Without `class_names` they are "class 3" and so on.
+        """
+        ids = ops.convert_to_numpy(self.class_ids)
+        known = self.class_names or [f"class {i}" for i in range(ids.max(initial=-1) + 1)]
+        return np.array(known, object)[ids].tolist()
 
     @property
     def completeness_error(self) -> np.ndarray:
@@ -121,7 +132,8 @@ class Explanation(Tensors, Generic[Array]):
 
         Args:
             images: the images explained, `(B, H, W, 3)` or `(B, H, W, 6)`.
-            class_names: names of the classes, by class id; None for their numbers.
+            class_names: names of the classes, by class id; None for `self.class_names`, and
+                without them for numbers.
             net: the net, to ask it again when pixels are taken away; needs the package anywidget.
             **options: `title` and `height` of `coda_keras.explorer.show`; `labels` and `names` of
                 `coda_keras.explorer.View`.
@@ -132,6 +144,9 @@ class Explanation(Tensors, Generic[Array]):
         from coda_keras.explanation import display
 
         return display.show(self, images, class_names, net, **options)
+
+
+backend.register_tree(Explanation)
 
 
 def explain(net: Any, images: Tensor, class_ids: ClassIds = None) -> Explanation[Tensor]:
@@ -159,9 +174,15 @@ def explain(net: Any, images: Tensor, class_ids: ClassIds = None) -> Explanation
             `unchecked`.
     """
     encoded = encoded_batch(net, images)
-    if net.run_eagerly or not backend.is_known(encoded):
-        return Explanation(**computed(net, encoded, class_ids))
-    return Explanation(**computed_by_compiled(net, encoded, class_ids))
+    eagerly = net.run_eagerly or not backend.is_known(encoded)
+    tensors = (computed if eagerly else computed_by_compiled)(net, encoded, class_ids)
+    return Explanation(**tensors, class_names=known_class_names(net))
+
+
+def known_class_names(net: Any) -> tuple[str, ...] | None:
+    """The names of a built net's classes; None where it does not have one for each."""
+    names = getattr(net, "class_names", None)
+    return tuple(names) if names is not None and len(names) == net.classes else None
 
 
 def encoded_batch(net: Any, images: Tensor) -> Tensor:

@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Generic
+from typing import Any, ClassVar, Generic
 
 import numpy as np
 from keras import ops
 
+from coda_keras import backend
 from coda_keras.backend.types import Tensor
-from coda_keras.explanation.explanation import Array, Tensors, encoded_batch
+from coda_keras.explanation.explanation import encoded_batch
+from coda_keras.explanation.tensors import Array, Tensors
 from coda_keras.layers.dynamic_linear import linearize
 
 
@@ -23,6 +25,13 @@ class LayerExplanation(Tensors, Generic[Array]):
         contribution_map: `(B, H, W)`, contributions summed over the channels.
     """
 
+    axes: ClassVar[dict[str, str]] = {
+        "activation": "B",
+        "weights": "BHWC",
+        "contributions": "BHWC",
+        "contribution_map": "BHW",
+    }
+
     activation: Array
     weights: Array
     contributions: Array
@@ -30,7 +39,10 @@ class LayerExplanation(Tensors, Generic[Array]):
 
     def numpy(self) -> "LayerExplanation[np.ndarray]":
         """Returns the same with NumPy arrays instead of backend tensors."""
-        return LayerExplanation(**self._arrays())
+        return super().numpy()
+
+
+backend.register_tree(LayerExplanation)
 
 
 def explain_layer(

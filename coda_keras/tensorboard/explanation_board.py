@@ -12,7 +12,6 @@ from scipy.special import expit
 from coda_keras import figures
 from coda_keras.explanation.channels import strongest_channels
 from coda_keras.explanation.display import explanation_view
-from coda_keras.explanation.explanation import Explanation
 from coda_keras.explorer.storage import room
 from coda_keras.figures import Column
 from coda_keras.layers.encoding import encode
@@ -117,7 +116,7 @@ class ExplanationBoard(EpochBoard):
                 if hasattr(layer, "alignment"):
                     alignments[layer.name] = layer.alignment(outputs)
                 outputs = layer(outputs)
-            return vars(explanation), alignments
+            return explanation, alignments
 
         self._explain = explain
 
@@ -145,9 +144,9 @@ class ExplanationBoard(EpochBoard):
     def _explained(self, part, count):
         """The explanation of some images, `count` classes each, the true one first; cosines."""
         labels = self.labels[part].astype("int32")
-        fields, alignments = self._explain(self.images[part], labels, tf.constant(count))
+        explanation, alignments = self._explain(self.images[part], labels, tf.constant(count))
         cosines = {name: values.numpy() for name, values in alignments.items()}
-        return Explanation(**fields).numpy(), cosines
+        return explanation.numpy(), cosines
 
     def _write_numbers(self, explanation, cosines, epoch):
         with self.writer("explanations").as_default(step=epoch):

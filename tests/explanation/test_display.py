@@ -38,6 +38,25 @@ def test_an_explanation_is_a_line(net, images):
     assert "5 images of 8x8; activation=[" in repr(net.explain_layer(images, 1, 2))
 
 
+def test_classes_have_their_names(net, images):
+    named = CoDANet(net.body, temperature=0.1, class_names=["cat", "dog", "small owl"])
+    assert "; classes=[small owl, cat]; " in repr(named.explain(images[:2], [2, 0]))
+    assert "; classes=[[cat, dog, small owl]]; " in repr(named.explain(images[:1], "all").numpy())
+    explanation = named.explain(images[:1], [[2, 0]]).numpy()
+    logits = explanation.logits[0]
+    columns = [
+        figures.Column("contributions", explanation.contribution_map[:, which], [title])
+        for which, title in enumerate([f"small owl: {logits[2]:.2f}", f"cat: {logits[0]:.2f}"])
+    ]
+    weights = figures.weights_rgb(explanation.weights[:, 0])
+    columns.append(figures.Column("weights", weights, pictures=True))
+    expected = figures.figure_rgb(figures.map_table(images[:1], columns, scale="all"))
+    assert np.abs(np.asarray(shown(explanation), "float64") - expected).mean() < 0.5
+    assert "small owl" in explanation.show(images[:1])._repr_mimebundle_()["text/html"]
+    view = display.explanation_view(explanation, images[:1], ["a", "b", "c"])
+    assert view.class_names == ["a", "b", "c"]
+
+
 def test_what_was_not_computed_is_not_told(net, images):
     explanation = net.explain(images)
     absent = dict.fromkeys(("logits", "residual", "weights", "contributions"))
