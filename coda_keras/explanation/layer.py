@@ -9,9 +9,10 @@ from keras import ops
 
 from coda_keras import backend
 from coda_keras.backend.types import Tensor
-from coda_keras.explanation.explanation import encoded_batch
+from coda_keras.explanation.explanation import encoded_batch, known_class_names
 from coda_keras.explanation.tensors import Array, Tensors
 from coda_keras.layers.dynamic_linear import linearize
+from coda_keras.utils.text import listed, nearest
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -49,22 +50,23 @@ def explain_layer(
     net: Any,
     images: Tensor,
     layer: int | str,
-    channel: int | Sequence[int],
+    channel: int | str | Sequence[int] | Sequence[str],
     position: tuple[int, int] | None = None,
-    from_layer: int = 0,
+    from_layer: int | str = 0,
 ) -> LayerExplanation[Tensor]:
     """Explains an activation of a layer, or a logit, by the inputs of an earlier layer.
 
     Args:
         net: a `CoDANet` of L layers.
         images: `(B, H, W, 3)` in [0, 1], or `(B, H, W, 6)` encoded.
-        layer: int l2, counted from 1: the layer whose output is explained; or `"logits"`, whose
-            channels are the classes.
-        channel: int, the channel of that output, or `(B,)` integers, one for each image.
+        layer: the layer l2 whose output is explained: its number, counted from 1, or its name; or
+            `"logits"`, whose channels are the classes.
+        channel: int, the channel of that output, or `(B,)` integers, one for each image. In the
+            last layer and of logits also names of classes.
         position: `(row, column)` of that output; None for the sum over all positions. Logits have
             no positions.
-        from_layer: int l1 < l2, up to L for logits; contributions are those of the output of layer
-            l1, 0 meaning the encoded image.
+        from_layer: the layer l1 whose output the contributions are those of, by number or name:
+            l1 < l2, and up to L for logits; 0 for the encoded image.
 
     Returns:
         A `LayerExplanation`. Of logits, `activation` is the logit less b_0, to which the
@@ -72,21 +74,31 @@ def explain_layer(
 
     Raises:
         ValueError: if a layer, channel or position does not exist, or as for `explain`.
+
+    Example:
+
+    >>> layers = [DAUConv2D(4, 2, 3, name="first"), DAUConv2D(2, 2, 3, name="last")]
+    >>> net = CoDANet(layers, temperature=10, class_names=["cat", "dog"])
+    >>> images = np.ones((1, 9, 9, 3), "float32")
+    >>> explanation = explain_layer(net, images, "last", "dog", from_layer="first")
+    >>> explanation.numpy().contributions.shape
+    (1, 9, 9, 4)
     """
     encoded = encoded_batch(net, images)
     depth = len(net.body)
-    last: Any = depth + 1 if layer == "logits" else layer
-    integers = hasattr(last, "__index__") and hasattr(from_layer, "__index__")
-    if not integers or not 0 <= from_layer < last <= depth + (layer == "logits"):
+    last = depth + 1 if layer == "logits" else _number(net, layer)
+    first = _number(net, from_layer)
+    integers = hasattr(last, "__index__") and hasattr(first, "__index__")
+    if not integers or not 0 <= first < last <= depth + (layer == "logits"):
         raise ValueError(
             f"Expected 0 <= from_layer < layer <= {depth}, the number of layers, or "
             f"layer='logits'. Received: layer={layer!r}, from_layer={from_layer!r}."
-            + _numbers(net, (layer, from_layer))
         )
-    start, _ = linearize(net.body[:from_layer], encoded)
-    rest = net.chain[from_layer:] if layer == "logits" else net.body[from_layer:layer]
+    start, _ = linearize(net.body[:first], encoded)
+    rest = net.chain[first:] if layer == "logits" else net.body[first:last]
     outputs, pullback = linearize(rest, start)
-    chosen = _one_channel(layer, channel, outputs)
+    named = known_class_names(net) if last >= depth else None
+    chosen = _one_channel(layer, _class_ids(layer, channel, named), outputs)
     if position is not None:
         chosen = chosen * _one_position(layer, position, outputs)
     weights = pullback(ops.broadcast_to(chosen, ops.shape(outputs)))
@@ -99,14 +111,37 @@ def explain_layer(
     )
 
 
-def _numbers(net, given):
-    """A hint at the numbers of layers that were given by name, or as they are."""
-    numbers = [
-        f"{layer.name!r} is layer {number}"
-        for number, layer in enumerate(net.body, start=1)
-        if any(item is layer or item == layer.name for item in given)
-    ]
-    return f" Layers are given by number: {', '.join(numbers)}." if numbers else ""
+def _number(net: Any, layer: Any) -> Any:
+    """The number of a layer that was given by its name; anything else as it is."""
+    if not isinstance(layer, str):
+        return layer
+    names = [member.name for member in net.body]
+    if layer not in names:
+        raise ValueError(
+            f"There is no layer {layer!r}.{nearest(layer, [*names, 'logits'])} Expected a number "
+            f"up to {len(names)}, layer='logits' or one of {listed(names, longest=None)}."
+        )
+    return names.index(layer) + 1
+
+
+def _class_ids(layer: Any, channel: Any, names: Sequence[str] | None) -> Any:
+    """Channels as they are, but for names of classes, of which it returns the ids."""
+    given = [channel] if isinstance(channel, str) else channel
+    if not isinstance(given, (list, tuple)) or not any(isinstance(name, str) for name in given):
+        return channel
+    if names is None:
+        raise ValueError(
+            f"Layer {layer} has channels by number; names are those of classes, in the last layer "
+            f"of a net with `class_names`. Received: channel={channel!r}."
+        )
+    for name in given:
+        if name not in names:
+            raise ValueError(
+                f"There is no class {name!r}.{nearest(str(name), names)} "
+                f"Expected some of {listed(names)}."
+            )
+    ids = [names.index(name) for name in given]
+    return ids[0] if isinstance(channel, str) else ids
 
 
 def _one_channel(layer, channel, outputs):

@@ -270,9 +270,9 @@ class CoDANet(keras.Model):
         self,
         images: Tensor,
         layer: int | str,
-        channel: int | Sequence[int],
+        channel: int | str | Sequence[int] | Sequence[str],
         position: tuple[int, int] | None = None,
-        from_layer: int = 0,
+        from_layer: int | str = 0,
     ) -> LayerExplanation[Tensor]:
         """Explains an activation inside, or a logit. See `coda_keras.explain_layer`."""
         return explain_layer(self, images, layer, channel, position, from_layer)

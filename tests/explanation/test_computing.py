@@ -36,9 +36,9 @@ def images(rng):
 
 
 def assert_as_eagerly(net, images, class_ids=None):
-    computed = vars(net.explain(images, class_ids).numpy())
+    computed = net.explain(images, class_ids).numpy().arrays()
     net.run_eagerly = True
-    expected = vars(net.explain(images, class_ids).numpy())
+    expected = net.explain(images, class_ids).numpy().arrays()
     net.run_eagerly = False
     for name, value in expected.items():
         assert computed[name].dtype == value.dtype

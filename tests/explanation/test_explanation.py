@@ -312,6 +312,24 @@ def test_a_channel_for_every_image(layer, position, net, images):
             np.testing.assert_allclose(one, other, **TOLERANCE)
 
 
+def test_layers_and_classes_have_names(net, images):
+    names = ["ship", "cat", "dog", "owl", "frog"]
+    named = CoDANet(net.body, temperature=TEMPERATURE, dtype=EXACT_DTYPE, class_names=names)
+    first, _, last = (layer.name for layer in net.body)
+    for given, same in (
+        ((first, 2), (1, 2)),
+        ((last, "dog", (2, 1), first), (3, 2, (2, 1), 1)),
+        (("logits", ["owl", "ship", "cat"], None, last), ("logits", [3, 0, 1], None, 3)),
+    ):
+        by_name, by_number = named.explain_layer(images, *given), net.explain_layer(images, *same)
+        np.testing.assert_array_equal(by_name.numpy().weights, by_number.numpy().weights)
+    for channel in ("dot", ["dog", "dot", "cat"], ["dog", 3, "cat"]):
+        with pytest.raises(ValueError, match=r"no class ('dot'. Did you mean dog\?|3)"):
+            named.explain_layer(images, "logits", channel)
+    with pytest.raises(ValueError, match=rf"no layer '{first}x'. Did you mean {first}\?"):
+        named.explain_layer(images, f"{first}x", 0)
+
+
 def test_linearize_is_the_matrix_of_the_net(net, images, expected):
     outputs, pullback = net.linearize(images)
     encoded, weights = expected
@@ -355,7 +373,11 @@ def test_last_layer_and_logit_explain_the_same(net, images):
         ({"layer": 1, "position": (0, -1)}, r"position=\(0, -1\)"),
         ({"layer": "logits", "from_layer": 4}, "layer='logits', from_layer=4"),
         ({"layer": "logits", "from_layer": -1}, "from_layer=-1"),
-        ({"layer": "last"}, "or layer='logits'. Received: layer='last'"),
+        ({"layer": "last"}, "no layer 'last'. Expected a number up to 3, layer='logits' or one of"),
+        ({"layer": "logit"}, "no layer 'logit'. Did you mean logits?"),
+        ({"layer": 2, "from_layer": "logits"}, "no layer 'logits'"),
+        ({"layer": 2, "channel": "cat"}, "channels by number; names are those of classes"),
+        ({"layer": 3, "channel": "cat"}, "of a net with `class_names`. Received: channel='cat'"),
         ({"layer": 1.0}, "Received: layer=1.0"),
         ({"layer": "logits", "channel": 5}, "Layer logits has channels 0 to 4.*channel=5"),
         ({"layer": "logits", "position": (0, 0)}, r"no positions.*position=\(0, 0\)"),

@@ -195,14 +195,6 @@ def test_a_net_that_is_not_built_says_so_and_is_built_by_its_first_images(images
     assert net.built and net.classes == CLASSES
 
 
-@pytest.mark.parametrize("arguments", [{"layer": "middle"}, {"layer": 2, "from_layer": "middle"}])
-def test_layers_given_by_name_are_told_their_number(arguments, images):
-    layers = [DAUConv2D(4, 2, 3, name="middle"), DAUConv2D(CLASSES, 2, 1)]
-    net = CoDANet(layers, temperature=2, image_size=6)
-    with pytest.raises(ValueError, match=r"Layers are given by number: 'middle' is layer 1\."):
-        net.explain_layer(images, channel=0, **arguments)
-
-
 def test_a_position_is_a_pair(net, images):
     with pytest.raises(ValueError, match=r"must be \(row, column\). Received: position=3"):
         net.explain_layer(images, 1, 0, position=3)
