@@ -16,6 +16,7 @@ away and the model says what it sees without them. docs/explorer.md shows the vi
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,7 @@ from coda_keras_export.images import open_image
 import coda_keras
 from coda_keras import explorer
 from coda_keras.explorer.server import PREDICT
-from coda_keras.models.pretrained import cards
-from coda_keras.utils.command_line import Parser, command, positive_int
+from coda_keras.utils.command_line import Parser, command, integer, positive_int, seconds
 from coda_keras.utils.files import write_text
 
 OUTPUT = Path("explorer.html")
@@ -47,13 +47,29 @@ Predict = Callable[[np.ndarray, np.ndarray], np.ndarray]
 @command
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
     args = parse(arguments, prog)
+    check_files(args)
     views, predicts = explained(args)
     write_text(args.output, explorer.page(views, title(args)))
     print(f"explorer  {args.output}", flush=True)
     if args.serve:
         server = explorer.local_server(*served_page(args, views, predicts), args.port)
         print(f"serving   http://127.0.0.1:{server.server_port}/ (Ctrl-C ends it)", flush=True)
-        server.serve_forever()
+        with suppress(KeyboardInterrupt):
+            server.serve_forever()
+
+
+def check_files(args: argparse.Namespace) -> None:
+    """Raises ValueError if an image is missing or the page would be written over something."""
+    for file in args.images:
+        if not file.is_file():
+            raise ValueError(f"There is no image file {file}.")
+    if args.output.is_dir() or (args.output.exists() and not args.overwrite):
+        raise ValueError(
+            f"{args.output} exists. Give --overwrite to replace a page, or name another file with "
+            "--output."
+        )
+    if any(args.output.exists() and args.output.samefile(file) for file in args.images):
+        raise ValueError(f"{args.output} is one of the images. Name another file with --output.")
 
 
 def title(args: argparse.Namespace) -> str:
@@ -83,7 +99,7 @@ def view(args: argparse.Namespace, source: "Local | Served") -> explorer.View:
     return source.view(
         np.stack([np.asarray(image) for image in images]),
         class_names=source.labels(args.labels),
-        names=[Path(file).name for file in args.images],
+        names=[file.name for file in args.images],
         title=source.name,
         classes=args.classes or CLASSES,
     )
@@ -102,9 +118,9 @@ class Local:
         self.predict = explorer.without_pixels(net)
 
     def labels(self, path: str | None) -> Sequence[str] | None:
-        """The names of the classes: of a file, the preset, the servable beside it, or None."""
-        if self.name in cards() and not path:
-            return cards()[self.name].class_names
+        """The names of the classes: of a file, the net, the servable beside it, or None."""
+        if self.net.class_names is not None and not path:
+            return self.net.class_names
         files = [path] if path else sorted(Path(self.name).parent.glob(LABELS))
         return Path(files[0]).read_text(encoding="utf-8").splitlines() if files else None
 
@@ -173,7 +189,7 @@ def batches(rows: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
 
 def parse(arguments: Sequence[str] | None = None, prog: str | None = None) -> argparse.Namespace:
     flags = Parser(prog=prog, description=__doc__)
-    flags.add_argument("images", nargs="+", help="image files")
+    flags.add_argument("images", nargs="+", type=Path, help="image files")
     flags.add_argument(
         "--model",
         action="append",
@@ -185,6 +201,7 @@ def parse(arguments: Sequence[str] | None = None, prog: str | None = None) -> ar
     flags.add_argument(
         "--output", type=Path, default=OUTPUT, help="HTML file to write (default: %(default)s)"
     )
+    flags.add_argument("--overwrite", action="store_true", help="replace the page of --output")
     flags.add_argument("--labels", help="text file with the name of a class in every line")
     flags.add_argument(
         "--classes",
@@ -197,10 +214,13 @@ def parse(arguments: Sequence[str] | None = None, prog: str | None = None) -> ar
         "--serve", action="store_true", help="go on and serve the page, so that pixels can go"
     )
     flags.add_argument(
-        "--port", type=int, default=0, help="TCP port of --serve (default: a free one)"
+        "--port",
+        type=integer(0, 65535),
+        default=0,
+        help="TCP port of --serve (default: a free one)",
     )
     flags.add_argument(
-        "--timeout", type=float, default=30, help="of a request to --server, in s (%(default)s)"
+        "--timeout", type=seconds, default=30, help="of a request to --server, in s (%(default)s)"
     )
     return flags.parse_args(arguments)
 

@@ -3,7 +3,10 @@
 import base64
 import importlib
 import json
+import os
 import re
+import signal
+import subprocess
 import sys
 import threading
 import urllib.error
@@ -116,6 +119,49 @@ def test_images_of_another_size_say_how_to_fit_them(command, nets, tmp_path):
     code, _, err = command(*flags)
     assert code == 2 and "--resize" in err
     assert command("--resize", *flags)[0] == 0
+
+
+def test_nothing_is_written_over_unless_asked(command, nets, pictures, tmp_path):
+    page = tmp_path / "page.html"
+    page.write_text("mine")
+    flags = ["--model", nets["t2"], "--output", page, pictures[0]]
+    code, _, err = command(*flags)
+    assert code == 2 and "page.html exists. Give --overwrite" in err
+    assert page.read_text() == "mine"
+    assert command("--overwrite", *flags)[0] == 0 and page.read_text() != "mine"
+    image = pictures[0].read_bytes()
+    for output in (tmp_path, pictures[0]):
+        code, _, err = command("--overwrite", "--model", nets["t2"], *pictures, "--output", output)
+        assert code == 2 and "another file with --output" in err
+    assert pictures[0].read_bytes() == image
+
+
+def test_a_process_serves_photographs_resized_and_ends_in_silence(nets, tmp_path):
+    """Nothing but its own lines, from a folder where nothing is."""
+    Image.new("RGB", (50, 30), "green").save(tmp_path / "photo.jpg")
+    command = [sys.executable, "-m", "coda_keras", "explore", "--model", str(nets["t2"])]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("TF_", "KERAS_"))}
+    with subprocess.Popen(
+        [*command, "--serve", "photo.jpg", "--resize"],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        lines = [process.stdout.readline() for _ in range(2)]
+        try:
+            assert lines[0] == "explorer  explorer.html\n", lines
+            url = re.fullmatch(r"serving   (http://127.0.0.1:\d+/) \(Ctrl-C ends it\)\n", lines[1])[
+                1
+            ]
+            with urllib.request.urlopen(url, timeout=60) as answer:
+                assert "photo.jpg" in answer.read().decode()
+            process.send_signal(signal.SIGINT)
+            assert process.communicate(timeout=60) == ("", "") and process.returncode == 0
+        finally:
+            process.kill()
+    assert data_of(tmp_path / "explorer.html")["views"][0]["size"] == [8, 8]
 
 
 @pytest.fixture
