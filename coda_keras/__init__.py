@@ -1,8 +1,14 @@
 """Convolutional Dynamic Alignment Networks for Keras 3.
 
-Nothing is imported before it is used: the public names stand in `__init__.pyi`, which type checkers
-read too. Keras finds in files the classes that are registered, which happens as soon as both are
-there, Keras and a public name of this package.
+    import coda_keras
+
+    net = coda_keras.CoDANet.from_preset("s_coda_cifar10")
+    explanation = net.explain(images)       # (B, 32, 32, 3) in [0, 1]
+    explanation.contribution_map            # (B, 32, 32): what each pixel adds to the logit
+
+The public names are those of `__init__.pyi`. A name is imported when it is first used, so that
+`import coda_keras` imports neither Keras nor a backend. The classes that `.keras` files name are
+registered in Keras as soon as a public name is used and Keras is imported.
 """
 
 import sys

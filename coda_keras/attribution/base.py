@@ -105,8 +105,10 @@ class Attribution:
 
     @property
     def label(self) -> str:
-        """What tables and figures call the method; a subclass that is no row of the registry may
-        have a `label` of its own."""
+        """The method's name in tables and figures.
+
+        It is that of the registry; a subclass that is not registered may override it.
+        """
         return label_of(self)
 
     def run_on_device(self, *arrays: np.ndarray) -> Any:
@@ -141,7 +143,7 @@ class Attribution:
 
 
 class PairwiseAttribution(Attribution):
-    """A method that explains pairs of an image and a class, each on its own.
+    """A method that explains every pair of an image and a class separately.
 
     Its `on_device(model, images, class_ids)` takes `(b, H, W, C)` and `(b,)` and makes `(b, H, W)`.
     """

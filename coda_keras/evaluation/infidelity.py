@@ -13,7 +13,7 @@ from coda_keras.utils.arguments import positive_int
 
 
 class Infidelity(ScoreMetric):
-    """How far a map is from foretelling the drop of the logit when windows are removed.
+    """How badly a map predicts the drop of the logit when windows are removed.
 
         E over windows I of (sum of the map in I - (f(x) - f(x without I)))^2
 

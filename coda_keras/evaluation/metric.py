@@ -19,7 +19,7 @@ Attribute = Callable[..., Array]
 
 
 class Subject(Protocol):
-    """What a metric may ask of a model under study, such as `coda_keras.study.Subject`.
+    """What a metric uses of a model under study, such as `coda_keras.study.Subject`.
 
     Attributes:
         model: callable from images to logits; may explain itself.
@@ -92,7 +92,7 @@ class Metric:
         return {k: v for k, v in vars(self).items() if k[0] != "_" and k != "batch_size"}
 
     def prepare(self, subject: Subject, count: int) -> int:
-        """Finds at once what would stop a study only after hours.
+        """Raises at the start the errors that would otherwise stop a study after hours.
 
         Args:
             subject: the model under study.

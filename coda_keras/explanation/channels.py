@@ -1,4 +1,4 @@
-"""What the channels inside contribute to a logit, and from which pixels they have it.
+"""What the channels of every layer contribute to a logit, and which pixels that comes from.
 
 Only the protocol is used here, no layer in particular.
 """

@@ -27,7 +27,7 @@ def explain_dataset(
     strategy: Any | None = None,
     progress: bool = True,
 ) -> Iterator[Explanation[np.ndarray]]:
-    """Explains the batches of a data set in turn, in the memory of one batch.
+    """Explains the batches of a data set one after the other; one batch is in memory at a time.
 
     The step is compiled where the backend can, at the first call for a net, class ids and fields of
     this form: `tf.function` on TensorFlow, `jax.jit` on JAX.

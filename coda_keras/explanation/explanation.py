@@ -25,14 +25,14 @@ def completeness_error(residual: np.ndarray, linear: np.ndarray) -> np.ndarray:
     """Returns `|residual| / max(|linear|, 0.01)`, how incomplete explanations are.
 
     Args:
-        residual: NumPy array, logits less bias less the sum of the contributions.
-        linear: array of the same shape, logits less bias, in logits.
+        residual: NumPy array, logits minus bias minus the sum of the contributions.
+        linear: array of the same shape, logits without the bias.
     """
     return np.abs(residual) / np.maximum(np.abs(linear), COMPLETENESS_FLOOR)
 
 
 def is_inherent(model: Any) -> bool:
-    """Whether a model explains itself, and so sees images in the six-channel encoding."""
+    """Whether a model has an `explain`, as a `CoDANet`, and so sees six-channel images."""
     return callable(getattr(model, "explain", None))
 
 
@@ -159,8 +159,8 @@ def explain(net: Any, images: Tensor, class_ids: ClassIds = None) -> Explanation
     Args:
         net: a `CoDANet`.
         images: `(B, H, W, 3)` in [0, 1], or `(B, H, W, 6)` encoded.
-        class_ids: `(B,)` or `(B, n)` integers, one integer for all images, `"all"`, or None for
-            the predicted class. Tensors may be unknown until compiled code runs.
+        class_ids: the classes to explain: `(B,)` or `(B, n)` integers, one integer for all images,
+            `"all"`, or None for the predicted class.
 
     Returns:
         An `Explanation`; for every image and class
@@ -170,8 +170,17 @@ def explain(net: Any, images: Tensor, class_ids: ClassIds = None) -> Explanation
 
     Raises:
         ValueError: if the net is no `CoDANet`, the images are no batch with values in [0, 1], or
-            the class ids do not fit them or are out of range. Values are seen in eager calls; see
-            `unchecked`.
+            the class ids do not fit them or are out of range. Values are checked in eager calls;
+            see `unchecked`.
+
+    Example:
+
+    >>> net = CoDANet([DAUConv2D(2, 4, 3)], temperature=10)
+    >>> images = np.random.default_rng(0).uniform(size=(5, 9, 9, 3)).astype("float32")
+    >>> explanation = explain(net, images).numpy()
+    >>> sums = explanation.bias + explanation.contribution_map.sum(axis=(1, 2))
+    >>> np.allclose(sums, explanation.logits.max(axis=1), atol=1e-5)
+    True
     """
     encoded = encoded_batch(net, images)
     eagerly = net.run_eagerly or not backend.is_known(encoded)

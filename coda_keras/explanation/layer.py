@@ -1,4 +1,4 @@
-"""Explanations of what happens inside: activations by the inputs of any earlier layer (eq. 7)."""
+"""Explanations of activations inside a net, by the inputs of any earlier layer (eq. 7)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class LayerExplanation(Tensors, Generic[Array]):
     Attributes:
         activation: `(B,)`, the activation explained.
         weights: `(B, H, W, C)`, rows of `W_{l1->l2}(x)`; C is 6 when explained from the image.
-        contributions: `(B, H, W, C)`, weights times the inputs of layer l1.
+        contributions: `(B, H, W, C)`, weights times the output of layer l1.
         contribution_map: `(B, H, W)`, contributions summed over the channels.
     """
 

@@ -37,9 +37,10 @@ class DAUConv2D(DynamicLinear):
         kernel_size: odd int.
         strides: int.
         rescale: `"squash"`: `g(u) = u ||u|| / (1 + ||u||^2)`, or `"l2"`: `g(u) = u / ||u||`.
-        implementation: `"factored"`, exact without materialising w, or `"patches"`, the paper's
-            Algorithm 1 as printed. Both give the same numbers to rounding.
-        use_bias: bool, whether the units have a b.
+        implementation: `"factored"`, which is fast and never holds w in memory, or `"patches"`,
+            the paper's Algorithm 1 as printed. Both compute the same numbers up to rounding.
+        use_bias: bool, whether the units have a bias b_j, which is a part of the weights w_j and
+            adds nothing to the outputs by itself.
         projection_initializer, kernel_initializer, bias_initializer: initialisers of B, A and b.
             None takes the authors' initial values: uniform in `±1/sqrt(d)` for B and
             `±1/sqrt(r)` for A and b.
@@ -146,13 +147,13 @@ class DAUConv2D(DynamicLinear):
     def alignment(self, inputs: Tensor) -> Tensor:
         """Returns the cosine between w(p) and p for every position and unit.
 
-        This is what the paper's alignment pressure drives up.
+        Training makes it large for units that matter: the alignment of Section 3.2.
 
         Args:
             inputs: `(B, H, W, C)`.
 
         Returns:
-            `(B, h, w, filters)` in [-1, 1]; 0 where the patch or w vanishes.
+            `(B, h, w, filters)` in [-1, 1]; 0 where the patch or w is zero.
         """
         inputs = self.prepare(inputs)
         response = self._respond(inputs)
@@ -166,9 +167,15 @@ class DAUConv2D(DynamicLinear):
         return ops.clip(cosine, -1.0, 1.0)
 
     def dynamic_weights(self, inputs: Tensor) -> Tensor:
-        """Materialises w(x) of every position: `(B, h, w, filters, k, k, C)`.
+        """Returns the weights w(p) of every position and unit, to look at.
 
-        Needs `filters * d` floats a position whatever the implementation; meant for looking.
+        They take `filters * d` floats for every position, whatever the `implementation`.
+
+        Args:
+            inputs: `(B, H, W, C)`.
+
+        Returns:
+            `(B, h, w, filters, k, k, C)`.
         """
         inputs = self.prepare(inputs)
         unfolded = patches.extract_patches(inputs, self.kernel_size, self.strides)

@@ -1,7 +1,7 @@
 """The protocol that every layer of a dynamic linear network keeps.
 
-A dynamic linear layer computes `y = W(x) x`. Its `linearize` applies the layer and hands out
-the transpose of the matrix it has just applied:
+A dynamic linear layer computes `y = W(x) x`. Its `linearize` applies the layer and returns, beside
+the outputs, the transpose of the matrix that it applied, as a function:
 
     outputs, pullback = layer.linearize(inputs)
     cotangent_in = pullback(cotangent_out)        # W(x)^T g, with W(x) held constant
@@ -28,7 +28,12 @@ class ReceptiveField(NamedTuple):
     """Which inputs an output depends on, along either axis of an image.
 
     Position o of the outputs sees the positions `o * stride + offset` to `o * stride + offset +
-    size - 1` of the inputs; those outside of the image are zero padding.
+    size - 1` of the inputs; those outside the image are zero padding.
+
+    Attributes:
+        size: int, how many positions an output sees.
+        stride: int, positions of the inputs from one output to the next.
+        offset: int, the first position that output 0 sees; negative with padding.
     """
 
     size: int
@@ -36,7 +41,7 @@ class ReceptiveField(NamedTuple):
     offset: int
 
     def then(self, following: "ReceptiveField") -> "ReceptiveField":
-        """That of a layer with the field `following` applied to outputs that have this one.
+        """The field of two layers in turn: this one, then one with the field `following`.
 
         >>> ReceptiveField(3, 2, -1).then(ReceptiveField(5, 1, -2))
         ReceptiveField(size=11, stride=2, offset=-5)
@@ -55,13 +60,14 @@ class DynamicLinear(keras.layers.Layer):
     """Base class of layers that compute `y = W(x) x`.
 
     Subclasses implement `linearize`; `call` follows from it. Any Keras layer with a
-    `linearize` of the same form works in a `CoDANet` too. Layers must not add a bias:
-    whatever is not a product with the input cannot be attributed to it.
+    `linearize` of the same form works in a `CoDANet` too. A layer must not add a bias: only a
+    product with the input can be attributed to the input. A layer whose outputs have another shape
+    than its inputs also implements `compute_output_shape`.
 
     Attributes:
-        receptive_field: the `ReceptiveField` of the outputs: nothing outside of it changes an
-            output. Methods such as occlusion then measure distant parts of an image at once.
-            None, the default, means all of the input.
+        receptive_field: the `ReceptiveField` of the outputs: nothing outside it changes an
+            output, so that methods such as occlusion may hide distant parts of an image in one
+            evaluation. None, the default, means all of the input.
 
     Example:
 
@@ -86,8 +92,8 @@ class DynamicLinear(keras.layers.Layer):
             inputs: tensor `(B, ...)`.
 
         Returns:
-            `(outputs, pullback)`; `pullback` takes a cotangent of the outputs' shape to
-            `W(inputs)^T cotangent`, of the inputs' shape.
+            `(outputs, pullback)`; `pullback` maps a cotangent of the outputs' shape to
+            `W(inputs)^T cotangent`, of the inputs' shape, with `W(inputs)` held constant.
         """
         raise NotImplementedError(
             f"{type(self).__name__} must implement `linearize(inputs)` and return "
@@ -99,7 +105,7 @@ class DynamicLinear(keras.layers.Layer):
         return outputs
 
     def prepare(self, inputs: Tensor) -> Tensor:
-        """Builds the layer if need be and casts to its compute dtype, as `__call__` would."""
+        """Returns `inputs` in the layer's compute dtype; builds the layer if it is not built."""
         inputs = ops.convert_to_tensor(inputs)
         if not self.built:
             self.build(inputs.shape)
@@ -108,7 +114,14 @@ class DynamicLinear(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class GlobalSumPooling2D(DynamicLinear):
-    """Sums over all positions: `(B, H, W, C)` to `(B, C)`."""
+    """Sums over all positions.
+
+    Input shape:
+        `(B, H, W, C)`.
+
+    Output shape:
+        `(B, C)`.
+    """
 
     def linearize(self, inputs: Tensor) -> tuple[Tensor, Pullback]:
         inputs = self.prepare(inputs)
@@ -125,9 +138,15 @@ class GlobalSumPooling2D(DynamicLinear):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class GlobalPatch2D(DynamicLinear):
-    """Takes the whole input for one patch: `(B, H, W, C)` to `(B, 1, 1, H W C)`.
+    """Makes one patch of the whole input.
 
-    A `DAUConv2D` with `kernel_size=1` on it is a layer of DAUs that see everything at once.
+    A `DAUConv2D` with `kernel_size=1` after it is a layer of DAUs that see the whole image.
+
+    Input shape:
+        `(B, H, W, C)`.
+
+    Output shape:
+        `(B, 1, 1, H * W * C)`.
     """
 
     def linearize(self, inputs: Tensor) -> tuple[Tensor, Pullback]:
@@ -148,10 +167,12 @@ class GlobalPatch2D(DynamicLinear):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class TemperatureScaling(DynamicLinear):
-    """Divides by the temperature T (eq. 9), which sets the alignment pressure.
+    """Divides by the temperature T (eq. 9). A higher T makes training align the weights more.
+
+    Inputs and outputs have the same shape, of any rank.
 
     Args:
-        temperature: positive number.
+        temperature: positive number T.
 
     Raises:
         ValueError: if `temperature` is not a positive number.
@@ -183,7 +204,7 @@ class TemperatureScaling(DynamicLinear):
 
 
 def receptive_field(layers: Iterable[Any]) -> ReceptiveField | None:
-    """The receptive field of the outputs of `layers` in turn; None if one of them tells none."""
+    """The receptive field of `layers` applied in turn; None if one of them has none."""
     field = POINTWISE
     for layer in layers:
         own = getattr(layer, "receptive_field", None)
@@ -201,7 +222,8 @@ def linearize(layers: Iterable[Any], inputs: Tensor) -> tuple[Tensor, Pullback]:
         inputs: input of the first of them.
 
     Returns:
-        `(outputs, pullback)` of the whole sequence.
+        `(outputs, pullback)` of the whole sequence: `pullback` maps a cotangent of the shape of
+        `outputs` to one of the shape of `inputs`.
     """
     pullbacks = []
     outputs = inputs

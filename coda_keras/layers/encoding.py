@@ -10,7 +10,7 @@ from coda_keras.utils.checks import check_range
 def encode(images: Tensor) -> Tensor:
     """Encodes RGB as `[r, g, b, 1-r, 1-g, 1-b]`; six-channel input passes unchanged.
 
-    In this encoding black and white carry the same weight, and "no evidence" (all six
+    In this encoding dark pixels can contribute as much as bright ones, and "no evidence" (all six
     channels zero, as used by the pixel-removal metric) differs from every colour.
 
     Args:

@@ -40,15 +40,15 @@ class CoDANet(keras.Model):
         logits = sum_positions(layers(encode(images))) / T + b_0,   linear part = W_{0->L}(x) x
 
     Args:
-        layers: list of dynamic linear layers, each with `outputs, pullback = linearize(inputs)`;
-            the last one has a channel per class.
+        layers: list of dynamic linear layers, such as `DAUConv2D`, each with a method
+            `linearize(inputs)` as that of `DynamicLinear`; the last one has a channel per class.
         temperature: positive number T.
         logit_bias: finite number b_0; the default makes an untrained net say 0.1 for every class.
         image_size: int, `(height, width)` or None. If given the net is built at once and servables
             made from it take images of this size; calling on other sizes works all the same.
         class_names: list of str, names of the classes in the order of the logits, or None.
-        regularisation: number λ from 0 up: `λ mean |W_{0->L}|` is added to the loss in training
-            (eq. 10); see `coda_keras.models.map_penalty`. Nothing else depends on it.
+        regularisation: non-negative number λ: `λ mean |W_{0->L}|` is added to the loss in training
+            (eq. 10); see `coda_keras.models.map_penalty`. Predictions do not depend on it.
         **kwargs: `name`, `dtype`, ... of `keras.Model`.
 
     Input shape:
@@ -175,14 +175,14 @@ class CoDANet(keras.Model):
 
     @property
     def chain(self) -> list[Any]:
-        """The dynamic linear layers from the encoded image to the logits less b_0."""
+        """List of the dynamic linear layers from the encoded image to the logits without b_0."""
         return [*self.body, self.pooling, self.scaling]
 
     @property
     def receptive_field(self) -> ReceptiveField | None:
         """Which pixels a position of `evidence` sees.
 
-        None if a layer does not tell, or a subclass computes its logits in a way of its own.
+        None if a layer has no `receptive_field`, or a subclass overrides `call`.
         """
         if type(self).call is not CoDANet.call:
             return None
@@ -245,11 +245,19 @@ class CoDANet(keras.Model):
         return (input_shape[0], self._classes)
 
     def linearize(self, images: Tensor) -> tuple[Tensor, Pullback]:
-        """Applies the net; `(logits - b_0, pullback)`, the pullback ending at the encoded image."""
+        """Applies the net, and returns the transpose of the matrix that it applied.
+
+        Args:
+            images: `(B, H, W, 3)` in [0, 1], or `(B, H, W, 6)` encoded.
+
+        Returns:
+            `(logits - b_0, pullback)`; `pullback` maps a cotangent `(B, classes)` to
+            `W_{0->L}(x)^T cotangent`, `(B, H, W, 6)`.
+        """
         return linearize(self.chain, encode(ops.convert_to_tensor(images)))
 
     def evidence(self, images: Tensor) -> Tensor:
-        """Outputs of the last layer over the temperature, which sum to the logits less b_0.
+        """Outputs of the last layer divided by T, whose sum over positions is the logits without b_0.
 
         Args:
             images: `(B, H, W, 3)` in [0, 1], or `(B, H, W, 6)` encoded.
@@ -274,7 +282,10 @@ class CoDANet(keras.Model):
         position: tuple[int, int] | None = None,
         from_layer: int | str = 0,
     ) -> LayerExplanation[Tensor]:
-        """Explains an activation inside, or a logit. See `coda_keras.explain_layer`."""
+        """Explains an activation of a layer, or a logit, by an earlier layer or the image.
+
+        See `coda_keras.explain_layer`.
+        """
         return explain_layer(self, images, layer, channel, position, from_layer)
 
     def get_config(self) -> dict[str, Any]:

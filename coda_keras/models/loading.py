@@ -16,8 +16,8 @@ def load_model(source: str | os.PathLike) -> keras.Model:
     """Loads a model from a file, or a preset with trained weights by its name.
 
     Args:
-        source: path of a `.keras` file, or a name such as `"s_coda_cifar10"`. A file of that name
-            gives way to the preset.
+        source: path of a `.keras` file, or the name of a preset such as `"s_coda_cifar10"`, which
+            is taken even if there is a file of that name.
 
     Returns:
         The model, not compiled: `fit` and `evaluate` need `compile` first.
@@ -65,11 +65,12 @@ def image_size(model: keras.Model) -> tuple[int | None, int | None]:
 def check_fits(model: keras.Model, name: str, images: Any, classes: int) -> None:
     """Raises ValueError if a model takes images of another size than the data's, or other classes.
 
-    A `CoDANet` computes for any size of images; one that was trained on another is as useless.
+    A `CoDANet` computes for images of any size, but predicts well only for the size that it was
+    trained on.
 
     Args:
         model: a built Keras model.
-        name: what to call it.
+        name: str, the model's name in errors.
         images: `(N, H, W, 3)`.
         classes: int, of the data.
     """
@@ -88,5 +89,5 @@ def check_fits(model: keras.Model, name: str, images: Any, classes: int) -> None
 
 
 def weight_bytes(model: keras.Model) -> bytes:
-    """All weights of a model, by which it is told from others."""
+    """All weights of a model as bytes, to tell models apart."""
     return b"".join(np.ascontiguousarray(weight).tobytes() for weight in model.get_weights())

@@ -1,4 +1,4 @@
-"""Network sizes of the paper (Table C.1) as data, and what a preset's name stands for."""
+"""The presets: network sizes of the paper (Table C.1) as data, and trained weights by name."""
 
 from typing import NamedTuple
 
@@ -11,14 +11,14 @@ class Preset(NamedTuple):
     """One network of Table C.1.
 
     Attributes:
-        label: what the paper calls it.
+        label: str, its name in the paper.
         image_size: int, height and width of its images in pixels.
         filters: number of DAUs of every layer; of the last one, number of classes.
         ranks: rank of every layer.
         kernel_sizes: kernel size of every layer.
         strides: stride of every layer.
         parameters: number of parameters of these layers.
-        note: where the paper says something else, and why this is taken; empty otherwise.
+        note: str, where the paper contradicts itself, and what is used here; empty otherwise.
     """
 
     label: str
@@ -77,7 +77,7 @@ PRESETS = {
 
 
 class Summary(NamedTuple):
-    """What `CoDANet.presets()` tells of a preset.
+    """What `CoDANet.presets()` says about a preset.
 
     Attributes:
         description: a sentence.

@@ -31,7 +31,7 @@ Callbacks = (
 
 
 class Trained(NamedTuple):
-    """What a training has come to.
+    """The result of a training.
 
     Attributes:
         net: the trained net, a `CoDANet` in float32 whatever it was trained in.

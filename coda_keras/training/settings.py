@@ -119,7 +119,7 @@ class Schedule:
 
 @dataclass(frozen=True, kw_only=True)
 class Regularisation:
-    """What keeps the net from learning images by heart, and the seed of all that is drawn."""
+    """Augmentation and other means against overfitting, and the seed of all random numbers."""
 
     regularisation: float = _training(
         0.0,
@@ -177,7 +177,7 @@ class Data:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """On what the net is trained, and when its state is saved."""
+    """Devices and precision of the training, and when its state is saved."""
 
     precision: str = _machine(
         "float32",
