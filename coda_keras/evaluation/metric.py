@@ -128,7 +128,7 @@ class Metric:
         raise NotImplementedError(f"{type(self).__name__} must implement `score`.")
 
     def merit(self, summary: Summary) -> float:
-        """Returns a number that is larger the better the score is."""
+        """Returns a number that is larger for a better score."""
         score = self.score(summary)
         return {"high": score, "low": -score, "zero": -abs(score)}[self.good]
 

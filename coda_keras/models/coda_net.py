@@ -43,7 +43,8 @@ class CoDANet(keras.Model):
         layers: list of dynamic linear layers, such as `DAUConv2D`, each with a method
             `linearize(inputs)` as that of `DynamicLinear`; the last one has a channel per class.
         temperature: positive number T.
-        logit_bias: finite number b_0; the default makes an untrained net say 0.1 for every class.
+        logit_bias: finite number b_0; with the default an untrained net predicts about 0.1 for
+            every class.
         image_size: int, `(height, width)` or None. If given the net is built at once and servables
             made from it take images of this size; calling on other sizes works all the same.
         class_names: list of str, names of the classes in the order of the logits, or None.
@@ -257,7 +258,7 @@ class CoDANet(keras.Model):
         return linearize(self.chain, encode(ops.convert_to_tensor(images)))
 
     def evidence(self, images: Tensor) -> Tensor:
-        """Outputs of the last layer divided by T, whose sum over positions is the logits without b_0.
+        """Outputs of the last layer over T, whose sum over positions is the logits without b_0.
 
         Args:
             images: `(B, H, W, 3)` in [0, 1], or `(B, H, W, 6)` encoded.
