@@ -23,8 +23,8 @@ def load_model(source: str | os.PathLike) -> keras.Model:
         The model, not compiled: `fit` and `evaluate` need `compile` first.
 
     Raises:
-        ValueError: if the file is missing, no model, a bomb, or has weights that are not finite;
-            with a sentence.
+        ValueError: if there is no such file or preset, the file is not a model, would inflate to
+            more than its weights need, or has weights that are not finite.
 
     Example:
 
