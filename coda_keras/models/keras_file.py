@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import re
 import zipfile
 from concurrent import futures
 from typing import Any, NoReturn
@@ -87,8 +88,8 @@ def _weight_bytes(config: Any) -> int:
 
 
 def _itemsize(dtype: str) -> int:
-    bits = "".join(filter(str.isdigit, dtype))
-    return max(1, int(bits or 8) // 8)
+    bits = re.search("[0-9]+", dtype)
+    return max(1, int(bits[0]) // 8) if bits else 1
 
 
 def _check_datasets(weights: bytes) -> None:
