@@ -152,18 +152,21 @@ def test_commands_run_on_tensorflow_unless_the_environment_says_otherwise(monkey
     assert chosen == ["tensorflow", "jax", ("tensorflow", ["--n"], "some")]
 
 
-def test_of_tensorflow_commands_tell_what_ends_them_unless_the_level_is_set(monkeypatch):
-    levels = []
+@pytest.mark.parametrize(
+    ("name", "default"), [("TF_CPP_MIN_LOG_LEVEL", "3"), ("TF_ENABLE_ONEDNN_OPTS", "1")]
+)
+def test_commands_choose_messages_and_kernels_of_tensorflow_unless_set(name, default, monkeypatch):
+    values = []
 
     @command
     def main(arguments=None, prog=None):
-        levels.append(os.environ["TF_CPP_MIN_LOG_LEVEL"])
+        values.append(os.environ[name])
 
-    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
+    monkeypatch.delenv(name, raising=False)
     main()
-    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
+    monkeypatch.setenv(name, "0")
     main()
-    assert levels == ["3", "0"]
+    assert values == [default, "0"]
 
 
 def test_lists_are_cut_short():
