@@ -20,8 +20,10 @@ COMMON = (
     "backend/arrays.py",
     "layers",
     "explanation/class_ids.py",
+    "explanation/computing.py",
     "explanation/explanation.py",
     "explanation/layer.py",
+    "explanation/tensors.py",
     "models/coda_net.py",
     "models/resnet.py",
 )
