@@ -18,7 +18,7 @@ from coda_keras.utils.command_line import Parser, command
 
 @command
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
-    parser = Parser(prog=prog, description=__doc__.split("\n", maxsplit=1)[0])
+    parser = Parser(prog=prog, description=__doc__)
     parser.add_argument("server", help="host:port of the gRPC API")
     parser.add_argument("model", help="name of the served model")
     parser.add_argument("--metrics", metavar="URL", help="where the server has its metrics")

@@ -1,10 +1,10 @@
 """Sends images to a served net, prints the classes and saves the contribution maps as PNG.
 
-Each picture shows the image, its contribution map and the weights of the class as colours.
+    coda-keras ask --server localhost:8500 --model coda cat.png photographs/
 
-    coda-keras ask --server localhost:8500 --model coda cat.png ship.jpg
-
-docs/guides/client.md shows the same in twenty lines.
+Each picture shows the image, its contribution map and the weights of the class as colours. An image
+that cannot be read, or has another size than the model takes, is told in a line; the others are
+asked for, and the exit code is 1. docs/guides/client.md shows the same in twenty lines.
 """
 
 from argparse import Namespace
@@ -15,10 +15,10 @@ import numpy as np
 from coda_keras_export.api import MAX_VERSION, connection
 from coda_keras_export.api.connection import Client
 from coda_keras_export.api.serving_pb2 import SignatureDef
-from coda_keras_export.images import open_image, output_paths
+from coda_keras_export.images import find_images, output_paths, read_images
 from PIL import Image
 
-from coda_keras.utils.command_line import Parser, command, integer
+from coda_keras.utils.command_line import Failures, Parser, command, integer
 from coda_keras.utils.text import listed
 
 MAX_INT32 = 2**31 - 1
@@ -86,10 +86,9 @@ def save_map(path: Path, image: Image.Image, outputs: dict[str, np.ndarray], tit
 @command
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
     flags = _parse(arguments, prog)
-    for file in flags.images:
-        if not Path(file).is_file():
-            raise ValueError(f"There is no image file {file}.")
-    paths = output_paths(Path(flags.out), flags.images, flags.overwrite)
+    failures = Failures(prog)
+    files = find_images(flags.images, failures.tell)
+    paths = output_paths(Path(flags.out), files, flags.overwrite)
     with connection.connect(flags, flags.version) as client:
         signatures = client.signatures()
         _, height, width, _ = _shape(signatures, "serving_default", "inputs", "images")
@@ -99,18 +98,21 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
         weights = "weights" in signatures["explain"].outputs
         labels = class_labels(client, signatures, classes, flags.labels)
         class_id = _class_id(flags, labels)
-        for file, path in zip(flags.images, paths):
-            image, encoded = open_image(file, height, width, flags.resize)
+        for number, image, encoded in read_images(
+            files, height, width, flags.resize, failures.tell
+        ):
             outputs, explained = ask(client, image, encoded, class_id, weights)
             logits = outputs["logits"][0]
             name = labels[explained]
-            save_map(path, image, outputs, f"{name}\nlogit {logits[explained]:.2f}")
-            print(f"{file}: {_best(logits, labels, flags.top)}; why {name}: {path}", flush=True)
+            save_map(paths[number], image, outputs, f"{name}\nlogit {logits[explained]:.2f}")
+            best = _best(logits, labels, flags.top)
+            print(f"{files[number]}: {best}; why {name}: {paths[number]}", flush=True)
+    failures.end()
 
 
 def _parse(arguments: Sequence[str] | None, prog: str | None) -> Namespace:
-    parser = Parser(prog=prog, description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("images", nargs="+", help="image files")
+    parser = Parser(prog=prog, description=__doc__)
+    parser.add_argument("images", nargs="+", help="image files, and folders of them")
     parser.add_argument("--server", default="localhost:8500", help="host:port (%(default)s)")
     parser.add_argument("--model", required=True, help="name of the served model")
     parser.add_argument(
@@ -156,7 +158,7 @@ def _shape(signatures: Mapping[str, SignatureDef], name: str, side: str, tensor:
     tensors = getattr(signatures[name], side) if name in signatures else {}
     if tensor not in tensors:
         raise ValueError(
-            "The model is none that `coda-keras package` (export/package.py) made: it has no "
+            "The model is none that `coda-keras package` made: it has no "
             f"signature {name} with {tensor} among its {side}."
         )
     return [dim.size for dim in tensors[tensor].tensor_shape.dim]

@@ -1,7 +1,7 @@
 """Image files as a model wants them: upright, RGB, 8 bits, of its size."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -52,6 +52,65 @@ def open_image(
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return image, buffer.getvalue()
+
+
+def find_images(paths: Sequence[str | Path], failed: Callable[[Exception], None]) -> list[Path]:
+    """Image files, and those of folders by their names; not those of folders inside them.
+
+    Args:
+        paths: files and folders.
+        failed: is told of what is neither, and of folders without an image.
+
+    Raises:
+        ValueError: if there is no image at all.
+    """
+    files, problems = [], []
+    for path in map(Path, paths):
+        inside = _images_of(path) if path.is_dir() else []
+        if path.is_dir() and not inside:
+            problems.append(ValueError(f"There is no image file in the folder {path}."))
+        elif not path.exists():
+            problems.append(ValueError(f"There is no image file {path}."))
+        files += inside if path.is_dir() else [path] * path.exists()
+    if not files:
+        raise ValueError(" ".join(map(str, problems)))
+    for problem in problems:
+        failed(problem)
+    return files
+
+
+def _images_of(folder: Path) -> list[Path]:
+    suffixes = Image.registered_extensions()
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in suffixes and path.is_file() and not path.name.startswith(".")
+    )
+
+
+def read_images(
+    files: Sequence[Path],
+    height: int,
+    width: int,
+    resize: bool,
+    failed: Callable[[Exception], None],
+) -> Iterator[tuple[int, Image.Image, bytes]]:
+    """Opens images one after the other, as `open_image`.
+
+    Args:
+        files, height, width, resize: as `open_image` takes them.
+        failed: is told of files that cannot be read, which are then left out.
+
+    Yields:
+        `(number, image, encoded)`, numbers counting the files.
+    """
+    for number, file in enumerate(files):
+        try:
+            opened = open_image(file, height, width, resize)
+        except (ValueError, OSError) as error:
+            failed(error)
+        else:
+            yield number, *opened
 
 
 def output_paths(folder: Path, images: Sequence[str | Path], overwrite: bool) -> list[Path]:

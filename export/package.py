@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from coda_keras_export.api import MAX_VERSION
 from coda_keras_export.servable import folder, publishing
 
+from coda_keras.utils import extras
 from coda_keras.utils.command_line import Parser, command, integer
 from coda_keras.utils.text import short
 
@@ -57,8 +58,10 @@ def package(
         ValueError: if an argument does not fit, a weight is not finite, the version exists, or the
             servable does not answer as the net does, in whichever output of whichever signature.
         OSError: if it cannot be written.
+        ModuleNotFoundError: if the extra `serve` is not installed.
     """
     _check_arguments(name, version, labels)
+    extras.require("serve")
     out, base = Path(out), Path(out) / name
     if version in folder.versions(base):
         raise ValueError(
@@ -115,7 +118,7 @@ def _check_arguments(name: str, version: int | None, labels: Sequence[str] | Non
 
 @command
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
-    parser = Parser(prog=prog, description=__doc__.split("\n", maxsplit=1)[0])
+    parser = Parser(prog=prog, description=__doc__)
     parser.add_argument(
         "--model", required=True, help="the trained .keras file, or a preset with weights"
     )

@@ -9,14 +9,15 @@ a second one at once.
 
 import os
 import shutil
-from argparse import Namespace
+from argparse import SUPPRESS, ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from coda_keras_export.api import tls
 from coda_keras_export.servable import folder, version_policies
 
-from coda_keras.utils import processors
+from coda_keras.utils import extras, processors
 from coda_keras.utils.command_line import Parser, command, integer, seconds
 
 # What only the embedded server has: the smallest and the largest value, what it takes unless told
@@ -51,15 +52,20 @@ _EMBEDDED = {
         "TCP port for Prometheus, 0 for a free one; without it there are no metrics",
     ),
 }
+_REST = (
+    "REST is the stock server's: its container by the compose.yaml that `coda-keras package` "
+    "writes, or `tensorflow_model_server --rest_api_port=8501`."
+)
 
 
 @command
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
     flags = _parse(arguments, prog)
+    extras.require("serve")
     if not Path(flags.models).is_dir() or not folder.models(flags.models):
         raise ValueError(
             f"There is no servable in {flags.models}. Expected <model>/<integer version>/ in "
-            "it, as `coda-keras package` (export/package.py) writes."
+            "it, as `coda-keras package` writes."
         )
     binary = None if flags.embedded else shutil.which("tensorflow_model_server")
     given = [name for name in _EMBEDDED if getattr(flags, name) is not None]
@@ -86,7 +92,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
 
 def _parse(arguments: Sequence[str] | None, prog: str | None) -> Namespace:
     """Reads the flags; adds `policies`, and `tls`: None, or arguments for `api.tls`."""
-    parser = Parser(prog=prog, description=__doc__.split("\n", maxsplit=1)[0])
+    parser = Parser(prog=prog, description=f"{__doc__}\n{_REST}")
     parser.add_argument("--models", required=True, help="folder of servables")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument(
@@ -95,6 +101,8 @@ def _parse(arguments: Sequence[str] | None, prog: str | None) -> Namespace:
         default=8500,
         help="TCP port (%(default)s); 0 takes a free one",
     )
+    # What the stock server calls it.
+    parser.add_argument("--rest_api_port", "--rest-api-port", type=_no_rest, help=SUPPRESS)
     parser.add_argument(
         "--poll",
         type=seconds,
@@ -140,6 +148,10 @@ def _parse(arguments: Sequence[str] | None, prog: str | None) -> Namespace:
         raise ValueError("--tls-client-ca needs --tls-key and --tls-certificate.")
     flags.tls = files if flags.tls_key else None
     return flags
+
+
+def _no_rest(port: str) -> NoReturn:
+    raise ArgumentTypeError(f"this serves gRPC. {_REST}")
 
 
 def _option(name: str) -> str:

@@ -2,8 +2,8 @@
 
     coda-keras experiments
 
-prints the table. A row of `EXPERIMENTS` is a name, the recipe that runs it, where the paper has it
-and the settings that differ from the recipe's own:
+prints the table. A row is a name, the recipe that runs it, where the paper has it and the settings
+that differ from the recipe's own:
 
     coda-keras train cifar10 --experiment s_coda_sq_t10
 
@@ -43,6 +43,12 @@ class Experiment(NamedTuple):
     settings: Mapping[str, Any] | None
     accuracy: float | None = None
     localisation: float | None = None
+
+    @property
+    def command(self) -> str:
+        """What runs the recipe."""
+        train = "" if self.settings is None else "train "
+        return f"`coda-keras {train}{self.recipe}`"
 
 
 def _t(temperature: float, *places: str, **paper: float) -> Experiment:
@@ -131,7 +137,7 @@ def parse(
     if asked.experiment is not None:
         row = find(asked.experiment)
         if row.recipe != recipe:
-            raise ValueError(f"{asked.experiment} is an experiment of recipes/{row.recipe}.py.")
+            raise ValueError(f"{asked.experiment} is an experiment of {row.command}.")
         folder = asked.experiment + ("-fast" if fast and asked.fast else "")
         defaults.update(row.settings, output=Path("runs", folder))
     parser = SettingsParser(description, prog, **defaults, experiment=None)

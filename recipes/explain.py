@@ -1,11 +1,16 @@
 """Explains images of one's own: the classes a trained net sees, and the pixels that speak for them.
 
-    coda-keras explain --model runs/digits/model.keras --resize digit.png
+    coda-keras explain photo.png
+    coda-keras explain --model runs/digits/model.keras --resize digit.png photographs/
 
 prints the most probable classes of every image and writes a picture into the folder given by --out:
 the image, the contribution of every pixel to the logit in red (for) and blue (against), and the
 weights that were applied to the pixels, as colours. --classes explains several classes side by
 side, by their names or numbers.
+
+Without --model the most accurate net that ships explains, and images are cropped and resized to fit
+it. An image that cannot be read, or has another size than the model takes, is told in a line; the
+others are explained, and the exit code is 1.
 """
 
 import argparse
@@ -13,32 +18,42 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from coda_keras_export.images import open_image, output_paths
+from coda_keras_export.images import find_images, output_paths, read_images
 from matplotlib.figure import Figure
 from PIL import Image
 
 import coda_keras
-from coda_keras.models.pretrained import check_exists
-from coda_keras.utils.command_line import Parser, positive_int, tensorflow_command
+from coda_keras.models.pretrained import check_exists, most_accurate
+from coda_keras.utils.command_line import Failures, Parser, command, positive_int
 from coda_keras.utils.files import check_folder
 
 TOP = 3
 
 
-@tensorflow_command
+@command
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
     args = parse(arguments, prog)
-    for file in args.images:
-        if not file.is_file():
-            raise ValueError(f"There is no image file {file}.")
+    failures = Failures(prog)
+    files = find_images(args.images, failures.tell)
     check_folder(args.out)
-    paths = output_paths(args.out, args.images, args.overwrite)
+    paths = output_paths(args.out, files, args.overwrite)
+    if args.model is None:
+        card = most_accurate()
+        args.model, args.resize = card.name, True
+        print(
+            f"The net {card.name} explains, the most accurate that ships ({card.description}). "
+            "Images are cropped and resized to fit it; --model takes another.",
+            flush=True,
+        )
     check_exists(args.model)
-    explain(args, paths)
+    explain(args, files, paths, failures)
+    failures.end()
 
 
-def explain(args: argparse.Namespace, paths: list[Path]) -> None:
-    """Explains the images, and saves a picture of each at its path."""
+def explain(
+    args: argparse.Namespace, files: list[Path], paths: list[Path], failures: Failures
+) -> None:
+    """Explains the images of files, and saves a picture of each at its path."""
     from coda_keras.explanation.explanation import require_inherent
 
     net = coda_keras.load_model(args.model)
@@ -47,15 +62,15 @@ def explain(args: argparse.Namespace, paths: list[Path]) -> None:
     if size is None:
         raise ValueError(f"{args.model} takes images of any size. Give one by --size.")
     names = class_names(net, args.labels)
-    for file, path in zip(args.images, paths):
-        picture, _ = open_image(file, *size, args.resize)
+    class_ids = chosen(args.classes, names)
+    for number, picture, _ in read_images(files, *size, args.resize, failures.tell):
         image = np.asarray(picture, "float32")[None] / 255
-        class_ids = chosen(args.classes, names, np.asarray(net(image)))
-        explanation = net.explain(image, [class_ids]).numpy()
+        explanation = net.explain(image, class_ids).numpy()
         logits = explanation.logits[0]
-        coda_keras.figures.save_figure(draw(picture, explanation, names), path)
+        coda_keras.figures.save_figure(draw(picture, explanation, names), paths[number])
         best = ", ".join(scored(logits, i, names) for i in np.argsort(-logits)[: args.top])
-        print(f"{file}: {best}; why {', '.join(names[i] for i in class_ids)}: {path}", flush=True)
+        explained = ", ".join(names[i] for i in np.atleast_1d(explanation.class_ids[0]))
+        print(f"{files[number]}: {best}; why {explained}: {paths[number]}", flush=True)
 
 
 def class_names(net: "coda_keras.CoDANet", path: str | None) -> Sequence[str]:
@@ -68,16 +83,16 @@ def class_names(net: "coda_keras.CoDANet", path: str | None) -> Sequence[str]:
     return names
 
 
-def chosen(text: str | None, names: Sequence[str], logits: np.ndarray) -> list[int]:
+def chosen(text: str | None, names: Sequence[str]) -> list[list[int]] | None:
     """Class ids from a comma-separated list of names or numbers; None for the predicted class."""
     if text is None:
-        return [int(logits[0].argmax())]
+        return None
     numbers = range(len(names))
     ids = {**dict(zip(map(str, numbers), numbers)), **dict(zip(names, numbers))}
     unknown = [name for name in text.split(",") if name not in ids]
     if unknown:
         raise ValueError(f"There is no class {unknown[0]!r}. The net has: {', '.join(names)}.")
-    return [ids[name] for name in text.split(",")]
+    return [[ids[name] for name in text.split(",")]]
 
 
 def draw(
@@ -101,9 +116,11 @@ def scored(logits: np.ndarray, i: int, names: Sequence[str]) -> str:
 
 def parse(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespace:
     flags = Parser(prog=prog, description=__doc__)
-    flags.add_argument("images", nargs="+", type=Path, help="image files")
+    flags.add_argument("images", nargs="+", type=Path, help="image files, and folders of them")
     flags.add_argument(
-        "--model", required=True, help="a trained .keras file, or the name of a trained preset"
+        "--model",
+        help="a trained .keras file, or the name of a trained preset; the most accurate of these "
+        "if omitted",
     )
     flags.add_argument("--classes", help="comma-separated; default: the class predicted")
     flags.add_argument("--labels", help="text file with the name of a class in every line")

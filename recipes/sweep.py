@@ -35,7 +35,7 @@ from coda_keras.utils.files import write_json
 from coda_keras.utils.progress import ProgressBar
 from coda_keras.utils.text import markdown_table, nearest
 
-ROOT = Path(__file__).resolve().parents[1]
+FOLDER = Path(__file__).resolve().parent
 
 # What results.json takes from the metrics.json of a run.
 KEPT = ("test_accuracy", "test_images", "completeness_error", "note", "parameters")
@@ -93,7 +93,7 @@ def settings(name: str, folder: Path, flags: Sequence[str]) -> dict[str, Any]:
 
     row = experiments.EXPERIMENTS[name]
     if row.settings is None:
-        message = f"{name} is no training of one net: `coda-keras {row.recipe}` runs it."
+        message = f"{name} is no training of one net: {row.command} runs it."
         raise ValueError(message)
     recipe = importlib.import_module(f"coda_keras_recipes.{row.recipe}")
     return provenance.plain(recipe.parse(command_line(name, folder, flags)).as_dict())
@@ -145,7 +145,7 @@ def run_all(
             log.parent.mkdir(parents=True, exist_ok=True)
             with log.open("ab") as file:
                 processes[name] = subprocess.Popen(
-                    [sys.executable, ROOT / "recipes" / f"{script}.py", *line],
+                    [sys.executable, FOLDER / f"{script}.py", *line],
                     stdout=file,
                     stderr=subprocess.STDOUT,
                     env=environment,

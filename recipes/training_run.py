@@ -9,6 +9,7 @@ import coda_keras
 from coda_keras import training
 from coda_keras.models.pretrained import cards
 from coda_keras.training import Settings
+from coda_keras.utils import extras
 
 if TYPE_CHECKING:
     import keras
@@ -66,9 +67,12 @@ def run(
     Args:
         settings: of the recipe.
         build, load, augment: functions as `fit` takes them.
-        servable: its name; None for none.
+        servable: its name; None for none. Without the extra `serve` there is none either.
     """
     made = partial(package, servable) if servable else None
+    if made and (absent := extras.missing("serve")):
+        print(f"no servable at the end: {extras.remedy(absent[0])}", flush=True)
+        made = None
     return training.fit(settings, build, load, augment, boards, made)
 
 

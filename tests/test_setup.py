@@ -6,13 +6,14 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from importlib.metadata import distributions
+from importlib.metadata import distributions, packages_distributions
 from pathlib import Path
 
 import pytest
 
 import coda_keras
 from coda_keras.utils import moved_modules
+from coda_keras.utils.extras import EXTRAS
 
 pytestmark = [pytest.mark.once, pytest.mark.process]
 
@@ -82,13 +83,56 @@ def test_tensorboard_is_one_that_starts_beside_a_new_setuptools(metadata):
     assert "2.21.0" in tensorboard.specifier
 
 
+def required(metadata, extra=""):
+    """The packages that an installation with an extra brings, and the extras it is made of."""
+    requirements = pytest.importorskip("packaging.requirements")
+    items = [requirements.Requirement(text) for text in metadata.get_all("Requires-Dist")]
+    return {
+        name
+        for item in items
+        if item.marker is None
+        or (bool(extra) and item.marker.evaluate({"extra": extra}) and "extra" in str(item.marker))
+        for name in ({item.name} if not item.extras else {*item.extras})
+    }
+
+
+def test_an_installation_brings_what_predicts_and_explains_and_extras_the_rest(metadata):
+    base = required(metadata)
+    assert base == {
+        *("tensorflow", "keras", "tensorboard", "lazy-loader", "numpy", "matplotlib"),
+        *("pillow", "scikit-image", "scipy", "tqdm"),
+    }
+    extras = {name: required(metadata, name) - base for name in metadata.get_all("Provides-Extra")}
+    assert extras["train"] == {
+        *("tensorflow-datasets", "importlib-resources", "keras-cv", "scikit-learn"),
+    }
+    assert extras["serve"] == {
+        *("tensorflow-serving-api", "grpcio", "grpcio-health-checking", "prometheus-client"),
+    }
+    assert extras["interpret"] == {"lime", "shap"} and extras["notebook"] == {"anywidget"}
+    assert extras["gpu"] == {"and-cuda"}
+    assert extras["demo"] == {"serve", "scikit-learn"}
+    # Neither CUDA nor what only developers need.
+    assert extras["all"] == {*extras} - {"all", "gpu", "docs", "test", "dev"}
+
+
+def test_modules_that_may_be_absent_are_of_packages_of_their_extra(metadata):
+    brought_by = packages_distributions()
+    for extra, modules in EXTRAS.items():
+        for module in modules:
+            (name,) = {name.lower().replace("_", "-") for name in brought_by[module]}
+            assert name in required(metadata, extra), module
+
+
 def test_everything_that_is_shown_of_a_package_is_there(metadata):
     assert metadata["Keywords"] and metadata["Classifier"]
     assert metadata["Version"] in (ROOT / "CITATION.cff").read_text()
     assert f"## {metadata['Version']}\n" in (ROOT / "CHANGELOG.md").read_text()
     # Nobody who could be written to is made up.
     made_up = {"Author", "Author-email", "Maintainer", "Maintainer-email", "Home-page"}
-    assert not {*made_up, "Project-URL"} & set(metadata)
+    assert not made_up & set(metadata)
+    # The paper has an address, the project none.
+    assert metadata.get_all("Project-URL") == ["Paper, https://arxiv.org/abs/2104.00032"]
 
 
 def test_names_that_changed_stand_in_the_changelog():

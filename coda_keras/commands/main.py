@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if words[0] in ("-h", "--help"):
         overview = Command(TRAIN, "", f"Trains a net by a recipe; `{PROG} {TRAIN}` lists them.")
         _tell("COMMAND", [overview, *others])
+        print(f"\nIn a clone `python recipes/NAME.py` is `{PROG} NAME`, or `{PROG} {TRAIN} NAME`.")
     elif words[0] != TRAIN:
         _run(_named("command", words[0], others, words[0]), words[1:])
     elif words[1:2] in ([], ["-h"], ["--help"]):

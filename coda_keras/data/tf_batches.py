@@ -2,9 +2,11 @@
 
 import os
 import re
+import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
+from urllib.error import HTTPError
 
 import numpy as np
 import tensorflow as tf
@@ -49,15 +51,16 @@ def prepared(builder: Any) -> Any:
     Raises:
         FileNotFoundError: if the data is neither there nor to be downloaded.
     """
-    import requests
-
     if builder.data_path.exists():
         return builder
     try:
         # Where nothing answers, TensorFlow Datasets would go on trying for minutes.
         if getattr(builder, "archive", None) is None:
             for url in [*builder.url_infos, *getattr(builder, "URLS", ())]:
-                requests.head(url, timeout=20)
+                request = urllib.request.Request(url, method="HEAD")
+                # An answer is enough, whatever it is.
+                with suppress(HTTPError):
+                    urllib.request.urlopen(request, timeout=20).close()
         builder.download_and_prepare()
     except (ValueError, FileNotFoundError):
         # Of files that are there, and say what is wrong with them.
@@ -71,7 +74,7 @@ def prepared(builder: Any) -> Any:
             + (
                 f"download its files by hand: {by_hand}"
                 if by_hand
-                else "connect to the internet; the digits need no download (recipes/digits.py)."
+                else "connect to the internet; `coda-keras train digits` needs no download."
             )
         ) from error
     return builder

@@ -1,7 +1,7 @@
 """Trained weights that come with the package, and their model cards.
 
 `weights/NAME.json` is the card, `weights/NAME.npz` holds the weights in the order of
-`net.get_weights()`, in half precision. Both are written by recipes/release.py.
+`net.get_weights()`, in half precision. Both are written by `coda-keras release`.
 """
 
 import hashlib
@@ -59,6 +59,11 @@ def cards() -> dict[str, Card]:
     files = (json.loads(path.read_text("utf-8")) for path in sorted(FOLDER.glob("*.json")))
     shipped = [Card(**{**file, "class_names": tuple(file["class_names"])}) for file in files]
     return {card.name: card for card in shipped}
+
+
+def most_accurate() -> Card:
+    """The card of the trained preset that is right on most of its test images."""
+    return max(cards().values(), key=lambda card: card.test_accuracy)
 
 
 def check_exists(source: str | os.PathLike) -> None:

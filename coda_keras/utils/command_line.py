@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from coda_keras.backend import startup_lines
+from coda_keras.utils import extras
 from coda_keras.utils.text import nearest, short
 
 _MAX_SECONDS = 7 * 24 * 3600
@@ -74,8 +75,7 @@ def command(main: Callable[..., None], backend: str | None = None) -> Callable[.
         try:
             main(arguments, prog)
         except (ValueError, OSError, ImportError, FloatingPointError, MemoryError) as error:
-            message = " ".join(str(error).split()) or type(error).__name__
-            print(f"{prog or Path(sys.argv[0]).name}: error: {message}", file=sys.stderr)
+            tell_error(error, prog)
             sys.exit(getattr(error, "exit_code", 2))
         except KeyboardInterrupt as end:
             resume = "Interrupted; the same command goes on where it stopped, or begins anew."
@@ -83,6 +83,34 @@ def command(main: Callable[..., None], backend: str | None = None) -> Callable[.
             sys.exit(getattr(end, "exit_code", 130))
 
     return run
+
+
+def tell_error(error: Exception, prog: str | None) -> None:
+    """Prints one line about an error of a command, to the standard error."""
+    known = extras.remedy(error.name) if isinstance(error, ModuleNotFoundError) else None
+    message = known or " ".join(str(error).split()) or type(error).__name__
+    print(f"{prog or Path(sys.argv[0]).name}: error: {message}", file=sys.stderr)
+
+
+class Failures:
+    """Errors after which a command goes on: a line for each, and exit code 1 at its end.
+
+    Args:
+        prog: the name of the command, as its `main` takes it.
+    """
+
+    def __init__(self, prog: str | None) -> None:
+        self._prog, self._count = prog, 0
+
+    def tell(self, error: Exception) -> None:
+        """Prints a line about one of them."""
+        tell_error(error, self._prog)
+        self._count += 1
+
+    def end(self) -> None:
+        """Ends the program with exit code 1 if there was any."""
+        if self._count:
+            sys.exit(1)
 
 
 def tensorflow_command(main: Callable[..., None]) -> Callable[..., None]:

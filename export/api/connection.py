@@ -2,14 +2,16 @@
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import grpc
 import numpy as np
 from coda_keras_export.api import arrays, serving_pb2, tls
 
 from coda_keras.utils import command_line
 from coda_keras.utils.text import sentence
+
+if TYPE_CHECKING:
+    import grpc
 
 MAX_MESSAGE_BYTES = 2**31 - 1
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
@@ -41,8 +43,10 @@ class Client:
         model: str,
         version: int | None = None,
         timeout: float = 30.0,
-        credentials: grpc.ChannelCredentials | None = None,
+        credentials: "grpc.ChannelCredentials | None" = None,
     ) -> None:
+        import grpc
+
         # By default a client accepts 4 MiB: one contribution map of 1024x1024.
         options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)]
         self.server, self.model, self.version, self.timeout = server, model, version, timeout
@@ -102,6 +106,8 @@ class Client:
         }
 
     def _call(self, method: str, request: Any, response: Any) -> Any:
+        import grpc
+
         request.model_spec.name = self.model
         if self.version is not None:
             request.model_spec.version.value = self.version

@@ -73,6 +73,8 @@ def client_credentials(
         ca: path of the certificates to trust; None for those that gRPC trusts.
         key, certificate: paths of the client's own, where the server asks for one.
     """
+    import grpc
+
     check_files(key, certificate, ca)
     import grpc
 

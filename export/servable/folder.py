@@ -8,8 +8,6 @@ from pathlib import Path
 from coda_keras_export.api import MAX_VERSION
 from coda_keras_export.servable import version_policies
 from coda_keras_export.servable.version_policies import DEFAULTS, Policies, Policy
-from google.protobuf import text_format
-from tensorflow_serving.config import model_server_config_pb2
 
 from coda_keras.utils.files import write_text
 
@@ -92,6 +90,9 @@ def models_config(
         coming: names of models whose first version is about to be published.
         policies: `Policies`: which versions are served.
     """
+    from google.protobuf import text_format
+    from tensorflow_serving.config import model_server_config_pb2
+
     config = model_server_config_pb2.ModelServerConfig()
     for name in sorted({*models(root), *coming}):
         model = config.model_config_list.config.add(
@@ -117,6 +118,9 @@ def write_server_files(root: str | os.PathLike, coming: Iterable[str] = ()) -> N
 
 def _listed_policies(path: Path) -> dict[str, Policy]:
     """Returns `{model name: Policy}` of a `models.config`; none of a file that cannot be read."""
+    from google.protobuf import text_format
+    from tensorflow_serving.config import model_server_config_pb2
+
     config = model_server_config_pb2.ModelServerConfig()
     try:
         text_format.Parse(path.read_text(), config)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from coda_keras_export import client
+from coda_keras_export.images import open_image
 from PIL import Image
 from processes import run_in_process
 
@@ -23,7 +24,7 @@ def right(rng):
 
 def opened(path, resize=False):
     """An image as the client reads it, and as it sends it."""
-    image, encoded = client.open_image(path, HEIGHT, WIDTH, resize)
+    image, encoded = open_image(path, HEIGHT, WIDTH, resize)
     assert (image.mode, image.size) == ("RGB", (WIDTH, HEIGHT))
     with Image.open(io.BytesIO(encoded)) as sent:
         np.testing.assert_array_equal(np.asarray(sent.convert("RGB")), np.asarray(image))
@@ -122,7 +123,7 @@ def test_what_is_no_readable_image_is_one_sentence(tmp_path, right):
     }.items():
         (tmp_path / name).write_bytes(data)
         with pytest.raises(ValueError, match=f"{name} is no image this program can read"):
-            client.open_image(tmp_path / name, HEIGHT, WIDTH, resize=True)
+            open_image(tmp_path / name, HEIGHT, WIDTH, resize=True)
 
 
 def test_whatever_a_parser_raises_is_one_sentence(tmp_path, right, monkeypatch):
@@ -134,13 +135,13 @@ def test_whatever_a_parser_raises_is_one_sentence(tmp_path, right, monkeypatch):
 
         monkeypatch.setattr(Image, "open", parser)
         with pytest.raises(ValueError, match="no image this program can read"):
-            client.open_image(tmp_path / "a.png", HEIGHT, WIDTH, resize=False)
+            open_image(tmp_path / "a.png", HEIGHT, WIDTH, resize=False)
 
 
 def test_numbers_in_floats_have_no_known_range(tmp_path):
     Image.new("F", (WIDTH, HEIGHT)).save(tmp_path / "a.tiff")
     with pytest.raises(ValueError, match="32 bits"):
-        client.open_image(tmp_path / "a.tiff", HEIGHT, WIDTH, resize=False)
+        open_image(tmp_path / "a.tiff", HEIGHT, WIDTH, resize=False)
 
 
 @pytest.fixture

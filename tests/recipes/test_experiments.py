@@ -125,7 +125,9 @@ def test_rows_come_before_the_recipe_s_values_and_flags_before_rows(line, expect
 def test_misspelt_names_suggest_the_nearest():
     with pytest.raises(ValueError, match=r"no experiment 's_coda_sq_t10k'. Did you mean s_coda_sq"):
         parse("--experiment s_coda_sq_t10k")
-    with pytest.raises(ValueError, match=r"resnet56 is an experiment of recipes/resnet56.py"):
+    with pytest.raises(
+        ValueError, match=r"resnet56 is an experiment of `coda-keras train resnet56`"
+    ):
         parse("--experiment resnet56")
 
 

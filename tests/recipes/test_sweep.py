@@ -46,7 +46,7 @@ def swept(monkeypatch, tmp_path, capsys):
     recipes.mkdir()
     (recipes / "cifar10.py").write_text(RECIPE)
     (recipes / "evaluate.py").write_text(EVALUATE)
-    monkeypatch.setattr(sweep, "ROOT", tmp_path)
+    monkeypatch.setattr(sweep, "FOLDER", recipes)
 
     def run(*line):
         table = sweep.experiments.EXPERIMENTS

@@ -19,6 +19,7 @@ import tensorflow as tf
 import trustme
 from coda_keras_export import client, serve
 from coda_keras_export.api import acceptance, tls
+from coda_keras_export.images import open_image
 from coda_keras_export.package import package
 from PIL import Image
 from serving import AVAILABLE, END, LIMIT, ROOT, Server, eventually, publish, refusal, status
@@ -324,7 +325,7 @@ def test_client_explains_a_class_by_number_or_name(run_client, files, nets, caps
 
 
 def test_client_maps_are_the_servers(server, files, nets):
-    image, encoded = client.open_image(files / "a.png", HEIGHT, WIDTH, resize=False)
+    image, encoded = open_image(files / "a.png", HEIGHT, WIDTH, resize=False)
     with client.Client(server.address, "tiny") as connection:
         outputs, best = client.ask(connection, image, encoded)
         chosen, _ = client.ask(connection, image, encoded, class_id=1)
@@ -338,7 +339,7 @@ def test_client_maps_are_the_servers(server, files, nets):
 
 
 def test_client_asks_for_no_more_than_it_should(server, files):
-    image, encoded = client.open_image(files / "a.png", HEIGHT, WIDTH, resize=False)
+    image, encoded = open_image(files / "a.png", HEIGHT, WIDTH, resize=False)
     with client.Client(server.address, "tiny") as connection:
         predicted, _ = client.ask(connection, image, encoded, weights=False)
         chosen, _ = client.ask(connection, image, encoded, class_id=1, weights=False)
