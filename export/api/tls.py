@@ -76,7 +76,6 @@ def client_credentials(
     import grpc
 
     check_files(key, certificate, ca)
-    import grpc
 
     return grpc.ssl_channel_credentials(_bytes(ca), _bytes(key), _bytes(certificate))
 
