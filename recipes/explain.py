@@ -69,7 +69,7 @@ def explain(
         logits = explanation.logits[0]
         coda_keras.figures.save_figure(draw(picture, explanation, names), paths[number])
         best = ", ".join(scored(logits, i, names) for i in np.argsort(-logits)[: args.top])
-        explained = ", ".join(names[i] for i in np.atleast_1d(explanation.class_ids[0]))
+        explained = ", ".join(names[i] for i in explanation.class_ids.ravel())
         print(f"{files[number]}: {best}; why {explained}: {paths[number]}", flush=True)
 
 
@@ -99,12 +99,12 @@ def draw(
     picture: Image.Image, explanation: "coda_keras.Explanation", names: Sequence[str]
 ) -> Figure:
     """The image, the maps of its classes on one scale, and the weights of the first."""
-    logits = explanation.logits[0]
+    logits, (height, width) = explanation.logits[0], explanation.contribution_map.shape[-2:]
     return coda_keras.figures.plot_contributions(
         np.asarray(picture),
-        explanation.contribution_map[0],
-        [f"{names[i]}, logit {logits[i]:.2f}" for i in explanation.class_ids[0]],
-        weights=explanation.weights[0, 0],
+        explanation.contribution_map.reshape(-1, height, width),
+        [f"{names[i]}, logit {logits[i]:.2f}" for i in explanation.class_ids.ravel()],
+        weights=explanation.weights.reshape(-1, height, width, 6)[0],
     )
 
 

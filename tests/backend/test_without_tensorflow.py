@@ -1,0 +1,58 @@
+"""Where Keras runs on another backend nothing imports TensorFlow."""
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import pytest
+
+from coda_keras import examples
+
+pytestmark = [pytest.mark.once, pytest.mark.process]
+
+LIBRARY = """
+import sys, warnings
+
+def check(what):
+    assert not {"tensorflow", "tensorboard"} & sys.modules.keys(), what
+
+import coda_keras
+check("import")
+net = coda_keras.load_model("s_coda_cifar10")
+check("load")
+images = coda_keras.examples.load()[:2]
+net.predict(images, verbose=0)
+check("predict")
+net.explain(images).numpy()
+check("explain")
+small = coda_keras.CoDANet([coda_keras.DAUConv2D(3, 1, 1)], temperature=1.0)
+small.compile("adam", coda_keras.losses.OneVsAllCrossentropy())
+small.fit(images, [0, 1], verbose=0)
+small.evaluate(images, [0, 1], verbose=0)
+check("fit")
+from coda_keras import attribution, evaluation, explorer, figures, study, training
+check("rooms")
+"""
+COMMAND = """
+import sys
+from coda_keras.commands.main import main
+main(["explain", sys.argv[1], "--out", "out"])
+assert "tensorflow" not in sys.modules
+"""
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_nothing_imports_tensorflow(backend, tmp_path):
+    if find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    for program in (LIBRARY, COMMAND):
+        done = subprocess.run(
+            [sys.executable, "-c", program, examples.paths()[0]],
+            env={**os.environ, "KERAS_BACKEND": backend},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+    assert list((tmp_path / "out").iterdir())
