@@ -12,7 +12,7 @@ import pytest
 import tiny
 from coda_keras_export.api import arrays, serving_pb2
 
-from benchmarks import authors, layers, served, waiting
+from benchmarks import authors, cold_start, layers, served, waiting
 from coda_keras import CoDANet, DAUConv2D
 
 pytestmark = pytest.mark.tensorflow
@@ -241,3 +241,20 @@ def test_waiting_compares_weights_and_times_lines(tmp_path):
     assert seconds == sorted(seconds)
     with pytest.raises(SystemExit, match="exit code 3"):
         list(waiting.lines([sys.executable, "-c", "exit(3)"], tmp_path))
+
+
+def test_cold_starts_are_measured_beside_an_import(tmp_path, monkeypatch, capsys):
+    programs = {cold_start.FLOOR: ["-c", "pass"], "other": ["-c", "import json"]}
+    monkeypatch.setattr(cold_start, "PROGRAMS", programs)
+    output = tmp_path / "cold.json"
+    monkeypatch.setattr(sys, "argv", ["x", "--repetitions", "2", "--output", str(output)])
+    cold_start.main()
+    record = json.loads(output.read_text())
+    first, second = record["results"]
+    assert (first["program"], first["ratio"]) == (cold_start.FLOOR, 1)
+    assert len(second["all_seconds"]) == 2
+    assert second["ratio"] == second["seconds"] / first["seconds"]
+    assert {"commit", "versions", "hardware"} <= record.keys()
+    assert "other" in capsys.readouterr().out
+    with pytest.raises(subprocess.CalledProcessError):
+        cold_start.run(sys.executable, ["-c", "raise SystemExit(1)"], tmp_path)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from coda_keras_export import client
-from coda_keras_export.images import open_image
+from coda_keras_export.images import find_images, open_image, read_images
 from PIL import Image
 from processes import run_in_process
 
@@ -96,6 +96,37 @@ def test_half_transparent_colours_are_mixed_with_white(tmp_path):
     # A fifth of the colour, four fifths of 255.
     image, _ = opened(tmp_path / "a.png")
     np.testing.assert_allclose(image, np.broadcast_to([224, 204, 255], image.shape), atol=1)
+
+
+def test_folders_are_their_images_by_name(tmp_path, right):
+    told = []
+    for name in ("b.PNG", "a.jpg", ".hidden.png", "inside/c.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(right).save(tmp_path / name, "PNG")
+    (tmp_path / "notes.txt").write_text("none")
+    (tmp_path / "empty").mkdir()
+    given = [tmp_path / "notes.txt", str(tmp_path), tmp_path / "empty", tmp_path / "gone.png"]
+    assert find_images(given, told.append) == [
+        tmp_path / name for name in ("notes.txt", "a.jpg", "b.PNG")
+    ]
+    assert [str(error) for error in told] == [
+        f"There is no image file in the folder {tmp_path / 'empty'}.",
+        f"There is no image file {tmp_path / 'gone.png'}.",
+    ]
+    with pytest.raises(ValueError, match=r"in the folder .*empty\. There is no image file .*gone"):
+        find_images(given[2:], told.append)
+
+
+def test_images_that_cannot_be_read_are_left_out(tmp_path, right):
+    told = []
+    Image.fromarray(right).save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_text("no picture")
+    (tmp_path / "c.png").mkdir()
+    files = [tmp_path / name for name in ("c.png", "b.png", "a.png")]
+    ((number, image, encoded),) = read_images(files, HEIGHT, WIDTH, False, told.append)
+    assert number == 2 and encoded == files[2].read_bytes()
+    np.testing.assert_array_equal(np.asarray(image), right)
+    assert ["c.png" in str(told[0]), "b.png" in str(told[1])] == [True, True]
 
 
 def chunk(kind, data):

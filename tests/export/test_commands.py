@@ -46,6 +46,14 @@ def test_help_and_mistakes_need_no_keras():
     run_in_process(ask_all)
 
 
+def test_rest_is_told_to_be_the_stock_servers():
+    _, shown = say(serve, "--help")
+    assert "REST is the stock server's: " in " ".join(shown.split())
+    code, told = say(serve, "--models", "/nowhere", "--rest_api_port=8501")
+    assert (code, told.count("\n")) == (2, 1)
+    assert "gRPC. REST is the stock server's: " in told
+
+
 def test_the_server_starts_where_systems_tell_no_affinity(monkeypatch):
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     assert processors.cores() == os.cpu_count()

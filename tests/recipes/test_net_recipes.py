@@ -69,6 +69,34 @@ def test_mistakes_in_explaining_are_one_line(arguments, said, tmp_path, monkeypa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_explaining_goes_on_after_images_that_are_none(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    photographs = tmp_path / "photographs"
+    photographs.mkdir()
+    for path in examples.paths()[:2]:
+        (photographs / path.name).write_bytes(path.read_bytes())
+    (photographs / "broken.png").write_text("no picture")
+    with Image.open(examples.paths()[2]) as bird:
+        bird.resize((90, 60)).save(photographs / "large.png")
+    given = ["--classes", "cat,3,dog", "--model", PRESET, "gone.png", photographs]
+    with pytest.raises(SystemExit) as end:
+        run("explain", monkeypatch, *given)
+    out, err = capsys.readouterr()
+    assert end.value.code == 1
+    gone, broken, large = err.splitlines()
+    assert gone == "explain.py: error: There is no image file gone.png."
+    assert "broken.png is no image" in broken and "large.png has 90x60 pixels" in large
+    names = [path.name for path in examples.paths()[:2]]
+    assert [Path(line.partition(": ")[0]).name for line in out.splitlines()] == names
+    assert all("why cat, cat, dog: " in line for line in out.splitlines())
+    assert sorted(path.name for path in (tmp_path / "explained").iterdir()) == names
+
+
+def test_the_most_accurate_net_explains_where_none_is_named():
+    cards = trained.cards().values()
+    assert trained.most_accurate().test_accuracy == max(card.test_accuracy for card in cards)
+
+
 @pytest.fixture
 def data():
     images = np.round(examples.load() * 255).astype("uint8")

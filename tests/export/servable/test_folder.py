@@ -1,6 +1,9 @@
 """The folder of servables, and the files of the stock server in it."""
 
+import http.server
 import re
+import subprocess
+import threading
 
 import pytest
 from coda_keras_export.servable import folder, version_policies
@@ -32,6 +35,44 @@ def test_files_for_the_stock_server(tmp_path):
     compose = (folder.DEPLOY / "compose.yaml").read_text()
     for name in re.findall(r"/models/([\w.]+)\n", compose):
         assert (tmp_path / name).is_file()
+
+
+class Metrics(http.server.BaseHTTPRequestHandler):
+    """Answers at the path where a stock server has its metrics."""
+
+    def do_GET(self):
+        self.send_response(200 if self.path == "/monitoring/prometheus/metrics" else 404)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+def test_the_container_is_of_a_version_and_healthy_once_it_answers():
+    yaml = pytest.importorskip("yaml")
+    services = yaml.safe_load((folder.DEPLOY / "compose.yaml").read_text())["services"]
+    checks = {name: service["healthcheck"]["test"] for name, service in services.items()}
+    for service in services.values():
+        assert re.fullmatch(
+            r"tensorflow/serving:\$\{TF_SERVING_TAG:-\d+\.\d+\.\d+\}", service["image"]
+        )
+    (kind, *command), same = checks["serving"], checks["unbatched"]
+    assert kind == "CMD" and same == checks["serving"]
+
+    def healthy(port, path="/metrics"):
+        # As compose leaves it: it has no variable in it.
+        line = command[-1].replace("/8501", f"/{port}").replace("/metrics", path)
+        done = subprocess.run([*command[:-1], line], capture_output=True, timeout=60)
+        return done.returncode == 0
+
+    assert "$" not in command[-1]
+    with http.server.HTTPServer(("127.0.0.1", 0), Metrics) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        port = server.server_address[1]
+        assert healthy(port)
+        assert not healthy(port, "/elsewhere")
+        server.shutdown()
+    assert not healthy(port)
 
 
 def test_version_policies_that_were_edited_stay(tmp_path):

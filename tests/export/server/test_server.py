@@ -372,11 +372,25 @@ def test_client_resizes_only_if_asked(run_client, files, capsys):
     assert "large.png" in capsys.readouterr().out
     with pytest.raises(SystemExit) as end:
         run_client(files / "large.png")
-    assert end.value.code == 2
+    assert end.value.code == 1
     error = capsys.readouterr().err
     assert "40x30 pixels" in error
     assert "7x8" in error
     assert "--resize" in error
+
+
+def test_client_goes_on_after_images_that_are_none(run_client, files, capsys):
+    with pytest.raises(SystemExit) as end:
+        run_client(files / "none.png", files, files / "b")
+    out, err = capsys.readouterr()
+    assert end.value.code == 1
+    missing, size, broken = err.splitlines()
+    assert "no image file" in missing and "none.png" in missing
+    assert "large.png has 40x30 pixels" in size and "text.png is no image" in broken
+    assert [line.partition(": ")[0] for line in out.splitlines()] == [
+        str(files / name) for name in ("a.png", "b/a.jpg")
+    ]
+    assert {path.name for path in (files / "maps").iterdir()} == {"a.png", "a-2.png"}
 
 
 def test_client_writes_over_no_image(run_client, files, capsys):
@@ -412,7 +426,6 @@ def test_client_errors_are_one_line(run_client, files, capsys):
     (files / "labels.txt").write_text("x\n")
     for arguments, sentence in [
         ([files / "none.png"], "no image file"),
-        ([files / "text.png"], "no image this program can read"),
         (["--class-id", 3, files / "a.png"], "INVALID_ARGUMENT: Expected class ids from 0 to 2"),
         (["--class-name", "lion", files / "a.png"], "cat, dog, ship"),
         (["--version", 4, files / "a.png"], "NOT_FOUND"),
