@@ -112,8 +112,8 @@ def test_an_installation_brings_what_predicts_and_explains_and_extras_the_rest(m
     assert extras["interpret"] == {"lime", "shap"} and extras["notebook"] == {"anywidget"}
     assert extras["gpu"] == {"and-cuda"}
     assert extras["demo"] == {"serve", "scikit-learn"}
-    # Neither CUDA nor what only developers need.
-    assert extras["all"] == {*extras} - {"all", "gpu", "docs", "test", "dev"}
+    # Neither CUDA, nor torch, nor what only developers need.
+    assert extras["all"] == {*extras} - {"all", "gpu", "captum", "docs", "test", "dev"}
 
 
 def test_modules_that_may_be_absent_are_of_packages_of_their_extra(metadata):
