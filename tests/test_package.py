@@ -45,6 +45,22 @@ def test_rooms_that_know_arrays_only_need_no_keras():
     assert not imported_by(code) & {"keras", "tensorflow", "jax", "torch"}
 
 
+STORED_ARRAYS = """
+import numpy as np
+from coda_keras import examples, explorer, figures
+images, logits = examples.load()[:2], np.ones((2, 3))
+maps = np.ones((2, 1, *images.shape[1:3]))
+view = explorer.View(images, logits, np.zeros((2, 1), int), maps)
+assert "<html" in explorer.page([view])
+explorer.local_server(explorer.page([view]), None, 0).server_close()
+figures.plot_contributions(images[0], maps[0], ["a"])
+"""
+
+
+def test_stored_arrays_are_explored_and_drawn_without_keras():
+    assert not imported_by(STORED_ARRAYS) & {"keras", "tensorflow", "jax", "torch"}
+
+
 def check_public_names():
     """Every name is the same thing before and after all modules were imported."""
     first = {name: getattr(coda_keras, name) for name in coda_keras.__all__}
