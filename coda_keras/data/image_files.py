@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from coda_keras.utils.progress import ProgressBar
 from coda_keras.utils.text import listed
@@ -192,7 +192,10 @@ def _header_error(path):
 
 
 def _unreadable(name, error):
-    reason = " ".join(str(error).split()) or type(error).__name__
+    # Pillow's own words name an object in memory.
+    unknown = isinstance(error, UnidentifiedImageError)
+    reason = "it is of no known format" if unknown else " ".join(str(error).split())
+    reason = reason or type(error).__name__
     return BrokenImage(f"{name} is no image this program can read: {reason}")
 
 

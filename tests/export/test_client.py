@@ -126,7 +126,10 @@ def test_images_that_cannot_be_read_are_left_out(tmp_path, right):
     ((number, image, encoded),) = read_images(files, HEIGHT, WIDTH, False, told.append)
     assert number == 2 and encoded == files[2].read_bytes()
     np.testing.assert_array_equal(np.asarray(image), right)
-    assert ["c.png" in str(told[0]), "b.png" in str(told[1])] == [True, True]
+    assert "c.png" in str(told[0])
+    assert str(told[1]).endswith(
+        "b.png is no image this program can read: it is of no known format"
+    )
 
 
 def chunk(kind, data):
