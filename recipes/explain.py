@@ -28,6 +28,8 @@ from coda_keras.utils.command_line import Failures, Parser, command, positive_in
 from coda_keras.utils.files import check_folder
 
 TOP = 3
+# Images for which compiling takes longer than it saves.
+FEW = 10
 
 
 @command
@@ -61,6 +63,7 @@ def explain(
     size = net.image_size if args.size is None else (args.size, args.size)
     if size is None:
         raise ValueError(f"{args.model} takes images of any size. Give one by --size.")
+    net.run_eagerly = len(files) <= FEW
     names = class_names(net, args.labels)
     class_ids = chosen(args.classes, names)
     for number, picture, _ in read_images(files, *size, args.resize, failures.tell):
