@@ -38,6 +38,7 @@ MODULES = ("sklearn", "jax")
 def main() -> None:
     args = parse()
     record = provenance.record({"repetitions": args.repetitions})
+    record["commit"] = provenance.commit(Path(__file__).parent)
     times: dict[str, list[float]] = {name: [] for name in PROGRAMS}
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "photo.png").write_bytes(examples.paths()[0].read_bytes())

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-import sysconfig
+from importlib.metadata import distributions
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -14,12 +14,8 @@ def without(folder, *absent):
     """Fills a folder with links to all packages that are installed but `absent` ones."""
     for name, source in OURS.items():
         (folder / name).symlink_to(ROOT / source)
-    standard = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")}
-    for place in map(Path, sys.path):
-        ours = place.resolve() in {ROOT, ROOT / "tests"}
-        if ours or not place.is_dir() or place.name == "lib-dynload" or place.resolve() in standard:
-            continue
-        for item in place.iterdir():
+    for place in dict.fromkeys(str(item.locate_file("")) for item in distributions()):
+        for item in Path(place).iterdir():
             link = folder / item.name
             if item.name.partition(".")[0] not in absent and not link.is_symlink():
                 link.symlink_to(item.resolve())

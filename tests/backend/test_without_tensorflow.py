@@ -12,12 +12,12 @@ from coda_keras import examples
 pytestmark = [pytest.mark.once, pytest.mark.process]
 
 LIBRARY = """
-import sys, warnings
+import sys
 
 def check(what):
     assert not {"tensorflow", "tensorboard"} & sys.modules.keys(), what
 
-import coda_keras
+import coda_keras, numpy
 check("import")
 net = coda_keras.load_model("s_coda_cifar10")
 check("load")
@@ -28,8 +28,8 @@ net.explain(images).numpy()
 check("explain")
 small = coda_keras.CoDANet([coda_keras.DAUConv2D(3, 1, 1)], temperature=1.0)
 small.compile("adam", coda_keras.losses.OneVsAllCrossentropy())
-small.fit(images, [0, 1], verbose=0)
-small.evaluate(images, [0, 1], verbose=0)
+small.fit(images, numpy.array([0, 1]), verbose=0)
+small.evaluate(images, numpy.array([0, 1]), verbose=0)
 check("fit")
 from coda_keras import attribution, evaluation, explorer, figures, study, training
 check("rooms")

@@ -13,12 +13,13 @@ ALL = """
 import contextlib, io, sys
 from coda_keras.commands.main import main
 for words in {lines!r}:
-    told = io.StringIO()
-    with contextlib.redirect_stderr(told), contextlib.redirect_stdout(told):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stderr(err), contextlib.redirect_stdout(out):
         try:
             main(words)
         except SystemExit as end:
-            print(end.code, told.getvalue().strip().replace(chr(10), "|"), file=sys.__stdout__)
+            told = (err.getvalue() or out.getvalue()).strip().replace(chr(10), "|")
+            print(end.code, told, file=sys.__stdout__)
 """
 
 
