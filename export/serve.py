@@ -82,11 +82,12 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     else:
         # gRPC reads this when it is imported. It would write a line for every request it refuses.
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-        from coda_keras_export.server import embedded
+        from coda_keras_export.server import embedded, limits
 
         for name, (*_, default, _) in _EMBEDDED.items():
             if getattr(flags, name) is None:
                 setattr(flags, name, default)
+        flags.max_connections = limits.connections(flags.max_connections)
         embedded.serve(flags)
 
 

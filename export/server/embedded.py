@@ -127,7 +127,7 @@ class Server:
         arguments, loop = self._arguments, asyncio.get_running_loop()
         bounds = limits.Limits(
             arguments.max_message_mib * 2**20,
-            limits.connections(arguments.max_connections),
+            arguments.max_connections,
             arguments.max_connection_calls,
             arguments.compressed_requests,
         )

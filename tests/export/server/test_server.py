@@ -21,6 +21,7 @@ from coda_keras_export import client, serve
 from coda_keras_export.api import acceptance, tls
 from coda_keras_export.images import open_image
 from coda_keras_export.package import package
+from coda_keras_export.server import limits
 from PIL import Image
 from serving import AVAILABLE, END, LIMIT, ROOT, Server, eventually, publish, refusal, status
 from tensorflow_serving.apis import (
@@ -645,6 +646,7 @@ def test_a_stock_server_that_fails_is_reported(models, tmp_path):
 
 def test_flags_that_do_not_fit_are_one_line(models, tmp_path, monkeypatch, capsys):
     (tmp_path / "key").write_text("no key")
+    monkeypatch.setattr(limits.resource, "getrlimit", lambda _: (1024, 1024))
     for flags, sentence in [
         (["--version-policy", "newest"], "Expected a version policy"),
         (["--tls-key", tmp_path / "key"], "belong together"),
@@ -653,7 +655,7 @@ def test_flags_that_do_not_fit_are_one_line(models, tmp_path, monkeypatch, capsy
         (["--tls-key", tmp_path / "none", "--tls-certificate", tmp_path / "key"], "Cannot use"),
         (["--max-concurrent-requests", 0], "--max-concurrent-requests"),
         (["--load-threads", 0], "--load-threads"),
-        (["--metrics-port", -1], "--metrics-port"),
+        (["--metrics-port", 70000], "--metrics-port"),
         (["--max-connections", 0], "--max-connections"),
         (["--max-connections", 10**6], "Raise the limit"),
         (["--max-connection-calls", 0], "--max-connection-calls"),
