@@ -29,6 +29,7 @@ from coda_keras.figures import Column, contribution_rgb, map_table, save_figure,
 from coda_keras.utils import provenance
 from coda_keras.utils.command_line import Parser, positive_int, tensorflow_command
 from coda_keras.utils.files import check_folder, write_json
+from coda_keras.utils.progress import tracked
 from coda_keras.utils.text import markdown_table
 
 NOISE = 0.3  # standard deviation, of images in [0, 1]
@@ -111,7 +112,7 @@ def train(net: "coda_keras.CoDANet", data: ImageData, args: argparse.Namespace) 
     rate = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps)
     loss = coda_keras.OneVsAllCrossentropy()
     net.compile(keras.optimizers.Adam(rate), loss, jit_compile=False)
-    for epoch in range(args.epochs):
+    for epoch in tracked(range(args.epochs), "training", "epoch"):
         images = noisy(data.train_images, [args.seed, epoch])
         net.fit(images, data.train_labels, BATCH_SIZE, verbose=0)
 

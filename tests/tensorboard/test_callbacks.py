@@ -279,6 +279,15 @@ def test_contributions_are_stored_as_numbers(run):
         assert layers["maps"].sum() == pytest.approx(layers["contributions"].sum(), abs=1e-3)
 
 
+def test_a_picture_that_cannot_be_drawn_ends_the_training(tmp_path, monkeypatch):
+    def full(*arguments, **options):
+        raise OSError("No space is left on the device.")
+
+    monkeypatch.setattr(figures, "map_table", full)
+    with pytest.raises(OSError, match="No space is left"):
+        train(tmp_path, make_net(), 2)
+
+
 def test_completeness_is_rounding(run):
     residual = Events(run[0] / "explanations").values("completeness_residual")
     assert (residual < 1e-5).all()
