@@ -12,6 +12,7 @@ import numpy as np
 
 from coda_keras.evaluation.chart import Chart, Summary, distribution, score_box
 from coda_keras.evaluation.grids import Grids, Images
+from coda_keras.utils.progress import ProgressBar
 
 Array = np.ndarray
 Rows = dict[str, Array]
@@ -186,11 +187,12 @@ class ImageMetric(Metric):
                 "Expected at least one image (N, H, W, 3) and class ids (N,). "
                 f"Received shapes {images.shape} and {class_ids.shape}."
             )
-        slices = [
-            self.measure(model, images[start:stop], class_ids[start:stop], attribute)
-            for start in range(0, len(images), self.items_per_slice)
-            for stop in [start + self.items_per_slice]
-        ]
+        slices = []
+        with ProgressBar(type(self).__name__, self.unit, len(images)) as bar:
+            for start in range(0, len(images), self.items_per_slice):
+                part = slice(start, start + self.items_per_slice)
+                slices.append(self.measure(model, images[part], class_ids[part], attribute))
+                bar.update(len(images[part]))
         return self.summary({name: np.concatenate([s[name] for s in slices]) for name in slices[0]})
 
     def rows(self, subject: Subject, method: str, start: int, stop: int) -> Rows:
