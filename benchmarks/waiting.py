@@ -114,12 +114,11 @@ MEASUREMENTS: dict[str, Callable[..., dict[str, Any]]] = {
 def lines(command: list[Any], folder: Path) -> Iterator[tuple[float, str]]:
     """The lines that a command prints, and the seconds since it began; the last is its end."""
     begin = time.perf_counter()
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
     text = ""
-    for text in process.stdout:
-        yield time.perf_counter() - begin, text
-    if process.wait():
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
+        for text in process.stdout or ():
+            yield time.perf_counter() - begin, text
+    if process.returncode:
         raise SystemExit(f"{command} failed with exit code {process.returncode}.")
     yield time.perf_counter() - begin, text
 
