@@ -127,12 +127,16 @@ def digest(path: Path) -> str:
     """SHA-256 of all weights in a `.keras` file, in the order of their names."""
     import h5py
 
-    with zipfile.ZipFile(path) as archive:
-        weights = h5py.File(io.BytesIO(archive.read("model.weights.h5")))
     arrays = {}
-    weights.visititems(
-        lambda name, item: arrays.update({name: item[()]}) if hasattr(item, "dtype") else None
-    )
+
+    def keep(name, item):
+        if isinstance(item, h5py.Dataset):
+            arrays[name] = item[()]
+
+    with zipfile.ZipFile(path) as archive:
+        content = io.BytesIO(archive.read("model.weights.h5"))
+    with h5py.File(content) as weights:
+        weights.visititems(keep)
     whole = hashlib.sha256()
     for name in sorted(arrays):
         whole.update(name.encode() + np.ascontiguousarray(arrays[name]).tobytes())
