@@ -86,12 +86,12 @@ def strongest_channels(
             _strongest(values, cotangents[depth], pullbacks[:depth], encoded, shown, explained)
             for depth, values in enumerate(body, start=1)
         ]
-        stacked = (ops.stack(tensors, axis=1) for tensors in zip(*layers))
-        return dict(zip(("channels", "contributions", "maps"), stacked))
+        channels, contributions, maps = (ops.stack(part, axis=1) for part in zip(*layers))
+        return {"channels": channels, "contributions": contributions, "maps": maps}
 
     run = compiled_for(net, ("channels", count, explained), step)
-    arrays = step(net, encoded, class_ids) if net.run_eagerly else run(encoded, class_ids)
-    arrays = {name: ops.convert_to_numpy(values) for name, values in arrays.items()}
+    tensors = step(net, encoded, class_ids) if net.run_eagerly else run(encoded, class_ids)
+    arrays = {name: ops.convert_to_numpy(values) for name, values in tensors.items()}
     return ChannelContributions(tuple(layer.name for layer in net.body), class_ids, **arrays)
 
 

@@ -25,7 +25,7 @@ FIELDS = (
 )
 
 # Of every net, as long as it lives.
-_compiled: WeakKeyDictionary[Any, dict[Any, Callable[..., dict[str, Tensor]]]] = WeakKeyDictionary()
+_compiled: WeakKeyDictionary[Any, dict[Any, Callable[..., Any]]] = WeakKeyDictionary()
 
 
 def computed(net: Any, encoded: Tensor, class_ids: ClassIds) -> dict[str, Tensor]:
