@@ -196,6 +196,7 @@ def train(images: int, epochs: int) -> dict[str, float]:
         settings = training.Settings(
             preset="s_coda",
             rescale="squash",
+            precision="float32",
             rank_scale=0.125,
             temperature=1000.0,
             epochs=epochs,
