@@ -33,7 +33,10 @@ LINK = re.compile(r"(?<=\]\()(?!https?:|#|mailto:)([^)\s#]+)(#[^)\s]*)?(?=\))")
 
 
 def on_config(config):
-    """Where the project has a public address, pages lead to their source."""
+    """Lists the modules below the API; a project with a public address has links to its source."""
+    (reference,) = [part["Reference"] for part in config.nav if "Reference" in part]
+    (entry,) = [entry for entry in reference if "API" in entry]
+    entry["API"] = ["reference/api.md", *(page for page in api() if page != "reference/api.md")]
     if address := repository():
         config.repo_url, config.edit_uri = address, "edit/main/docs/"
     return config
