@@ -104,7 +104,7 @@ def computed_by_compiled(
 
 
 def compiled_for(
-    net: Any, key: tuple[Any, ...], step: Callable[..., dict[str, Tensor]], as_numpy: bool = True
+    net: Any, key: tuple[Any, ...], step: Callable[..., Any], as_numpy: bool = True
 ) -> Callable[..., Any]:
     """Compiles a step at the first call for a net; the same code is returned later.
 
