@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from coda_keras.data import examples
 from coda_keras.utils import provenance
 from coda_keras.utils.command_line import positive_int
 from coda_keras.utils.files import write_json
+from coda_keras.utils.text import markdown_table
 
 FLOOR = "import tensorflow"
 PROGRAMS = {
@@ -57,10 +59,18 @@ def main() -> None:
         }
         for name in PROGRAMS
     ]
-    for row in rows:
-        print(f"{row['program']:30} {row['seconds']:6.2f} s  {row['ratio']:.2f}", flush=True)
+    print("\n".join(table(rows)))
     if args.output:
         write_json(args.output, {**record, "imported_too": extras(args.python), "results": rows})
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The lines of the Markdown table of the results."""
+    head = ("program", "s", "ratio to `import tensorflow`")
+    cells = (
+        (f"`{row['program']}`", f"{row['seconds']:.2f}", f"{row['ratio']:.2f}") for row in rows
+    )
+    return markdown_table(head, cells)
 
 
 def run(python: Path, program: list[str], folder: str | Path) -> float:

@@ -42,6 +42,8 @@ def test_help_and_mistakes_need_no_framework(command):
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert f"usage: coda-keras {command.name} " in done.stdout
+    # An example that works from a wheel too.
+    assert f"\n    coda-keras {command.name}" in done.stdout
     *_, first, second, imported = done.stdout.splitlines()
     assert first == "ended 0 "
     assert second.startswith(f"ended 2 coda-keras {command.name}: error: ")
