@@ -5,7 +5,7 @@
 The model is a preset with trained weights, which come with the package, or a .keras file of a run.
 The data are those of CIFAR-10; --dataset and --data name those of another recipe, for example
 
-    python recipes/evaluate.py --model runs/image_folder/model.keras --data FOLDER
+    coda-keras evaluate --model runs/image_folder/model.keras --data FOLDER
 
 Localisation is that of the own contributions (eq. 11); --occlusion-grids sets occlusion by 9x9
 pixels beside it, coda-keras interpret all rivals.

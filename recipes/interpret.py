@@ -11,7 +11,7 @@ ones (other temperatures) by their own contributions, the --baseline by all post
 
 The data are those of CIFAR-10; --dataset and --data name those of another recipe, for example
 
-    python recipes/interpret.py --model runs/image_folder/model.keras --data FOLDER
+    coda-keras interpret --model runs/image_folder/model.keras --data FOLDER
 
 The folder given by --output receives results.json, results.md, and every figure as PNG and PDF.
 The same command continues an interrupted run; asked for more grids, images or methods it computes
