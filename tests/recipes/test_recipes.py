@@ -9,8 +9,10 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from coda_keras_recipes import training_run
 
-import coda_keras  # noqa: F401
+from coda_keras import training
+from coda_keras.utils import extras
 
 pytestmark = pytest.mark.tensorflow
 ROOT = Path(__file__).resolve().parents[2]
@@ -119,6 +121,17 @@ def test_digits_without_scikit_learn_name_the_extra_and_leave_no_folder(tmp_path
     assert last.startswith("digits.py: ") and "pip install scikit-learn" in last
     assert "Traceback" not in err
     assert not (tmp_path / "run").exists()
+
+
+def test_without_the_extra_for_servables_a_training_says_that_it_makes_none(monkeypatch, capsys):
+    made = []
+    monkeypatch.setattr(training, "fit", lambda *arguments: made.append(arguments[-1]))
+    for module in ("keras", "no_such_module"):
+        monkeypatch.setitem(extras.EXTRAS, "serve", (module,))
+        training_run.run(None, None, None, None, "coda")
+    assert made[0] is not None and made[1] is None
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("no servable at the end: The package no_such_module is not installed. ")
 
 
 def test_a_finished_run_is_never_overwritten(run):
