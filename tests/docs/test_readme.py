@@ -30,3 +30,11 @@ def test_files_named_exist():
 
 def test_every_snippet_is_found():
     assert len(SNIPPETS) == README.count("```python")
+
+
+def test_the_readme_is_short_and_keeps_its_commands():
+    assert len(README.splitlines()) <= 150
+    lines = README.splitlines()
+    for line in ("make demo", "make test", "python recipes/cifar10.py", "pip install coda-keras"):
+        assert line in lines
+    assert README.count("source .venv/bin/activate") == 1
