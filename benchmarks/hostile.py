@@ -91,7 +91,8 @@ def sent(requests: Iterable[bytes], **options) -> Callable[[Target], Counter]:
 def ordinary(target: Target) -> Counter:
     """Requests of somebody else, whose connection is new."""
     with served.channel(target.address) as channel:
-        return send(channel, [served.request(images(1))] * 20)
+        # A client tries again where it is not let in at once.
+        return send(channel, [served.request(images(1))] * 20, wait_for_ready=True)
 
 
 def silence(target: Target) -> Counter:
