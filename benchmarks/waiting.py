@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,19 @@ import numpy as np
 from coda_keras.utils import provenance
 from coda_keras.utils.command_line import positive_int
 from coda_keras.utils.files import write_json
+from coda_keras.utils.text import markdown_table
 
 ROOT = Path(__file__).resolve().parents[1]
+# What the table shows, by the names of the results.
+SHOWN = {
+    ("demo", "photographs_seconds"): "demo: seconds until the photographs are explained",
+    ("demo", "seconds"): "demo: seconds in all",
+    ("digits", "until_training_seconds"): "digits: seconds until the first epoch",
+    ("digits", "epochs_seconds"): "digits: seconds of its epochs",
+    ("digits", "end_seconds"): "digits: seconds for what it leaves",
+    ("digits", "seconds"): "digits: seconds in all",
+    ("training", "share_of_steps_and_tests"): "training: time in steps and tests",
+}
 # What the demo prints once the photographs' maps are there.
 EXPLAINED = "Their contribution maps"
 
@@ -48,8 +59,6 @@ def main() -> None:
     for what in args.what:
         with tempfile.TemporaryDirectory() as folder:
             measured = MEASUREMENTS[what](root, python, Path(folder), args)
-        shown = {k: v for k, v in measured.items() if isinstance(v, float)}
-        print(what, args.state, *(f"{k} {v:.3g}" for k, v in shown.items()), flush=True)
         row = {"what": what, "state": args.state, **measured}
         row["commit"] = provenance.commit(root)
         row["load_average"] = os.getloadavg()
@@ -60,6 +69,19 @@ def main() -> None:
             "hardware": provenance.hardware(),
         }
         write_json(args.output, record)
+        print(*table(record["results"]), sep="\n", flush=True)
+
+
+def table(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """The lines of a table in Markdown: what was measured, in every state."""
+    states = sorted({row["state"] for row in rows}, reverse=True)
+    found = {(row["what"], row["state"]): row for row in rows}
+    lines = []
+    for (what, key), text in SHOWN.items():
+        cells = (found.get((what, state), {}).get(key) for state in states)
+        written = "{:.0%}" if key.startswith("share") else "{:.0f}"
+        lines.append([text, *("" if cell is None else written.format(cell) for cell in cells)])
+    return markdown_table(["", *states], lines)
 
 
 def digits(root: Path, python: Path, folder: Path, args: argparse.Namespace) -> dict[str, Any]:

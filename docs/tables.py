@@ -192,7 +192,7 @@ TABLES: dict[str, Callable[[], Lines]] = {
     },
     **{
         name: partial(printed, name, name)
-        for name in ("ingredients", "pipeline", "progress", "explorer", "attacks")
+        for name in ("ingredients", "pipeline", "progress", "explorer", "attacks", "waiting")
     },
     **{
         name: partial(printed, name, "serving")
