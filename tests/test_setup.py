@@ -70,8 +70,9 @@ def test_every_module_and_data_file_is_shipped(folder, name, installed):
     assert data_files(ROOT / folder) == data_files(installed / name)
 
 
-def test_the_wheel_says_that_it_has_types(installed):
-    assert (installed / "coda_keras/py.typed").exists()
+@pytest.mark.parametrize("name", ["coda_keras", "coda_keras_recipes", "coda_keras_export"])
+def test_the_wheel_says_that_it_has_types(name, installed):
+    assert (installed / name / "py.typed").exists()
 
 
 def test_tensorboard_is_one_that_starts_beside_a_new_setuptools(metadata):
