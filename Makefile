@@ -63,6 +63,7 @@ $(VENV)/.test: $(DEMO)
 
 $(VENV)/.torch: $(VENV)/.test
 	$(BIN)/pip install --quiet --disable-pip-version-check $(TORCH)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[captum]'
 	touch $@
 
 clean:
