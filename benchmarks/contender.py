@@ -4,7 +4,8 @@
 
 Reads lines from standard input and answers each with a line of JSON: `run` runs the operation once
 and answers with milliseconds an image, `memory` with the MiB by which this process' peak rose since
-the net was built, `output` with the numbers that the operation gave. The checkout is this one or
+the net was built, `output` with the numbers that the operation gave, `floor` with the milliseconds
+that its arithmetic takes an image by `floor.py`. The checkout is this one or
 another of this repository, whose code then runs; the arguments are those of `build` below, the
 `operation` and its `mode`. Without a mode the authors' code runs, of which a clone then stands in
 PYTHONPATH too.
@@ -19,6 +20,7 @@ from pathlib import Path
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
+import floor
 import keras
 import numpy as np
 import tensorflow as tf
@@ -95,6 +97,9 @@ def main():
             answer = 1000 * (time.perf_counter() - start) / batch_size
         elif command == "memory":
             answer = peak_mib() - before
+        elif command == "floor":
+            rate = floor.product_rate("float32")
+            answer = floor.floor_milliseconds(net, arguments["operation"], rate)
         else:
             answer = np.asarray(output, "float64").ravel().tolist()
         print(json.dumps(answer), flush=True)

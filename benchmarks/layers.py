@@ -5,11 +5,12 @@
 Contenders are the factored form in each of the precisions and modes asked for (graph, or compiled
 by XLA); Algorithm 1 written plainly (one matrix product for w(x), `tf.image.extract_patches`,
 multiply and sum), in float32; with --other CHECKOUT the factored form of another checkout of this
-repository as its recipes ran it, in float32 by XLA; and with --authors CLONE, where PyTorch is
+repository, in float32, by XLA if that is the only mode; and with --authors CLONE, where PyTorch is
 installed, the authors' own code, in a clone of https://github.com/moboehle/CoDA-Nets. Each times
 the forward pass, a training step (forward, backward, Adam) and the forward pass with the
 contribution map of the predicted class. All begin with the same weights; `difference` is how far
-their outputs are from those of the first, over the largest of these.
+their outputs are from those of the first, over the largest of these. The floor is what the
+arithmetic takes in float32; see `floor.py`.
 
 Every contender is a process of its own and they take turns, call by call, so that whatever else
 slows the machine down meets all of them. Memory is how far the peak of its process rose from the
@@ -41,7 +42,7 @@ OPERATIONS = ("forward", "train", "explain")
 MODES = ("graph", "xla")
 PRECISIONS = ("float32", "mixed_bfloat16")
 PACKAGES = ("coda-keras", "tensorflow", "keras", "numpy")
-SOURCES = [f"benchmarks/{name}.py" for name in ("layers", "contender", "authors")]
+SOURCES = [f"benchmarks/{name}.py" for name in ("layers", "contender", "authors", "floor")]
 WARM_UP = 2
 
 
@@ -129,7 +130,8 @@ def contenders(args: argparse.Namespace, operation: str) -> dict[str, Contender]
         if implementation == "factored" or precision == "float32"
     ]
     if args.other:
-        chosen.append(("other, float32, xla", args.other, "factored", "float32", "xla"))
+        mode = "xla" if args.modes == ["xla"] else "graph"
+        chosen.append((f"other, float32, {mode}", args.other, "factored", "float32", mode))
     running = {
         name: Contender(
             checkout, implementation=implementation, precision=precision, mode=mode, **common
@@ -155,6 +157,7 @@ def measure(args: argparse.Namespace, operation: str) -> list[dict[str, object]]
             for name in list(running)[:: 1 if repetition % 2 else -1]:
                 times[name].append(running[name].ask("run"))
         memory = {name: contender.ask("memory") for name, contender in running.items()}
+        floor = next(iter(running.values())).ask("floor")
     finally:
         for contender in running.values():
             contender.close()
@@ -164,6 +167,7 @@ def measure(args: argparse.Namespace, operation: str) -> list[dict[str, object]]
             "operation": operation,
             "contender": name,
             "milliseconds_per_image": statistics.median(times[name]),
+            "floor_milliseconds_per_image": floor,
             "memory_growth_mib": memory[name],
             "relative_difference": float(np.abs(outputs[name] - exact).max() / np.abs(exact).max()),
             "all_milliseconds_per_image": times[name],
@@ -191,15 +195,21 @@ def conditions(args: argparse.Namespace) -> dict[str, object]:
 
 def table(rows: Sequence[dict[str, Any]]) -> list[str]:
     """The lines of a table in Markdown: milliseconds an image, and MiB of a training step."""
-    names = list(dict.fromkeys(row["contender"] for row in rows))
+    contenders = names = list(dict.fromkeys(row["contender"] for row in rows))
     found = {(row["operation"], row["contender"]): row for row in rows}
     lines = [
         [operation, *(f"{found[operation, name]['milliseconds_per_image']:.3g}" for name in names)]
         for operation in dict.fromkeys(row["operation"] for row in rows)
     ]
+    if all("floor_milliseconds_per_image" in row for row in rows):
+        for line in lines:
+            floor = found[line[0], names[0]]["floor_milliseconds_per_image"]
+            line.append(f"{floor:.3g}")
+        names = [*names, "floor"]
     if ("train", names[0]) in found:
-        memory = (f"{found['train', name]['memory_growth_mib']:.0f}" for name in names)
-        lines.append(["memory of a training step, MiB", *memory])
+        memory = [found["train", name]["memory_growth_mib"] for name in contenders]
+        line = ["memory of a training step, MiB", *(f"{mib:.0f}" for mib in memory)]
+        lines.append([*line, *[""] * (len(names) - len(contenders))])
     return markdown_table(["milliseconds an image", *names], lines)
 
 
@@ -209,14 +219,15 @@ def main():
     load = record["load_average"][0]
     if load > 0.5:
         print(f"Something else keeps this machine busy (load {load:.1f}); times will be too long.")
-    print(f"{'':10}{'contender':34}{'ms/image':>10}{'MiB more':>10}{'difference':>12}")
+    print(f"{'':10}{'contender':34}{'ms/image':>10}{'floor':>10}{'MiB more':>10}{'difference':>12}")
     record["results"] = []
     for operation in args.operations:
         for row in measure(args, operation):
             record["results"].append(row)
             print(
                 f"{operation:10}{row['contender']:34}{row['milliseconds_per_image']:10.2f}"
-                f"{row['memory_growth_mib']:10.0f}{row['relative_difference']:12.1e}",
+                f"{row['floor_milliseconds_per_image']:10.2f}{row['memory_growth_mib']:10.0f}"
+                f"{row['relative_difference']:12.1e}",
                 flush=True,
             )
     write_json(args.output, record)

@@ -11,6 +11,7 @@ from coda_keras.backend.types import Tensor
 from coda_keras.layers import factored, patches
 from coda_keras.layers import rescale as rescaling
 from coda_keras.layers.dynamic_linear import DynamicLinear, Pullback, ReceptiveField
+from coda_keras.layers.windows import zero_pad
 from coda_keras.utils.arguments import one_of, positive_int
 from coda_keras.utils.registration import PACKAGE
 
@@ -159,7 +160,7 @@ class DAUConv2D(DynamicLinear):
         response = self._respond(inputs)
         exact = ops.cast(inputs, self._norm_dtype)
         energy = ops.sum(ops.square(exact), axis=-1, keepdims=True)
-        energy = factored.zero_pad(energy, self.kernel_size)
+        energy = zero_pad(energy, self.kernel_size)
         ones = ops.ones((self.kernel_size, self.kernel_size, 1, 1), energy.dtype)
         energy = ops.conv(energy, ones, self.strides, "valid", "channels_last")
         dot = ops.cast(response.dot, self._norm_dtype)

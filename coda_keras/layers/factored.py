@@ -14,14 +14,18 @@ along the memory, also where a backend does not fuse them (docs/training.md has 
 from collections.abc import Callable
 from typing import NamedTuple
 
+import keras
 import numpy as np
 from keras import ops
 
 from coda_keras.backend.types import Tensor
+from coda_keras.layers.windows import by_convolution, by_product
 
 # Up to this many entries of z' the norm is computed from the products z'_i z'_k: there are few of
 # them. Measured on a CPU, see docs/training.md.
 PRODUCTS_UP_TO = 17
+# From so many outputs for each input of a window convolutions are products with patches.
+PRODUCTS_FROM = 5
 
 
 class Response(NamedTuple):
@@ -60,10 +64,10 @@ def respond(
         A `Response`.
     """
     dtype = inputs.dtype
-    kernel_size, _, channels, filters, _ = kernel.shape
-    height, width = ops.shape(inputs)[1:3]
-    padded = zero_pad(inputs, kernel_size)
-    code = ops.conv(padded, ops.cast(projection, dtype), strides, "valid", "channels_last")
+    kernel_size, _, channels, filters, rank = kernel.shape
+    wide = (rank + 1) * filters >= PRODUCTS_FROM * kernel_size**2 * channels
+    windows = (by_product if wide else by_convolution)(inputs, kernel_size, strides)
+    code = windows.convolve(ops.cast(projection, dtype))
     factors = ops.swapaxes(kernel, -1, -2)
     if bias is not None:
         code = ops.concatenate([code, ops.ones_like(code[..., :1])], axis=-1)
@@ -73,14 +77,18 @@ def respond(
     flat = ops.cast(flat, dtype)
 
     out_height, out_width = ops.shape(code)[1:3]
-    matched = ops.conv(padded, flat, strides, "valid", "channels_last")
+    matched = windows.convolve(flat)
     matched = ops.reshape(matched, (-1, out_height, out_width, rank, filters))
-    dot = ops.matmul(code[..., None, :], matched)[..., 0, :]
+    if rank <= PRODUCTS_UP_TO and keras.backend.standardize_dtype(dtype) == norm_dtype:
+        # Batched products of so few entries are slow, above all their gradients.
+        dot = ops.sum(code[..., None] * matched, axis=-2)
+    else:
+        dot = ops.matmul(code[..., None, :], matched)[..., 0, :]
 
     def transpose(cotangent):
         weighted = code[..., :, None] * cotangent[..., None, :]
         weighted = ops.reshape(weighted, (-1, out_height, out_width, rank * filters))
-        return fold(weighted, flat, strides, height, width)
+        return windows.fold(weighted, flat)
 
     return Response(dot, _squared_norm(code, factors, norm_dtype), transpose)
 
@@ -104,31 +112,3 @@ def _squared_norm(code, factors, dtype):
     spread = ops.matmul(code, ops.reshape(gram, (rank, rank * filters)))
     spread = ops.reshape(spread, (*ops.shape(code), filters))
     return ops.matmul(code[..., None, :], spread)[..., 0, :]
-
-
-def zero_pad(inputs: Tensor, kernel_size: int) -> Tensor:
-    """Adds `(kernel_size - 1) // 2` zeros on each side of `(B, H, W, C)`."""
-    pad = (kernel_size - 1) // 2
-    return ops.pad(inputs, ((0, 0), (pad, pad), (pad, pad), (0, 0))) if pad else inputs
-
-
-def fold(
-    values: Tensor, kernel: Tensor, strides: int, height: int | Tensor, width: int | Tensor
-) -> Tensor:
-    """Transposes a convolution whose input `(height, width)` was zero-padded on each side.
-
-    Args:
-        values: `(B, h, w, n)`, a cotangent of the convolution's output.
-        kernel: `(k, k, C, n)`, the kernel of that convolution.
-        strides: int.
-        height, width: size of the convolution's input before padding.
-
-    Returns:
-        `(B, height, width, C)`.
-    """
-    pad = (kernel.shape[0] - 1) // 2
-    spread = ops.conv_transpose(values, kernel, strides, "valid", None, "channels_last")
-    if strides > 1:
-        # Rows that the strides skipped at the far end took part in no output.
-        spread = ops.pad(spread, ((0, 0), (0, strides - 1), (0, strides - 1), (0, 0)))
-    return spread[:, pad : pad + height, pad : pad + width, :]

@@ -8,7 +8,8 @@ from keras import ops
 
 from coda_keras import backend
 from coda_keras.backend.types import Tensor
-from coda_keras.layers.factored import Response, fold, zero_pad
+from coda_keras.layers.factored import Response
+from coda_keras.layers.windows import fold_patches, zero_pad
 
 
 def extract_patches(inputs: Tensor, kernel_size: int, strides: int) -> Tensor:
@@ -46,7 +47,7 @@ def respond(
     Arguments and result as in `factored.respond`.
     """
     dtype = inputs.dtype
-    kernel_size, _, channels = kernel.shape[:3]
+    kernel_size = kernel.shape[0]
     height, width = ops.shape(inputs)[1:3]
     patches = extract_patches(inputs, kernel_size, strides)
     projection, kernel = ops.cast(projection, dtype), ops.cast(kernel, dtype)
@@ -57,9 +58,6 @@ def respond(
 
     def transpose(cotangent):
         columns = ops.matmul(vectors, cotangent[..., None])[..., 0]
-        depth = kernel_size * kernel_size * channels
-        identity = ops.eye(depth, dtype=dtype)
-        unfold = ops.reshape(identity, (kernel_size, kernel_size, channels, depth))
-        return fold(columns, unfold, strides, height, width)
+        return fold_patches(columns, kernel_size, strides, height, width)
 
     return Response(dot, squared_norm, transpose)

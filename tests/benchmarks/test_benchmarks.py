@@ -12,7 +12,7 @@ import pytest
 import tiny
 from coda_keras_export.api import arrays, serving_pb2
 
-from benchmarks import authors, cold_start, layers, served, waiting
+from benchmarks import authors, cold_start, floor, layers, served, waiting
 from coda_keras import CoDANet, DAUConv2D
 
 pytestmark = pytest.mark.tensorflow
@@ -37,10 +37,44 @@ def test_the_benchmark_records_times_and_their_conditions(tmp_path):
     for row in rows:
         assert row["relative_difference"] < 1e-5
         assert row["milliseconds_per_image"] > 0
+        assert row["floor_milliseconds_per_image"] > 0
         assert row["memory_growth_mib"] >= 0
     assert set(record["versions"]) == {"python", "coda-keras", "tensorflow", "keras", "numpy"}
     assert record["arguments"]["operations"] == ["forward"]
     assert {"commit", "uncommitted", "hardware", "load_average", "started"} <= record.keys()
+
+
+def test_the_floor_is_that_of_both_convolutions():
+    layers = [DAUConv2D(4, 2, 3, strides=2), DAUConv2D(5, 3, 1, use_bias=False)]
+    net = CoDANet(layers, image_size=(5, 6))
+    first, second = 3 * 3 * 6 * (2 + 3 * 4) * 3 * 3, 4 * (3 + 3 * 5) * 3 * 3
+    counts = floor.multiply_adds(net)
+    assert list(counts.values()) == [first, second]
+    milliseconds = [floor.floor_milliseconds(net, name, 1e6) for name in floor.PASSES]
+    expected = [2e-3 * passes * (first + second) for passes in (1, 3, 2)]
+    assert milliseconds == pytest.approx(expected)
+
+
+def test_layers_and_the_network_are_held_against_the_floor(tmp_path):
+    output = tmp_path / "floor.json"
+    flags = ["--rank-scale", "0.02", "--batch-size", "1", "--repetitions", "1"]
+    command = [sys.executable, ROOT / "benchmarks/floor.py", *flags, "--kernels", "avx2"]
+    done = subprocess.run(
+        [*command, "--output", output], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    record = json.loads(output.read_text())
+    assert record["environment"] == {"ONEDNN_MAX_CPU_ISA": "AVX2"}
+    operations = ["forward", "train", "explain"]
+    parts = {row["part"] for row in record["results"]}
+    assert len(parts) == 9 + 1
+    assert len(record["results"]) == 3 * len(parts) + 1
+    assert {row["operation"] for row in record["results"]} == {*operations, "explain all"}
+    for row in record["results"]:
+        assert row["ratio"] * row["floor_milliseconds_per_image"] == pytest.approx(
+            row["milliseconds_per_image"]
+        )
+    assert floor.table(record["results"])[0] in done.stdout
 
 
 def test_the_authors_convolutions_hold_the_same_weights():

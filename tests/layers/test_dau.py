@@ -38,7 +38,9 @@ def _configurations():
         if BACKEND == "jax" and index % 2:
             continue
         drawn.append(pytest.param(arguments, shape, id=f"{name}-bias{arguments['use_bias']:d}"))
-    return drawn
+    # Many outputs for every input of a window, and more entries of z' than are packed.
+    wide = {"filters": 8, "rank": 18, "kernel_size": 3, "strides": 2, "rescale": "squash"}
+    return [*drawn, pytest.param({**wide, "use_bias": True}, (2, 5, 4, 2), id="wide")]
 
 
 CONFIGURATIONS = _configurations()
