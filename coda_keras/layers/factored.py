@@ -24,7 +24,8 @@ from coda_keras.layers.windows import by_convolution, by_product
 # Up to this many entries of z' the norm is computed from the products z'_i z'_k: there are few of
 # them. Measured on a CPU, see docs/training.md.
 PRODUCTS_UP_TO = 17
-# From so many outputs for each input of a window convolutions are products with patches.
+# From so many outputs for every input of a window convolutions are matrix products with patches,
+# which then take little memory beside the outputs. Measured on a CPU as well.
 PRODUCTS_FROM = 5
 
 
