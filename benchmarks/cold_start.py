@@ -27,7 +27,6 @@ from coda_keras.utils.text import markdown_table
 FLOOR = "import tensorflow"
 PROGRAMS = {
     FLOOR: ["-c", "import tensorflow"],
-    "import keras": ["-c", "import keras"],
     "import coda_keras": ["-c", "import coda_keras"],
     "coda-keras --help": ["-m", "coda_keras", "--help"],
     "coda-keras explain --help": ["-m", "coda_keras", "explain", "--help"],
