@@ -1,9 +1,10 @@
-"""Where Keras runs on another backend nothing imports TensorFlow."""
+"""Where Keras runs on another backend nothing imports TensorFlow, unless Keras saves a model."""
 
 import os
 import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from coda_keras import examples
 
 pytestmark = [pytest.mark.once, pytest.mark.process]
 
+STORED = Path(__file__).parents[1] / "fixtures/0.2.0/keras/one.keras"
 LIBRARY = """
 import sys
 
@@ -19,6 +21,7 @@ def check(what):
 
 import coda_keras, numpy
 check("import")
+coda_keras.load_model(sys.argv[2])
 net = coda_keras.load_model("s_coda_cifar10")
 check("load")
 images = coda_keras.examples.load()[:2]
@@ -48,7 +51,7 @@ def test_nothing_imports_tensorflow(backend, tmp_path):
         pytest.skip(f"{backend} is not installed")
     for program in (LIBRARY, COMMAND):
         done = subprocess.run(
-            [sys.executable, "-c", program, examples.paths()[0]],
+            [sys.executable, "-c", program, examples.paths()[0], STORED],
             env={**os.environ, "KERAS_BACKEND": backend},
             cwd=tmp_path,
             capture_output=True,
