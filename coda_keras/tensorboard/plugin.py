@@ -94,6 +94,8 @@ class ExplanationsPlugin(base_plugin.TBPlugin):
             {"run": run, "tag": tag, "steps": sorted({datum.step for datum in series})}
             for run, tags in sorted(stored.items())
             for tag, series in sorted(tags.items())
+            # TensorBoard's own loader leaves out what is no explanation.
+            if series
         ]
         pictures = self._provider.list_blob_sequences(
             context, experiment_id=experiment, plugin_name="images"

@@ -442,12 +442,15 @@ def test_client_errors_are_one_line(run_client, files, capsys):
 
 
 def test_the_guides_twenty_lines(server, files, nets, monkeypatch, capsys):
-    guide = (ROOT / "docs" / "serving.md").read_text()
+    guide = (ROOT / "docs" / "guides" / "client.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
     for placeholder, actual in (
         ("localhost:8500", server.address),
         ("cat.png", "a.png"),
         ('"coda"', '"tiny"'),
+        ("proto([3])", "proto([2])"),
+        ("['logits'][3]", "['logits'][2]"),
+        ("timeout=30", f"timeout={LIMIT}"),
     ):
         assert code.count(placeholder) == 1
         code = code.replace(placeholder, actual)
