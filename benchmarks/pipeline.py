@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from PIL import Image
 
 from coda_keras import CoDANet, OneVsAllCrossentropy
@@ -30,7 +29,6 @@ from coda_keras.data.image_store import stored
 from coda_keras.data.tf_batches import train_batches
 from coda_keras.training.optimizers import DAUMuon
 from coda_keras.training.precision import set_policy
-from coda_keras.training.tf_distribution import use_xla
 from coda_keras.utils import provenance
 from coda_keras.utils.command_line import positive_int
 from coda_keras.utils.files import write_json
@@ -85,8 +83,7 @@ def main() -> None:
     for precision in ("float32", "mixed_bfloat16"):
         set_policy(precision)
         net = CoDANet.from_preset("s_coda", rank_scale=args.rank_scale, image_size=SIZE)
-        xla = use_xla(tf.distribute.get_strategy())
-        net.compile(DAUMuon(), OneVsAllCrossentropy(), jit_compile=xla)
+        net.compile(DAUMuon(), OneVsAllCrossentropy())
         calls = measured(functools.partial(net.train_on_batch, *batch), args.seconds)
         note(f"training step, {precision}", args.batch_size * calls)
     record = {

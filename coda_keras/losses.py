@@ -44,6 +44,24 @@ class OneVsAllAccuracy(keras.metrics.MeanMetricWrapper):
         return {"name": self.name, "dtype": self.dtype}
 
 
+_BY_NAME = {
+    "OneVsAllAccuracy": OneVsAllAccuracy,
+    "OneVsAllCrossentropy": OneVsAllCrossentropy,
+    "one_vs_all_accuracy": OneVsAllAccuracy,
+    "one_vs_all_crossentropy": OneVsAllCrossentropy,
+}
+
+
+def named(identifier: Any) -> Any:
+    """The loss or metric of this module that has a name, named so; whatever else as it is.
+
+    >>> named("one_vs_all_crossentropy").name
+    'one_vs_all_crossentropy'
+    """
+    kind = _BY_NAME.get(identifier) if isinstance(identifier, str) else None
+    return identifier if kind is None else kind(name=identifier)
+
+
 def _hits(y_true, y_pred):
     targets = one_hot_labels(y_true, y_pred)
     hits = ops.equal(ops.argmax(targets, axis=-1), ops.argmax(y_pred, axis=-1))

@@ -9,11 +9,13 @@ imported, when one is first asked for. Nothing else in the library asks which ba
     gradient(function, inputs)                  of the sum of the function's outputs
     extract_patches(images, size, strides)      (B, H, W, C) to (B, h, w, k*k*C), no padding
     is_known(tensor)                            whether it has values; not while compiled
+    keeping_variables(model)                    within which errors leave a model its variables
     known_value(tensor)                         NumPy array, or None while a function is compiled
     register_tree(cls)                          its instances may enter and leave compiled code
     require(condition, message, given)          fails in compiled code, where that can be
     accelerators()                              names of the GPUs and TPUs in use
     native_bfloat16()                           the same, and whether each multiplies bfloat16
+    use_xla(strategy=None)                      whether Keras' steps are compiled by XLA
     use_full_precision()                        float32 products in float32
 """
 
@@ -29,11 +31,13 @@ _FUNCTIONS = (
     "gradient",
     "is_known",
     "jit",
+    "keeping_variables",
     "known_value",
     "native_bfloat16",
     "register_tree",
     "require",
     "use_full_precision",
+    "use_xla",
 )
 
 if TYPE_CHECKING:
@@ -43,11 +47,13 @@ if TYPE_CHECKING:
     from coda_keras.backend.tensorflow import gradient as gradient
     from coda_keras.backend.tensorflow import is_known as is_known
     from coda_keras.backend.tensorflow import jit as jit
+    from coda_keras.backend.tensorflow import keeping_variables as keeping_variables
     from coda_keras.backend.tensorflow import known_value as known_value
     from coda_keras.backend.tensorflow import native_bfloat16 as native_bfloat16
     from coda_keras.backend.tensorflow import register_tree as register_tree
     from coda_keras.backend.tensorflow import require as require
     from coda_keras.backend.tensorflow import use_full_precision as use_full_precision
+    from coda_keras.backend.tensorflow import use_xla as use_xla
 
     NAME: str
 else:

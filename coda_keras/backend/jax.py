@@ -1,7 +1,8 @@
 """Compilation, gradients and patches by JAX."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -69,6 +70,27 @@ def is_known(tensor: Any) -> bool:
     return not isinstance(tensor, jax.core.Tracer)
 
 
+@contextmanager
+def keeping_variables(model: Any) -> Iterator[None]:
+    """Gives a model its variables back after an error in `fit`, `evaluate` or `predict`.
+
+    Keras takes them away while it computes, and does not give them back if the data raises.
+    """
+    optimizer = getattr(model, "optimizer", None)
+    variables = [*model.variables, *model.metrics_variables]
+    variables += optimizer.variables if optimizer else []
+    values = [variable.value for variable in variables]
+    try:
+        yield
+    except BaseException:
+        # Those of the last step, if there was one.
+        model.jax_state_sync()
+        for variable, value in zip(variables, values):
+            if variable._value is None:
+                variable.assign(value)
+        raise
+
+
 def known_value(tensor: Any) -> np.ndarray | None:
     """A tensor as a NumPy array; None while a function is traced, when there are no values yet."""
     return np.asarray(tensor) if is_known(tensor) else None
@@ -107,3 +129,8 @@ def _multiplies_bfloat16(device):
 def use_full_precision() -> None:
     """Computes float32 products in float32: faster formats round where the norms cancel."""
     jax.config.update("jax_default_matmul_precision", "float32")
+
+
+def use_xla(strategy: None = None) -> bool:
+    """True: JAX has no other compiler."""
+    return True

@@ -1,6 +1,7 @@
 """Patches by `keras.ops`, for backends without compilation and gradients."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,11 @@ def is_known(tensor: Any) -> bool:
     return True
 
 
+def keeping_variables(model: Any) -> AbstractContextManager:
+    """Does nothing: Keras leaves models their variables; see `coda_keras.backend`."""
+    return nullcontext()
+
+
 def known_value(tensor: Any) -> np.ndarray | None:
     """A tensor as a NumPy array."""
     return np.asarray(tensor)
@@ -63,3 +69,8 @@ def native_bfloat16() -> dict[str, bool]:
 
 def use_full_precision() -> None:
     """Does nothing: NumPy computes in float32."""
+
+
+def use_xla(strategy: None = None) -> bool:
+    """False: nothing is compiled."""
+    return False

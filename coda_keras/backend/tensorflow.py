@@ -1,6 +1,7 @@
 """Graph compilation, replicas, gradients and patches by TensorFlow."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,11 @@ def is_known(tensor: Any) -> bool:
     return not tf.is_symbolic_tensor(tensor)
 
 
+def keeping_variables(model: Any) -> AbstractContextManager:
+    """Does nothing: Keras leaves models their variables; see `coda_keras.backend`."""
+    return nullcontext()
+
+
 def known_value(tensor: Any) -> np.ndarray | None:
     """A tensor as a NumPy array; None in graphs, where only constants have values."""
     return tf.get_static_value(tf.convert_to_tensor(tensor))
@@ -146,3 +152,16 @@ def _details_of_gpus():
 def use_full_precision() -> None:
     """Computes float32 products in float32: faster formats round where the norms cancel."""
     tf.config.experimental.enable_tensor_float_32_execution(False)
+
+
+def use_xla(strategy: tf.distribute.Strategy | None = None) -> bool:
+    """Whether the steps of `fit`, `evaluate` and `predict` are compiled by XLA: on a single GPU.
+
+    On a CPU oneDNN's convolutions in graph mode are faster, above all their gradients and in
+    bfloat16 (docs/training.md has the timings); XLA's collectives cannot cross devices.
+
+    Args:
+        strategy: a `tf.distribute.Strategy`; None for the current one.
+    """
+    replicas = (strategy or tf.distribute.get_strategy()).num_replicas_in_sync
+    return bool(tf.config.list_physical_devices("GPU")) and replicas == 1

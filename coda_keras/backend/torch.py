@@ -1,6 +1,7 @@
 """Gradients and patches by torch, which runs functions as they are."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,11 @@ def is_known(tensor: Any) -> bool:
     return not torch.compiler.is_compiling() and not getattr(tensor, "is_meta", False)
 
 
+def keeping_variables(model: Any) -> AbstractContextManager:
+    """Does nothing: Keras leaves models their variables; see `coda_keras.backend`."""
+    return nullcontext()
+
+
 def known_value(tensor: Any) -> np.ndarray | None:
     """A tensor as a NumPy array; None while a function is compiled, when there are no values."""
     return ops.convert_to_numpy(tensor) if is_known(tensor) else None
@@ -96,3 +102,8 @@ def native_bfloat16() -> dict[str, bool]:
 def use_full_precision() -> None:
     """Computes float32 products in float32: faster formats round where the norms cancel."""
     torch.set_float32_matmul_precision("highest")
+
+
+def use_xla(strategy: None = None) -> bool:
+    """False: torch runs steps as they are, which needs no compiler."""
+    return False

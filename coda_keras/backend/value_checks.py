@@ -17,7 +17,10 @@ def unchecked() -> Iterator[None]:
     """Inside the block the values of images, class ids and labels are taken as they are.
 
     Eager calls otherwise look at them, for which they wait until an accelerator has computed them.
-    Compiled code never looks at images. Shapes and dtypes are checked always.
+    So do Keras' methods of a `CoDANet`, on the host and before a batch is computed with: `predict`
+    and `evaluate` look at every batch, and `fit` at the first of every epoch (of arrays at all
+    images, once). Compiled and exported code never looks at images. Shapes and dtypes are checked
+    always.
 
     Example:
 

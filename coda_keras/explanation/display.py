@@ -205,6 +205,9 @@ def _of_what(arrays):
     if maps is None:
         return ""
     images = f"{len(maps)} image{'s' * (len(maps) != 1)} of {maps.shape[-2]}x{maps.shape[-1]}"
+    channels = 6 if arrays.weights is None else arrays.weights.shape[-1]
+    if channels != 6 and hasattr(arrays, "logits"):
+        images += f", by features of {channels} channels"
     return images if maps.ndim == 3 else f"{images}, {maps.shape[1]} classes each"
 
 

@@ -15,6 +15,7 @@ from coda_keras.backend.types import Tensor
 from coda_keras.explanation.class_ids import ClassIds
 from coda_keras.explanation.computing import computed, computed_by_compiled
 from coda_keras.explanation.tensors import Array, Tensors
+from coda_keras.explanation.wrapped import parts
 from coda_keras.layers.encoding import encode
 
 # Logits closer to the bias than this are taken for that far, in `completeness_error`.
@@ -39,10 +40,14 @@ def is_inherent(model: Any) -> bool:
 def require_inherent(model: Any) -> None:
     """Raises ValueError for a model that is no `CoDANet`."""
     if not is_inherent(model) or not hasattr(model, "linearize"):
-        raise ValueError(
-            f"Expected a CoDANet. Received: {model!r}, whose logits are no sums of contributions. "
-            "`coda_keras.attribution` has methods for any classifier."
-        )
+        inner = [layer.name for layer in getattr(model, "layers", ()) if is_inherent(layer)]
+        advice = "`coda_keras.attribution` has methods for any classifier."
+        reason = f"whose logits are no sums of contributions. {advice}"
+        if inner:
+            reason = (
+                f"which wraps one: give model.get_layer({inner[0]!r}), and images as it sees them."
+            )
+        raise ValueError(f"Expected a CoDANet. Received: {model!r}, {reason}")
 
 
 # Arrays cannot be compared by `==`, so that explanations are equal if they are the same.
@@ -156,9 +161,15 @@ def explain(net: Any, images: Tensor, class_ids: ClassIds = None) -> Explanation
     the net was compiled with `run_eagerly=True`. Inside code that is compiled (`tf.function`,
     `jax.jit`) it becomes part of that.
 
+    A Keras model, `Sequential` or functional, that ends in a `CoDANet` is explained as that net is,
+    by the images that reach it. One that ends in dynamic linear layers, such as a stack of
+    `DAUConv2D` or a head of them on a backbone, is explained down to what the first of them takes
+    and no further: `weights` and `contributions` have the channels of those features, and a map
+    has their height and width. Its bias is 0.
+
     Args:
-        net: a `CoDANet`.
-        images: `(B, H, W, 3)` in [0, 1], or `(B, H, W, 6)` encoded.
+        net: a `CoDANet`, or such a model.
+        images: `(B, H, W, 3)` in [0, 1], or `(B, H, W, 6)` encoded; what such a model takes.
         class_ids: the classes to explain: `(B,)` or `(B, n)` integers, one integer for all images,
             `"all"`, or None for the predicted class.
 
@@ -169,9 +180,9 @@ def explain(net: Any, images: Tensor, class_ids: ClassIds = None) -> Explanation
         TensorFlow raise `InvalidArgumentError` unless compiled by XLA.
 
     Raises:
-        ValueError: if the net is no `CoDANet`, the images are no batch with values in [0, 1], or
-            the class ids do not fit them or are out of range. Values are checked in eager calls;
-            see `unchecked`.
+        ValueError: if the net is no `CoDANet` and does not end as said, the images are no batch
+            with values in [0, 1], or the class ids do not fit them or are out of range. Values are
+            checked in eager calls; see `unchecked`.
 
     Example:
 
@@ -182,9 +193,16 @@ def explain(net: Any, images: Tensor, class_ids: ClassIds = None) -> Explanation
     >>> np.allclose(sums, explanation.logits.max(axis=1), atol=1e-5)
     True
     """
-    encoded = encoded_batch(net, images)
-    eagerly = net.run_eagerly or not backend.is_known(encoded)
-    tensors = (computed if eagerly else computed_by_compiled)(net, encoded, class_ids)
+    model = net
+    if hasattr(net, "linearize"):
+        inputs = encoded_batch(net, images)
+    else:
+        features, net = parts(model)
+        inputs = features(images)
+        if is_inherent(net):
+            inputs = encoded_batch(net, inputs)
+    eagerly = model.run_eagerly or not backend.is_known(inputs)
+    tensors = (computed if eagerly else computed_by_compiled)(net, inputs, class_ids)
     return Explanation(**tensors, class_names=known_class_names(net))
 
 

@@ -11,7 +11,6 @@ from coda_keras.backend.types import Tensor
 from coda_keras.explanation.class_ids import ClassIds
 from coda_keras.explanation.explanation import Explanation, explain
 from coda_keras.explanation.layer import LayerExplanation, explain_layer
-from coda_keras.layers.dau import DAUConv2D
 from coda_keras.layers.dynamic_linear import (
     GlobalSumPooling2D,
     Pullback,
@@ -21,17 +20,17 @@ from coda_keras.layers.dynamic_linear import (
     receptive_field,
 )
 from coda_keras.layers.encoding import encode
-from coda_keras.models import presets
+from coda_keras.models.from_preset import LOGIT_BIAS, FromPreset
+from coda_keras.models.image_classifier import ImageClassifier
 from coda_keras.models.map_penalty import MapPenalty
 from coda_keras.utils.registration import PACKAGE
 
-LOGIT_BIAS = math.log(0.1 / 0.9)
 # Of an image: 8192 x 8192.
 MAX_PIXELS = 2**26
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class CoDANet(keras.Model):
+class CoDANet(FromPreset, ImageClassifier):
     """A classifier whose logits are sums of per-pixel contributions (Sections 3.2 and 3.3).
 
     The encoded image runs through `layers`, is summed over all positions and divided by the
@@ -103,77 +102,6 @@ class CoDANet(keras.Model):
         if self.image_size is not None:
             self.build((None, *self.image_size, 3))
 
-    @classmethod
-    def from_preset(
-        cls,
-        preset: str,
-        classes: int | None = None,
-        rescale: str | None = None,
-        temperature: float | None = None,
-        rank_scale: float | None = None,
-        image_size: int | tuple[int, int] | None = None,
-        implementation: str = "factored",
-        logit_bias: float = LOGIT_BIAS,
-        **kwargs: Any,
-    ) -> "CoDANet":
-        """Builds a network of the paper, or a trained one that comes with the package.
-
-        Args:
-            preset: `"s_coda"`, `"m_coda"`, `"l_coda"` or `"xl_coda"` (Table C.1), with initial
-                weights; or a name such as `"s_coda_cifar10"`, with trained ones. `presets()` lists
-                them all.
-            classes: int, number of classes; None for the preset's own (10, 10, 100, 200). A trained
-                preset for which it is given keeps its other layers and gets a new last one; the
-                net is then named after its architecture.
-            rescale: `"squash"` or `"l2"`; None for the preset's own, `"squash"` by default.
-            temperature: positive number T; None for the preset's own, 1000 by default.
-            rank_scale: positive number by which all ranks are multiplied (Fig. B.2); None for the
-                preset's own, 1 by default.
-            image_size: int or `(height, width)`; None for the preset's (32, 32, 240, 64).
-            implementation: see `DAUConv2D`.
-            logit_bias: number b_0.
-            **kwargs: `regularisation` of `CoDANet`; `name`, `dtype`, ... of `keras.Model`.
-
-        Raises:
-            ValueError: if there is no such preset, an argument is out of range, or weights were
-                trained with another one.
-
-        Example:
-
-        >>> CoDANet.from_preset("s_coda", rank_scale=1 / 8).count_params()
-        1076984
-        """
-        plan = presets.plan(preset, classes, rescale, temperature, rank_scale)
-        layers = [
-            DAUConv2D(
-                *shape,
-                rescale=plan.rescale,
-                implementation=implementation,
-                name=f"dau_{index}",
-                dtype=kwargs.get("dtype"),
-            )
-            for index, shape in enumerate(plan.layers, start=1)
-        ]
-        net = cls(
-            layers,
-            temperature=plan.temperature,
-            logit_bias=logit_bias,
-            image_size=plan.image_size if image_size is None else image_size,
-            **{"name": plan.name, "class_names": plan.class_names, **kwargs},
-        )
-        for layer, weights in zip(layers, plan.weights):
-            layer.set_weights(weights)
-        return net
-
-    @staticmethod
-    def presets() -> dict[str, presets.Summary]:
-        """All names that `from_preset` takes, with sizes and, of trained nets, scores.
-
-        >>> CoDANet.presets()["s_coda"].parameters
-        7782816
-        """
-        return presets.summaries()
-
     @property
     def chain(self) -> list[Any]:
         """List of the dynamic linear layers from the encoded image to the logits without b_0."""
@@ -200,22 +128,16 @@ class CoDANet(keras.Model):
         Raises:
             ValueError: if the net is not built yet.
         """
-        if not self.built:
-            raise ValueError(
-                "The net is not built yet, so its number of classes is not known. Give it an "
-                "`image_size`, or call it on images."
-            )
+        self.require_built("its number of classes")
         return self._classes
 
     def build(self, input_shape: Sequence[int | None]) -> None:
-        shape = (*input_shape[:-1], 6)
+        images = keras.Input(input_shape[1:], dtype=self.variable_dtype)
+        outputs = encode(images)
         for layer in self.chain:
-            if not layer.built:
-                layer.build(shape)
-            # Unlike `compute_output_shape` this asks a user's own layer for nothing more.
-            spec = layer.compute_output_spec(keras.KerasTensor(shape, layer.compute_dtype))
-            shape = spec.shape
-        self._classes = shape[-1]
+            outputs = layer(outputs)
+        self._classes = outputs.shape[-1]
+        self.connect(images, outputs + self.logit_bias)
         self.built = True
 
     def call(self, images: Tensor, training: bool | None = None) -> Tensor:

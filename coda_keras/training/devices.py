@@ -45,7 +45,6 @@ class Devices:
     batches: ModuleType = numpy_batches
     chief = True
     share = (0, 1)
-    jit_compile = backend.NAME == "jax"
     precision = EXACT
 
     def __init__(self, settings: Settings) -> None:
@@ -55,6 +54,7 @@ class Devices:
                     f"--{name.replace('_', '-')} needs Keras on TensorFlow, and it runs on "
                     f"{backend.NAME}. Leave it out, or set KERAS_BACKEND=tensorflow."
                 )
+        self.jit_compile = backend.use_xla()
         print(
             f"Keras runs on {backend.NAME}: no TensorBoard and no servable, which need TensorFlow."
         )

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from coda_keras import backend
 from coda_keras.data import tf_batches
 from coda_keras.data.images import ImageData, test_batch_size
 from coda_keras.training import checkpoints
@@ -51,7 +52,7 @@ class TensorFlowDevices(Devices):
             self.share = (self.workers.index, self.workers.count)
         self.strategy = strategy
         self.chief = workers.is_chief()
-        self.jit_compile = use_xla(strategy) and not self.workers
+        self.jit_compile = backend.use_xla(strategy) and not self.workers
         parts = strategy.num_replicas_in_sync * self.share[1] * settings.accumulate
         if settings.batch_size % parts:
             raise ValueError(
@@ -153,13 +154,3 @@ def data_parallel(replicas: int | None, batch_size: int) -> tf.distribute.Strate
         )
     kind = "GPU" if gpus else "CPU"
     return tf.distribute.MirroredStrategy([f"{kind}:{index}" for index in range(replicas)])
-
-
-def use_xla(strategy: tf.distribute.Strategy) -> bool:
-    """Whether a training step is compiled by XLA: on a single GPU.
-
-    On a CPU oneDNN's convolutions in graph mode are faster, above all their gradients and in
-    bfloat16 (docs/training.md has the timings); XLA's collectives cannot cross devices.
-    """
-    gpus = tf.config.list_physical_devices("GPU")
-    return bool(gpus) and strategy.num_replicas_in_sync == 1

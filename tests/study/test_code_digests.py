@@ -13,8 +13,8 @@ ROWS = (*attribution.METHODS.values(), *evaluation.METRICS.values())
 # Imported by what computes, but decides no number: messages and checks, what draws, what registers.
 UNDECIDED = re.compile(
     r"coda_keras\.(utils|figures|backend\.(types|value_checks|startup_lines|tensorflow)"
-    r"|explanation\.(display|storage)|exporting|attribution\.registry|evaluation\.registry"
-    r"|models\.(presets|pretrained|loading|map_penalty|precision))\b"
+    r"|explanation\.(display|storage|wrapped)|exporting|attribution\.registry|evaluation\.registry"
+    r"|models\.(from_preset|image_classifier|presets|pretrained|loading|map_penalty|precision))\b"
 )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from coda_keras import CoDANet, DAUConv2D, training
+from coda_keras import CoDANet, DAUConv2D, backend, training
 from coda_keras.attribution.contributions import own_method
 from coda_keras.data.images import ImageData
 from coda_keras.training import report, scores
@@ -220,10 +220,9 @@ def test_the_library_does_not_know_recipes_or_export():
 
 
 def test_a_step_is_compiled_by_xla_on_one_gpu_only(monkeypatch):
-    one = tf.distribute.get_strategy()
-    assert not distribution.use_xla(one)
+    assert not backend.use_xla()
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["GPU:0"])
-    assert distribution.use_xla(one)
+    assert backend.use_xla()
 
 
 def test_what_was_trained_in_bfloat16_explains_in_float32(tmp_path, data):
