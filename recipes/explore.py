@@ -52,10 +52,11 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     write_text(args.output, explorer.page(views, title(args)))
     print(f"explorer  {args.output}", flush=True)
     if args.serve:
-        server = explorer.local_server(*served_page(args, views, predicts), args.port)
-        print(f"serving   http://127.0.0.1:{server.server_port}/ (Ctrl-C ends it)", flush=True)
-        with suppress(KeyboardInterrupt):
-            server.serve_forever()
+        with explorer.local_server(*served_page(args, views, predicts), args.port) as server:
+            url = f"http://127.0.0.1:{server.server_port}/"
+            print(f"serving   {url} (Ctrl-C ends it)", flush=True)
+            with suppress(KeyboardInterrupt):
+                server.serve_forever()
 
 
 def check_files(args: argparse.Namespace) -> None:
