@@ -192,7 +192,15 @@ TABLES: dict[str, Callable[[], Lines]] = {
     },
     **{
         name: partial(printed, name, name)
-        for name in ("ingredients", "pipeline", "progress", "explorer", "attacks", "waiting")
+        for name in (
+            "ingredients",
+            "pipeline",
+            "progress",
+            "explorer",
+            "attacks",
+            "waiting",
+            "cold_start",
+        )
     },
     **{
         name: partial(printed, name, "serving")
