@@ -102,7 +102,8 @@ def fold_patches(
 def _add_shifted(values, axis, strides):
     """Adds up slices of the axis before the last one, each moved one further along `axis`."""
     count = values.shape[-2]
-    return sum(_shifted(values[..., i, :], axis, strides, i, count - 1 - i) for i in range(count))
+    moved = [_shifted(values[..., i, :], axis, strides, i, count - 1 - i) for i in range(count)]
+    return sum(moved[1:], moved[0])
 
 
 def _shifted(values, axis, strides, before, after):
