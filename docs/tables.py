@@ -170,6 +170,38 @@ def precision() -> Lines:
     return [*lines, "", f"*{machines({**record, 'results': []})}: `{path}`*"]
 
 
+def floors() -> Lines:
+    """Whole nets beside their arithmetic, by the kernels that a processor has."""
+    rows, machine = [], ""
+    for ranks, words in (("full", "all ranks"), ("eighth", "an eighth of them")):
+        for kernels in ("native", "avx2", "avx2-eigen"):
+            record = stored(f"{RESULTS}/floor_{ranks}_{kernels}.json")
+            net = {row["operation"]: row for row in record["results"] if row["part"] == "s_coda"}
+            times = [
+                net[name]["milliseconds_per_image"] for name in ("forward", "train", "explain")
+            ]
+            rows.append(
+                (
+                    words,
+                    kernels,
+                    f"{sum(record['product_gflops']) / 2:.0f}",
+                    *(
+                        f"{milliseconds:.3g} ({net[name]['ratio']:.2f})"
+                        for name, milliseconds in zip(("forward", "train"), times)
+                    ),
+                    f"{times[2]:.3g}",
+                    f"{times[2] / times[0]:.2f}",
+                )
+            )
+            machine = machines(record)
+    head = ["ranks", "kernels", "GFLOP/s", "forward", "step", "explain", "explain / forward"]
+    return [
+        *markdown_table(head, rows),
+        "",
+        f"*{machine}: `{RESULTS}/floor_*.json`*",
+    ]
+
+
 TABLES: dict[str, Callable[[], Lines]] = {
     "presets": cards,
     "preset-times": partial(printed, "presets", "presets"),
@@ -210,6 +242,11 @@ TABLES: dict[str, Callable[[], Lines]] = {
         name: partial(printed, name, "layers")
         for name in ("s_coda", "s_coda_eighth", "s_coda_authors", "s_coda_eighth_authors")
     },
+    **{
+        name: partial(printed, name, "layers")
+        for name in ("s_coda_authors_step", "s_coda_eighth_authors_step")
+    },
+    "floors": floors,
     "serving-overhead": partial(printed, "serving-overhead", "serving_overhead"),
 }
 
