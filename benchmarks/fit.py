@@ -47,7 +47,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--batch-size", type=positive_int, default=32, help="default: %(default)s")
     parser.add_argument("--steps", type=positive_int, default=4, help="batches a call; default: 4")
     parser.add_argument("--repetitions", type=positive_int, default=5, help="default: 5")
-    parser.add_argument("--output", type=Path, help="JSON file of the results")
+    parser.add_argument(
+        "--output", type=Path, help="JSON file of the results; those of other backends stay"
+    )
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 
@@ -165,16 +167,7 @@ def main() -> None:
     if args.here:
         print(json.dumps(measure(args)))
         return
-    record = {
-        "arguments": provenance.plain(vars(args)),
-        "commit": provenance.commit(ROOT),
-        "uncommitted": provenance.uncommitted(ROOT, "coda_keras", "benchmarks/fit.py"),
-        "versions": provenance.versions(("coda-keras", *BACKENDS, "keras", "numpy")),
-        "load_average": os.getloadavg(),
-        "started": provenance.now(),
-        "hardware": provenance.hardware(),
-        "results": [],
-    }
+    record = json.loads(args.output.read_text()) if args.output and args.output.exists() else {}
     flags = [
         *("--rank-scale", args.rank_scale, "--batch-size", args.batch_size),
         *("--steps", args.steps, "--repetitions", args.repetitions),
@@ -188,10 +181,23 @@ def main() -> None:
             check=True,
         )
         rows = json.loads(done.stdout.splitlines()[-1])
-        record["results"] += rows
+        record[name] = {**conditions(args), "results": rows}
         if args.output:
             write_json(args.output, record)
         print("\n".join(table(rows)), flush=True)
+
+
+def conditions(args: argparse.Namespace) -> dict[str, Any]:
+    """What the figures depend on: arguments, code, packages, machine and its other load."""
+    return {
+        "arguments": provenance.plain(vars(args)),
+        "commit": provenance.commit(ROOT),
+        "uncommitted": provenance.uncommitted(ROOT, "coda_keras", "benchmarks/fit.py"),
+        "versions": provenance.versions(("coda-keras", *BACKENDS, "keras", "numpy")),
+        "hardware": provenance.hardware(),
+        "load_average": os.getloadavg(),
+        "finished": provenance.now(),
+    }
 
 
 def table(rows: Sequence[dict[str, Any]]) -> list[str]:
