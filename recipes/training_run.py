@@ -51,7 +51,9 @@ def augmentation(settings: Settings, padding: int) -> list["Augment"]:
     from coda_keras.data import augmentation
 
     augment = [augmentation.rand_augment(OPERATIONS, MAGNITUDE)] if settings.randaugment else []
-    augment.append(augmentation.flip_and_crop(padding, flip=not settings.alternate_flip))
+    # A teacher knows images by its own flips and shifts.
+    if not settings.teacher:
+        augment.append(augmentation.flip_and_crop(padding, flip=not settings.alternate_flip))
     return [*augment, augmentation.cutout(settings.cutout)] if settings.cutout else augment
 
 

@@ -38,6 +38,7 @@ _ROWS = (
     ("train image_folder", "coda_keras_recipes.image_folder:main", "A net of your photographs."),
     ("train imagenet", "coda_keras_recipes.imagenet:main", "L-CoDA-SQ on ImageNet-100."),
     ("train resnet56", "coda_keras_recipes.resnet56:main", "A ResNet-56, to compare with."),
+    ("train teacher", "coda_keras_recipes.teacher:main", "A net from which others learn CIFAR-10."),
     ("train tiny_imagenet", "coda_keras_recipes.tiny_imagenet:main", "XL-CoDA-SQ, Tiny ImageNet."),
     ("explain", "coda_keras_recipes.explain:main", "Explains images, pixel by pixel."),
     ("package", "coda_keras_export.package:main", "Makes a servable of a trained net."),

@@ -18,6 +18,9 @@ from coda_keras.data.images import Images, steps_per_epoch
 # From an image, uint8 (H, W, 3), and what its random numbers are drawn from, to an image.
 Augment = Callable[[Any, Any], Any]
 
+# What views are drawn from, as a stage beyond all of the augmentation.
+VIEW = 1000
+
 
 def framework() -> ModuleType:
     """The module that makes batches for the running backend: `tf_batches` or `numpy_batches`.
@@ -52,6 +55,12 @@ class Draws(Protocol):
     def of(self, index: Any, stage: int) -> Any:
         """What a stage of the augmentation of an image draws from."""
 
+    def view(self, index: Any, shifts: int) -> tuple[Any, Any, Any]:
+        """0 or 1, then two integers below `shifts`, all equally likely."""
+
+    def shifted(self, image: Any, row: Any, column: Any, padding: int) -> Any:
+        """What begins at `(row, column)` of the image with zeros on each side, of its size."""
+
 
 @dataclass(frozen=True, eq=False)
 class TrainBatches:
@@ -78,6 +87,9 @@ class TrainBatches:
             the first one, before `augment` (Jordan, 2024): each is seen both ways in any two
             epochs, which independent flips do half the time.
         share: `(index, count)`, which of how many equal parts of every batch is wanted.
+        targets: floats `(N, 2, S, S, classes)`, S odd, in place of the labels: a teacher's for
+            every image as it is or flipped, after a shift by up to `S // 2` pixels. Images are
+            shifted and flipped so, all views equally likely, before `augment`.
 
     Raises:
         ValueError: if there are fewer images than a batch holds, or a batch has no such parts.
@@ -94,6 +106,7 @@ class TrainBatches:
     start_step: int = 0
     alternate_flip: bool = False
     share: tuple[int, int] = (0, 1)
+    targets: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         steps_per_epoch(len(self.images), self.batch_size)
@@ -123,6 +136,13 @@ class TrainBatches:
         batches = draws.arrays.reshape(draws.permutation()[skipped:used], shares)
         return draws.arrays.reshape(batches[:, part], (-1,))
 
+    def view(self, epoch: Any, index: Any, draws: Draws) -> tuple[Any, Any, Any]:
+        """Which of the views with `targets` an image is shown in: flip, row and column."""
+        flip, row, column = draws.view(index, self.targets.shape[2])
+        if self.alternate_flip:
+            flip = (epoch + draws.first_flip(index) + 1) % 2
+        return flip, row, column
+
     def augmented(self, image: Any, epoch: Any, index: Any, draws: Draws) -> Any:
         """An image as it is in an epoch.
 
@@ -131,7 +151,11 @@ class TrainBatches:
             epoch, index: integers, tensors on TensorFlow.
             draws: of that epoch.
         """
-        if self.alternate_flip:
+        if self.targets is not None:
+            flip, row, column = self.view(epoch, index, draws)
+            image = draws.shifted(image, row, column, self.targets.shape[2] // 2)
+            image = draws.arrays.where(flip == 1, image[:, ::-1], image)
+        elif self.alternate_flip:
             flipped = (epoch + draws.first_flip(index)) % 2 == 0
             image = draws.arrays.where(flipped, image[:, ::-1], image)
         for stage, function in enumerate(self.augment):

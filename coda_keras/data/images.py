@@ -38,6 +38,25 @@ class ImageData(NamedTuple):
     class_names: list[str]
     note: str | None = None
 
+    def hold_out(self, count: int) -> "ImageData":
+        """Returns the same with the last `count` images to train on as those to test on.
+
+        Raises:
+            ValueError: if no others are left.
+        """
+        if not 0 < count < len(self.train_images):
+            raise ValueError(
+                f"Cannot hold out {count} of {len(self.train_images)} training images. Expected "
+                "from 1 to one less than there are."
+            )
+        kept = len(self.train_images) - count
+        return self._replace(
+            train_images=self.train_images[:kept],
+            train_labels=self.train_labels[:kept],
+            test_images=self.train_images[kept:],
+            test_labels=self.train_labels[kept:],
+        )
+
     def limit(self, train: int | None = None, test: int | None = None) -> "ImageData":
         """Returns the same with only the first `train` and `test` images; None keeps all."""
         return self._replace(

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 import keras
 import numpy as np
 
-from coda_keras.data.batches import TrainBatches
+from coda_keras.data.batches import VIEW, TrainBatches
 from coda_keras.data.images import Images, test_batch_size
 
 # Batches made while the device computes, and threads that make them.
@@ -41,6 +41,13 @@ class Draws:
     def of(self, index: int, stage: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, self.epoch, index, stage])
 
+    def view(self, index: int, shifts: int) -> tuple[int, int, int]:
+        return tuple(self.of(index, VIEW).integers(0, (2, shifts, shifts)))
+
+    def shifted(self, image: np.ndarray, row: int, column: int, padding: int) -> np.ndarray:
+        padded = np.pad(image, ((padding, padding), (padding, padding), (0, 0)))
+        return padded[row : row + image.shape[0], column : column + image.shape[1]]
+
 
 def train_batches(batches: TrainBatches) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Makes batches to train on, float32 images in [0, 1] and labels; see `TrainBatches`."""
@@ -51,7 +58,11 @@ def train_batches(batches: TrainBatches) -> Iterator[tuple[np.ndarray, np.ndarra
             [batches.augmented(np.asarray(images[i]), epoch, i, draws) for i in indices]
         )
         examples = examples if sizes is None else _scaled(examples, sizes[epoch])
-        return examples, batches.labels[indices]
+        if batches.targets is None:
+            return examples, batches.labels[indices]
+        views = [batches.view(epoch, i, draws) for i in indices]
+        targets = [batches.targets[(i, *view)] for i, view in zip(indices, views)]
+        return examples, np.stack(targets).astype("float32")
 
     def parts():
         for epoch in range(batches.start_epoch, batches.epochs):

@@ -11,7 +11,7 @@ from urllib.error import HTTPError
 import numpy as np
 import tensorflow as tf
 
-from coda_keras.data.batches import TrainBatches
+from coda_keras.data.batches import VIEW, TrainBatches
 from coda_keras.data.images import ImageData, Images, test_batch_size
 
 # The second part of the seed of what changes with epochs has 0, that of lasting flips this.
@@ -117,16 +117,33 @@ class Draws:
     def of(self, index: tf.Tensor, stage: int) -> tf.Tensor:
         return _fold_in(_fold_in(self.image_seed, index), tf.constant(stage, tf.int64))
 
+    def view(self, index: tf.Tensor, shifts: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        drawn = tf.random.stateless_uniform((3,), self.of(index, VIEW), 0, 2**31 - 1, tf.int64)
+        return drawn[0] % 2, drawn[1] % shifts, drawn[2] % shifts
+
+    def shifted(
+        self, image: tf.Tensor, row: tf.Tensor, column: tf.Tensor, padding: int
+    ) -> tf.Tensor:
+        padded = tf.pad(image, ((padding, padding), (padding, padding), (0, 0)))
+        return tf.ensure_shape(
+            tf.slice(padded, [row, column, 0], tf.shape(image, tf.int64)), image.shape
+        )
+
 
 def train_batches(batches: TrainBatches) -> tf.data.Dataset:
     """Makes batches to train on, float32 images in [0, 1] and labels; see `TrainBatches`."""
     example_at, sizes = _examples(batches.images, batches.labels), batches.sizes
+    with tf.device("CPU:0"):
+        targets = None if batches.targets is None else tf.constant(batches.targets)
 
     def one_epoch(epoch):
         draws = Draws(batches.seed, epoch, len(batches.images))
 
         def example(index):
             image, label = example_at(index)
+            if batches.targets is not None:
+                view = tf.stack([index, *batches.view(epoch, index, draws)])
+                label = tf.cast(tf.gather_nd(targets, view), tf.float32)
             return batches.augmented(image, epoch, index, draws), label
 
         examples = tf.data.Dataset.from_tensor_slices(batches.order(epoch, draws))

@@ -14,7 +14,7 @@ from coda_keras.data.batches import Augment, TrainBatches
 from coda_keras.data.images import ImageData, steps_per_epoch
 from coda_keras.models.growth import copy_weights
 from coda_keras.models.loading import check_exists, load_model
-from coda_keras.training import objective, run_folder
+from coda_keras.training import objective, run_folder, teacher
 from coda_keras.training.checkpoints import save_model
 from coda_keras.training.confusion import ConfusionAccuracy
 from coda_keras.training.devices import Devices
@@ -59,7 +59,8 @@ def fit(
 
     Args:
         settings: `Settings`.
-        build: function `(settings, data) -> net`, which returns the untrained net.
+        build: function `(settings, data) -> net`, which returns the untrained net; one that is
+            compiled keeps its optimiser and its loss.
         data: `ImageData`, or a function of the settings that loads it. With several replicas on a
             CPU only a function will do, since TensorFlow must not compute anything before.
         augment: functions for one image, as `coda_keras.data.augmentation` makes them; or a
@@ -81,6 +82,7 @@ def fit(
     devices = start(settings)
     settings = resolved(settings, devices)
     data = data(settings) if callable(data) else data
+    data = data.hold_out(settings.hold_out) if settings.hold_out else data
     data = data.limit(settings.limit_train, settings.limit_test)
     augment = augment(settings) if callable(augment) else augment
     net, history = train(settings, devices, build, data, augment, callbacks)
@@ -143,7 +145,9 @@ def train(
     steps = steps_per_epoch(len(data.train_images), settings.batch_size)
     with devices.scope():
         net = build(settings, data)
-        net.optimizer = objective.optimizer(settings, steps)
+        made_loss = net.loss if net.compiled else objective.loss(settings, net, steps, data)
+        if not net.compiled:
+            net.optimizer = objective.optimizer(settings, steps)
         net.optimizer.build(net.trainable_variables)
         progress = devices.restore(settings.folder, net)
         begun = progress.epoch or progress.step
@@ -152,7 +156,7 @@ def train(
         accuracy = ConfusionAccuracy(len(data.class_names))
         net.compile(
             optimizer=net.optimizer,
-            loss=objective.loss(settings, net, steps, data),
+            loss=made_loss,
             metrics=[accuracy],
             jit_compile=devices.jit_compile,
         )
@@ -224,6 +228,7 @@ def _fit_epochs(settings, devices, net, data, augment, callbacks):
     progress = callbacks[-1].progress
     steps = steps_per_epoch(len(data.train_images), settings.batch_size)
     tests = devices.test_batches(data)
+    targets = teacher.targets(settings, data.train_labels)
     verbose = (1 if sys.stdout.isatty() else 2) if devices.chief else 0
     done, total = steps * progress.epoch + progress.step, steps * settings.epochs
     # On a terminal Keras shows a bar for every epoch; a log would have a line at its end alone.
@@ -243,6 +248,7 @@ def _fit_epochs(settings, devices, net, data, augment, callbacks):
                 sizes=objective.image_sizes(settings, data),
                 alternate_flip=settings.alternate_flip,
                 share=devices.share,
+                targets=targets,
             )
             net.fit(
                 devices.batches.train_batches(batches),

@@ -1,4 +1,4 @@
-"""Muon for Dynamic Alignment Units."""
+"""Muon for Dynamic Alignment Units and convolutions."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +15,7 @@ QUINTIC = (3.4445, -4.7750, 2.0315)
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class DAUMuon(keras.optimizers.Optimizer):
-    """Muon on the matrices A_j and B of DAU layers, Adam on everything else.
+    """Muon on the matrices A_j and B of DAU layers and on kernels of convolutions, else Adam.
 
     Muon (Jordan et al., 2024) replaces the momentum of a matrix by the nearest one with orthogonal
     columns or rows, so that all directions of a unit learn at the same pace. Every A_j is a matrix
@@ -29,6 +29,10 @@ class DAUMuon(keras.optimizers.Optimizer):
         beta_1, beta_2, epsilon: of Adam.
         steps: int, Newton-Schulz iterations.
         rms_rate: float, root mean square of an update at rate 1.
+        fixed_norms: bool, whether matrices keep the norms that they have: an update has the norm of
+            its matrix at rate 1, whatever `rms_rate`, and the matrix is scaled back after it
+            (Jordan, 2024). The rate then means the same throughout a training.
+        adam_rate: float, factor on the rate of what Adam updates.
         **kwargs: of `keras.optimizers.Optimizer`.
     """
 
@@ -41,6 +45,8 @@ class DAUMuon(keras.optimizers.Optimizer):
         epsilon: float = 1e-7,
         steps: int = 5,
         rms_rate: float = 0.2,
+        fixed_norms: bool = False,
+        adam_rate: float = 1.0,
         name: str = "dau_muon",
         **kwargs: Any,
     ) -> None:
@@ -49,6 +55,8 @@ class DAUMuon(keras.optimizers.Optimizer):
         self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
         self.steps = steps
         self.rms_rate = rms_rate
+        self.fixed_norms = fixed_norms
+        self.adam_rate = adam_rate
 
     def build(self, variables: Sequence[Any]) -> None:
         if self.built:
@@ -70,7 +78,7 @@ class DAUMuon(keras.optimizers.Optimizer):
         gradient = ops.cast(gradient, variable.dtype)
         if velocity is None:
             self.assign(momentum, self.momentum * momentum + gradient)
-            update = self._orthogonal(gradient + self.momentum * momentum)
+            self._step_matrices(variable, gradient + self.momentum * momentum, rate)
         else:
             step = ops.cast(self.iterations + 1, variable.dtype)
             self.assign_add(momentum, (1 - self.beta_1) * (gradient - momentum))
@@ -78,25 +86,34 @@ class DAUMuon(keras.optimizers.Optimizer):
             first = momentum / (1 - ops.power(self.beta_1, step))
             second = velocity / (1 - ops.power(self.beta_2, step))
             update = first / (ops.sqrt(second) + self.epsilon)
-        self.assign_sub(variable, rate * update)
+            self.assign_sub(variable, self.adam_rate * rate * update)
 
-    def _orthogonal(self, values):
-        shape = values.shape
-        per_unit = len(shape) == 5
-        units, rank = (shape[3], shape[4]) if per_unit else (1, shape[3])
-        matrices = ops.transpose(ops.reshape(values, (-1, units, rank)), (1, 0, 2))
-        depth = matrices.shape[1]
+    def _step_matrices(self, variable, direction, rate):
+        """Moves the matrices of a variable along the nearest orthogonal ones."""
+        shape = variable.shape
+        units, rank = (shape[3], shape[4]) if len(shape) == 5 else (1, shape[3])
+        updates = self._orthogonal(_as_matrices(direction, units, rank))
+        if self.fixed_norms:
+            matrices = _as_matrices(variable, units, rank)
+            norms = _norms(matrices)
+            moved = matrices - updates * (rate * norms / (_norms(updates) + self.epsilon))
+            moved = moved * (norms / (_norms(moved) + self.epsilon))
+            self.assign(variable, ops.reshape(ops.transpose(moved, (1, 0, 2)), shape))
+        else:
+            updates = updates * (self.rms_rate * max(updates.shape[1:]) ** 0.5)
+            updates = ops.reshape(ops.transpose(updates, (1, 0, 2)), shape)
+            self.assign_sub(variable, rate * updates)
+
+    def _orthogonal(self, matrices):
+        depth, rank = matrices.shape[1:]
         wide = depth < rank
         matrices = ops.swapaxes(matrices, 1, 2) if wide else matrices
-        norms = ops.sqrt(ops.sum(ops.square(matrices), axis=(1, 2), keepdims=True))
-        matrices = matrices / (norms + self.epsilon)
+        matrices = matrices / (_norms(matrices) + self.epsilon)
         a, b, c = QUINTIC
         for _ in range(self.steps):
             gram = ops.matmul(ops.swapaxes(matrices, 1, 2), matrices)
             matrices = a * matrices + ops.matmul(matrices, b * gram + c * ops.matmul(gram, gram))
-        matrices = ops.swapaxes(matrices, 1, 2) if wide else matrices
-        matrices = matrices * (self.rms_rate * max(depth, rank) ** 0.5)
-        return ops.reshape(ops.transpose(matrices, (1, 0, 2)), shape)
+        return ops.swapaxes(matrices, 1, 2) if wide else matrices
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -107,10 +124,21 @@ class DAUMuon(keras.optimizers.Optimizer):
             "epsilon": self.epsilon,
             "steps": self.steps,
             "rms_rate": self.rms_rate,
+            "fixed_norms": self.fixed_norms,
+            "adam_rate": self.adam_rate,
         }
 
 
+def _as_matrices(values, units, rank):
+    """A variable's values as `(units, depth, rank)`."""
+    return ops.transpose(ops.reshape(values, (-1, units, rank)), (1, 0, 2))
+
+
+def _norms(matrices):
+    return ops.sqrt(ops.sum(ops.square(matrices), axis=(1, 2), keepdims=True))
+
+
 def _is_matrices(variable):
-    """Whether a variable is an A, `(k, k, C, f, r)`, or a B, `(k, k, C, r)`."""
+    """Whether a variable is an A, `(k, k, C, f, r)`, a B, `(k, k, C, r)`, or a kernel like B."""
     dimensions = len(variable.shape)
-    return dimensions == 5 or (dimensions == 4 and variable.name == "projection")
+    return dimensions == 5 or (dimensions == 4 and variable.name in ("projection", "kernel"))

@@ -51,16 +51,20 @@ def earlier(folder: Path, name: str, default: Any = None) -> Any:
 
 
 def _changed(folder: Path, arguments: dict[str, Any]) -> list[str]:
-    """Names of the arguments that an interrupted run had otherwise, or had not, or has more."""
+    """Names of the arguments that an interrupted run had otherwise."""
     before = _read(folder)
     if not before:
         return []
-    missing = object()
     return sorted(
         name
         for name in before.keys() | arguments.keys()
-        if name not in FREE and before.get(name, missing) != arguments.get(name, missing)
+        if name not in FREE and before.get(name, _default(name)) != arguments.get(name)
     )
+
+
+def _default(name):
+    """What a run did that was recorded before there was a setting."""
+    return getattr(Settings, name, None)
 
 
 def _read(folder):

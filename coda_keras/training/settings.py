@@ -13,6 +13,7 @@ from coda_keras.models.presets import PRESETS
 from coda_keras.models.pretrained import cards
 from coda_keras.training.intervals import interval_text
 from coda_keras.utils.command_line import (
+    fraction,
     nearest,
     non_negative_number,
     positive_int,
@@ -141,6 +142,30 @@ class Regularisation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Distillation:
+    """What a teacher has to say: `coda_keras.training.teacher`."""
+
+    teacher: str | None = _training(
+        None,
+        "file of a teacher's logits, which recipes/teacher.py writes: the net learns those, under "
+        "flips and the shifts that are in it",
+        metavar="FILE",
+    )
+    label_weight: float = _training(
+        0.0, "share of the labels in the targets, from 0 to 1, beside a teacher", fraction
+    )
+    teacher_targets: str = _training(
+        "sigmoid",
+        "what the teacher's logits become: sigmoid, a probability for each class by itself; "
+        "softmax, probabilities that sum to 1",
+        choices=("sigmoid", "softmax"),
+    )
+    teacher_scale: float = _training(
+        1.0, "factor on the teacher's logits, before they become probabilities", positive_number
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Data:
     """Where the images are, how many of them are taken, and where the results go."""
 
@@ -172,6 +197,13 @@ class Data:
     )
     limit_test: int | None = _data(
         None, "use only the first N test images", positive_int, metavar="N"
+    )
+    hold_out: int | None = _data(
+        None,
+        "test on the last N training images, which the net is not trained on, in place of the test "
+        "images: for choices between settings",
+        positive_int,
+        metavar="N",
     )
 
 
@@ -214,11 +246,11 @@ class Run:
     experiment: str | None = _experiments(None, "take its settings for defaults", metavar="NAME")
 
 
-PARTS = (Network, Optimisation, Schedule, Regularisation, Data, Run)
+PARTS = (Network, Optimisation, Schedule, Regularisation, Distillation, Data, Run)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(Network, Optimisation, Schedule, Regularisation, Data, Run):
+class Settings(Network, Optimisation, Schedule, Regularisation, Distillation, Data, Run):
     """All settings of a training. Those of recipes are flags; `coda-keras train digits --help`.
 
     Args:

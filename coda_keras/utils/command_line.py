@@ -135,6 +135,11 @@ def non_negative_number(text: str) -> float:
     return _number(text, lambda value: 0 <= value < math.inf, f"{text} is not a number from 0 up")
 
 
+def fraction(text: str) -> float:
+    """Reads a number from 0 to 1; for the `type` of an argument."""
+    return _number(text, lambda value: 0 <= value <= 1, f"{text} is not a number from 0 to 1")
+
+
 def integer(low: int, high: int) -> Callable[[str], int]:
     """Returns a type for `add_argument`: whole numbers from `low` to `high`."""
 

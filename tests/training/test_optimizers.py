@@ -45,11 +45,33 @@ def test_a_projection_is_one_matrix():
     np.testing.assert_allclose(keras.ops.convert_to_numpy(variable), expected, atol=2e-5)
 
 
+@pytest.mark.parametrize(
+    ("shape", "name"),
+    [((3, 3, 2, 4, 5), "kernel"), ((3, 3, 2, 5), "projection"), ((3, 3, 9, 5), "kernel")],
+)
+def test_matrices_keep_their_norms(shape, name):
+    random = np.random.default_rng(4)
+    start, gradient = random.normal(size=(2, *shape))
+    variable = keras.Variable(start.astype("float32"), name=name)
+    optimizer = DAUMuon(0.3, momentum=0.0, fixed_norms=True)
+    optimizer.apply([keras.ops.convert_to_tensor(gradient, "float32")], [variable])
+    units = shape[3] if len(shape) == 5 else 1
+    before, slopes, after = (
+        np.asarray(values, "float64").reshape(-1, units, shape[-1])
+        for values in (start, gradient, keras.ops.convert_to_numpy(variable))
+    )
+    for unit in range(units):
+        norm, update = np.linalg.norm(before[:, unit]), orthogonalised(slopes[:, unit])
+        moved = before[:, unit] - 0.3 * norm * update / np.linalg.norm(update)
+        moved *= norm / np.linalg.norm(moved)
+        np.testing.assert_allclose(after[:, unit], moved, atol=2e-5)
+
+
 def test_other_variables_learn_as_by_adam():
     random = np.random.default_rng(2)
     start, gradients = random.normal(size=(3, 3, 2, 4)), random.normal(size=(4, 3, 3, 2, 4))
     results = []
-    for optimizer in (DAUMuon(0.01), keras.optimizers.Adam(0.01)):
+    for optimizer in (DAUMuon(0.02, adam_rate=0.5), keras.optimizers.Adam(0.01)):
         variable = keras.Variable(start.astype("float32"), name="bias")
         for gradient in gradients:
             optimizer.apply([keras.ops.convert_to_tensor(gradient, "float32")], [variable])

@@ -1,0 +1,147 @@
+"""A teacher for the CIFAR-10 recipe: a fast convolutional net, and its logits for every image.
+
+    python recipes/teacher.py
+
+The net is that of Jordan's airbench (2024), without an explanation of its own: frozen whitening,
+three groups of convolutions by Muon at fixed norms, labels smoothed by 0.2, a rate that falls in a
+line. The folder given by --output receives model.keras, metrics.json with the accuracy on test
+images in one view and averaged over six, and teacher.npz: the logits of all training images,
+flipped or not, shifted by up to --shifts pixels. A net learns them by
+
+    python recipes/cifar10.py --teacher runs/teacher/teacher.npz
+
+To choose between settings, hold out images that neither teacher nor student has seen:
+--hold-out 5000 for both. An interrupted run resumes when the same command is given again.
+"""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from coda_keras_recipes import cifar10, training_run
+
+import coda_keras
+from coda_keras.training import Settings, SettingsParser
+from coda_keras.utils.command_line import command, positive_int
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+
+    from coda_keras.backend.types import Tensor
+    from coda_keras.data.batches import Augment
+    from coda_keras.data.images import ImageData
+
+VALUES = {
+    "epochs": 8,
+    "batch_size": 500,
+    "learning_rate": 0.12,
+    "output": Path("runs/teacher"),
+    **training_run.defaults("hold_out"),
+}
+SMOOTHING = 0.2
+MOMENTUM = 0.6
+# Of biases and of the last layer, beside the rate of the convolutions.
+ADAM_RATE = 0.02
+WHITENING_IMAGES = 5000
+
+
+@command
+def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
+    settings, shifts = parse(arguments, prog)
+    data = cifar10.load(settings)
+    if (settings.folder / "metrics.json").exists() and not answers(settings).exists():
+        net = coda_keras.load_model(settings.folder / "model.keras")
+    else:
+        net = training_run.run(settings, build, lambda _: data, augment).net
+    finish(settings, net, data, shifts)
+
+
+def parse(arguments: Sequence[str] | None = None, prog: str | None = None) -> tuple[Settings, int]:
+    """The settings of a command line, and the largest shift of the stored views."""
+    parser = SettingsParser(__doc__, prog, **VALUES)
+    parser.groups["data and results"].add_argument(
+        "--shifts",
+        type=positive_int,
+        default=1,
+        help="largest shift of the stored views, in pixels (default: 1)",
+    )
+    values = vars(parser.parse_args(arguments))
+    shifts = values.pop("shifts")
+    return Settings(**values, names=tuple(parser.names)), shifts
+
+
+def build(settings: Settings, data: "ImageData") -> "keras.Model":
+    """The compiled net: Muon at fixed norms, a rate that falls in a line, smoothed labels."""
+    import keras
+
+    from coda_keras.data.images import steps_per_epoch
+    from coda_keras.models.airbench import airbench, whiten
+    from coda_keras.training.optimizers import DAUMuon
+
+    net = airbench(len(data.class_names), image_size=data.train_images.shape[1])
+    whiten(net, data.train_images[:WHITENING_IMAGES])
+    steps = settings.epochs * steps_per_epoch(len(data.train_images), settings.batch_size)
+    rate = keras.optimizers.schedules.PolynomialDecay(settings.learning_rate, steps, 0.0)
+    optimizer = DAUMuon(rate, MOMENTUM, fixed_norms=True, adam_rate=ADAM_RATE)
+    net.compile(optimizer, smoothed_crossentropy)
+    return net
+
+
+def smoothed_crossentropy(labels: "Tensor", logits: "Tensor") -> "Tensor":
+    """The cross-entropy of a softmax, for labels of which a fifth is spread over all classes."""
+    import keras
+
+    targets = keras.ops.one_hot(keras.ops.reshape(labels, (-1,)), logits.shape[-1])
+    return keras.losses.categorical_crossentropy(
+        targets, logits, from_logits=True, label_smoothing=SMOOTHING
+    )
+
+
+def augment(settings: Settings) -> "list[Augment]":
+    """Flips in every second epoch, and crops by up to two pixels."""
+    from coda_keras.data import augmentation
+
+    return [augmentation.flip_and_crop(2, flip=False)]
+
+
+def answers(settings: Settings) -> Path:
+    """The file of the logits."""
+    return settings.folder / "teacher.npz"
+
+
+def finish(settings: Settings, net: "keras.Model", data: "ImageData", shifts: int) -> None:
+    """Scores the net with six views, and stores its logits for all training images."""
+    import numpy as np
+
+    from coda_keras.training import teacher
+    from coda_keras.utils.files import write_json
+
+    shown = data.hold_out(settings.hold_out) if settings.hold_out else data
+    logits = six_view_logits(net, shown.test_images)
+    accuracy = float(np.mean(logits.argmax(axis=-1) == shown.test_labels))
+    started = time.perf_counter()
+    views = teacher.view_logits(net, data.train_images, shifts)
+    seconds = time.perf_counter() - started
+    teacher.save(teacher.Teacher(views, data.train_labels), answers(settings))
+    scores = {"six_view_accuracy": accuracy, "images": len(logits), "seconds_of_logits": seconds}
+    write_json(settings.folder / "teacher.json", {**scores, "shifts": shifts, "note": data.note})
+    print(f"with six views      {accuracy:.4f} on {len(logits)} images")
+    print(f"logits              {answers(settings)}, {seconds:.0f} s")
+
+
+def six_view_logits(net: "keras.Model", images: "np.ndarray") -> "np.ndarray":
+    """Averages over the image, weighted by a half, and two shifts of it by a pixel along the
+    diagonal, each of them as it is and flipped.
+    """
+    from coda_keras.training.teacher import logits_of_view
+
+    def mirrored(row: int, column: int) -> "np.ndarray":
+        return sum(logits_of_view(net, images, flip, row, column, 1) for flip in (0, 1)) / 2
+
+    return mirrored(1, 1) / 2 + (mirrored(0, 0) + mirrored(2, 2)) / 4
+
+
+if __name__ == "__main__":
+    main()
