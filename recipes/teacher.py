@@ -69,7 +69,7 @@ def parse(arguments: Sequence[str] | None = None, prog: str | None = None) -> tu
     )
     values = vars(parser.parse_args(arguments))
     shifts = values.pop("shifts")
-    return Settings(**values, names=tuple(parser.names)), shifts
+    return Settings(**values, alternate_flip=True, names=tuple(parser.names)), shifts
 
 
 def build(settings: Settings, data: "ImageData") -> "keras.Model":
@@ -100,7 +100,7 @@ def smoothed_crossentropy(labels: "Tensor", logits: "Tensor") -> "Tensor":
 
 
 def augment(settings: Settings) -> "list[Augment]":
-    """Flips in every second epoch, and crops by up to two pixels."""
+    """Crops by up to two pixels, beside flips in every second epoch."""
     from coda_keras.data import augmentation
 
     return [augmentation.flip_and_crop(2, flip=False)]
