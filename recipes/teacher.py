@@ -5,7 +5,7 @@
 The net is that of Jordan's airbench (2024), without an explanation of its own: frozen whitening,
 three groups of convolutions by Muon at fixed norms, labels smoothed by 0.2, a rate that falls in a
 line. The folder given by --output receives model.keras, metrics.json with the accuracy on test
-images in one view and averaged over six, and teacher.npz: the logits of all training images,
+images in one view and averaged over six, and teacher.npz: the logits of the training images,
 flipped or not, shifted by up to --shifts pixels. A net learns them by
 
     python recipes/cifar10.py --teacher runs/teacher/teacher.npz
@@ -112,15 +112,16 @@ def answers(settings: Settings) -> Path:
 
 
 def finish(settings: Settings, net: "keras.Model", data: "ImageData", shifts: int) -> None:
-    """Scores the net with six views, and stores its logits for all training images."""
+    """Scores the net with six views, and stores its logits for the images that it learned."""
     import numpy as np
 
     from coda_keras.training import teacher
     from coda_keras.utils.files import write_json
 
-    shown = data.hold_out(settings.hold_out) if settings.hold_out else data
-    logits = six_view_logits(net, shown.test_images)
-    accuracy = float(np.mean(logits.argmax(axis=-1) == shown.test_labels))
+    data = data.hold_out(settings.hold_out) if settings.hold_out else data
+    data = data.limit(settings.limit_train, settings.limit_test)
+    logits = six_view_logits(net, data.test_images)
+    accuracy = float(np.mean(logits.argmax(axis=-1) == data.test_labels))
     started = time.perf_counter()
     views = teacher.view_logits(net, data.train_images, shifts)
     seconds = time.perf_counter() - started

@@ -1,0 +1,50 @@
+"""A teacher and a student of it, as a user trains them."""
+
+import importlib
+import json
+
+import numpy as np
+import pytest
+
+from coda_keras.data.images import ImageData, save_npz
+
+COMMON = ["--epochs", "1", "--batch-size", "16"]
+
+
+@pytest.fixture
+def data(tmp_path):
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (88, 32, 32, 3)).astype("uint8")
+    labels = (np.arange(88) % 10).astype("int32")
+    names = [f"class {index}" for index in range(10)]
+    path = tmp_path / "cifar10.npz"
+    save_npz(ImageData(images[:48], labels[:48], images[48:], labels[48:], names), path)
+    return path
+
+
+def test_a_student_learns_what_a_teacher_has_stored(data, tmp_path, capsys):
+    teacher = importlib.import_module("coda_keras_recipes.teacher")
+    cifar10 = importlib.import_module("coda_keras_recipes.cifar10")
+    flags = ["--data", str(data), "--hold-out", "16", *COMMON]
+    teacher.main([*flags, "--output", str(tmp_path / "teacher")])
+    scores = json.loads((tmp_path / "teacher/teacher.json").read_text())
+    assert scores["images"] == 16 and 0 <= scores["six_view_accuracy"] <= 1
+    assert f"{scores['six_view_accuracy']:.4f} on 16 images" in capsys.readouterr().out
+    with np.load(tmp_path / "teacher/teacher.npz") as answers:
+        assert answers["logits"].shape == (32, 2, 3, 3, 10)
+        assert np.isfinite(answers["logits"]).all() and np.ptp(answers["logits"]) > 0
+
+    flags += ["--teacher", str(tmp_path / "teacher/teacher.npz"), "--rank-scale", "0.02"]
+    cifar10.main([*flags, "--output", str(tmp_path / "student")])
+    metrics = json.loads((tmp_path / "student/metrics.json").read_text())
+    assert metrics["test_images"] == 16 and metrics["arguments"]["label_weight"] == 0
+
+
+def test_answers_for_other_images_are_refused(data, tmp_path, capsys):
+    cifar10 = importlib.import_module("coda_keras_recipes.cifar10")
+    np.savez(tmp_path / "t.npz", logits=np.zeros((9, 2, 3, 3, 10)), labels=np.zeros(9, int))
+    flags = ["--data", str(data), "--teacher", str(tmp_path / "t.npz"), "--rank-scale", "0.02"]
+    with pytest.raises(SystemExit) as end:
+        cifar10.main([*flags, *COMMON, "--output", str(tmp_path / "run")])
+    assert end.value.code == 2
+    assert "has answers for 9 images" in capsys.readouterr().err
