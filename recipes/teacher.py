@@ -1,17 +1,18 @@
 """A teacher for the CIFAR-10 recipe: a fast convolutional net, and its logits for every image.
 
-    python recipes/teacher.py
+    coda-keras train teacher
 
-The net is that of Jordan's airbench (2024), without an explanation of its own: frozen whitening,
+trains the net of Jordan's airbench (2024), without an explanation of its own: frozen whitening,
 three groups of convolutions by Muon at fixed norms, labels smoothed by 0.2, a rate that falls in a
-line. The folder given by --output receives model.keras, metrics.json with the accuracy on test
-images in one view and averaged over six, and teacher.npz: the logits of the training images,
-flipped or not, shifted by up to --shifts pixels. A net learns them by
+line. In a clone, `python recipes/teacher.py` is the same. A CoDANet learns what it has to say by
 
-    python recipes/cifar10.py --teacher runs/teacher/teacher.npz
+    coda-keras train cifar10 --teacher runs/teacher/teacher.npz
 
-To choose between settings, hold out images that neither teacher nor student has seen:
---hold-out 5000 for both. An interrupted run resumes when the same command is given again.
+The folder given by --output receives model.keras, metrics.json with the accuracy on test images,
+teacher.json with that of six views averaged, and teacher.npz: the logits of the training images,
+flipped or not, shifted by up to --shifts pixels. To choose between settings, hold out images that
+neither teacher nor student has seen: --hold-out 5000 for both. An interrupted run resumes when the
+same command is given again.
 """
 
 import time

@@ -55,8 +55,8 @@ class Draws(Protocol):
     def of(self, index: Any, stage: int) -> Any:
         """What a stage of the augmentation of an image draws from."""
 
-    def view(self, index: Any, shifts: int) -> tuple[Any, Any, Any]:
-        """0 or 1, then two integers below `shifts`, all equally likely."""
+    def view(self, index: Any, shifts: int) -> Any:
+        """Three integers: 0 or 1, then two below `shifts`, all equally likely."""
 
     def shifted(self, image: Any, row: Any, column: Any, padding: int) -> Any:
         """What begins at `(row, column)` of the image with zeros on each side, of its size."""
@@ -121,6 +121,11 @@ class TrainBatches:
         """Images of a batch that are in this share."""
         return self.batch_size // self.share[1]
 
+    @property
+    def shifts(self) -> int:
+        """S of `targets`; 1 without."""
+        return 1 if self.targets is None else self.targets.shape[2]
+
     def order(self, epoch: Any, draws: Draws) -> Any:
         """Indices of the images of an epoch in their order: of this share, from `start_step` on.
 
@@ -138,7 +143,7 @@ class TrainBatches:
 
     def view(self, epoch: Any, index: Any, draws: Draws) -> tuple[Any, Any, Any]:
         """Which of the views with `targets` an image is shown in: flip, row and column."""
-        flip, row, column = draws.view(index, self.targets.shape[2])
+        flip, row, column = draws.view(index, self.shifts)
         if self.alternate_flip:
             flip = (epoch + draws.first_flip(index) + 1) % 2
         return flip, row, column
@@ -153,7 +158,7 @@ class TrainBatches:
         """
         if self.targets is not None:
             flip, row, column = self.view(epoch, index, draws)
-            image = draws.shifted(image, row, column, self.targets.shape[2] // 2)
+            image = draws.shifted(image, row, column, self.shifts // 2)
             image = draws.arrays.where(flip == 1, image[:, ::-1], image)
         elif self.alternate_flip:
             flipped = (epoch + draws.first_flip(index)) % 2 == 0
