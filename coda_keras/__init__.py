@@ -26,6 +26,7 @@ __version__ = "0.3.0"
 _REGISTERED = (
     "layers",
     "losses",
+    "models.airbench",
     "models.coda_net",
     "models.resnet",
     "training.annealing",

@@ -29,7 +29,7 @@ from typing import Any
 
 from coda_keras_recipes import experiments
 
-from coda_keras.training.settings import AUTO
+from coda_keras.training.setting_parts import AUTO
 from coda_keras.utils.command_line import Parser, positive_int, tensorflow_command
 from coda_keras.utils.files import write_json
 from coda_keras.utils.progress import ProgressBar

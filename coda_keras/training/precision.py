@@ -16,7 +16,7 @@ import numpy as np
 from keras import ops
 
 from coda_keras import backend
-from coda_keras.training.settings import AUTO
+from coda_keras.training.setting_parts import AUTO
 from coda_keras.utils import processors
 
 EXACT, FAST = "float32", "mixed_bfloat16"

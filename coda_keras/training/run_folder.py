@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from coda_keras.training.settings import AUTO, Settings
+from coda_keras.training.setting_parts import AUTO
+from coda_keras.training.settings import Settings
 from coda_keras.utils.files import check_folder, write_json
 
 ARGUMENTS = "arguments.json"
