@@ -145,8 +145,10 @@ def train(
     steps = steps_per_epoch(len(data.train_images), settings.batch_size)
     with devices.scope():
         net = build(settings, data)
-        made_loss = net.loss if net.compiled else objective.loss(settings, net, steps, data)
-        if not net.compiled:
+        if net.compiled:
+            loss = net.loss
+        else:
+            loss = objective.loss(settings, net, steps, data)
             net.optimizer = objective.optimizer(settings, steps)
         net.optimizer.build(net.trainable_variables)
         progress = devices.restore(settings.folder, net)
@@ -156,7 +158,7 @@ def train(
         accuracy = ConfusionAccuracy(len(data.class_names))
         net.compile(
             optimizer=net.optimizer,
-            loss=made_loss,
+            loss=loss,
             metrics=[accuracy],
             jit_compile=devices.jit_compile,
         )
