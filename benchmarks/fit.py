@@ -4,9 +4,9 @@
 
 Every row is timed beside its reference, call by call in turn: `fit` and `evaluate` of a net that
 was compiled by `net.compile()`, on arrays of floats, beside the batches and the compilation of the
-recipes; `predict` beside a compiled call of the net on every batch; `explain`, called eagerly, and
-`explain_dataset` beside a function of the user's own that is compiled (`tf.function`, `jax.jit`;
-torch runs it as it is). `check` is what looking at the images costs: the same call under
+recipes, and so is `predict`; `bare predict` beside a compiled call of the net on every batch, which
+has no set-up; `explain`, called eagerly, and `explain_dataset` beside a function of the user's own
+that is compiled (`tf.function`, `jax.jit`; torch runs it as it is). `check` is what looking at the images costs: the same call under
 `coda_keras.unchecked` is its reference. Each of the backends is a process of its own.
 """
 
@@ -151,7 +151,11 @@ def contenders(args: argparse.Namespace) -> dict[str, tuple[Callable[[], Any], C
             lambda: net.evaluate(images, labels, size, verbose=0),
             lambda: other.evaluate(tests, verbose=0),
         ),
-        "predict": (predict, lambda: [forward(batch) for batch in parts]),
+        "predict": (predict, lambda: other.predict(tests, verbose=0)),
+        "bare predict": (
+            predict,
+            lambda: [ops.convert_to_numpy(forward(batch)) for batch in parts],
+        ),
         "explain": (explain, explain_compiled),
         "explain_dataset": (
             lambda: list(explain_dataset(net, parts, progress=False)),
