@@ -6,8 +6,9 @@ Every row is timed beside its reference, call by call in turn: `fit` and `evalua
 was compiled by `net.compile()`, on arrays of floats, beside the batches and the compilation of the
 recipes, and so is `predict`; `bare predict` beside a compiled call of the net on every batch, which
 has no set-up; `explain`, called eagerly, and `explain_dataset` beside a function of the user's own
-that is compiled (`tf.function`, `jax.jit`; torch runs it as it is). `check` is what looking at the images costs: the same call under
-`coda_keras.unchecked` is its reference. Each of the backends is a process of its own.
+that is compiled (`tf.function`, `jax.jit`; torch runs it as it is). `check` is what looking at the
+images costs: the same call under `coda_keras.unchecked` is its reference. Each of the backends is a
+process of its own.
 """
 
 import argparse

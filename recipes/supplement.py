@@ -17,6 +17,7 @@ their products with the inputs the outputs; what more steps of routing do no DAU
 
 import argparse
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from coda_keras.data.images import ImageData, load_digits
 from coda_keras.utils import provenance
 from coda_keras.utils.command_line import Parser, command, positive_int
 from coda_keras.utils.files import check_folder, write_json
+from coda_keras.utils.progress import tracked
 from coda_keras.utils.text import markdown_table
 
 RANKS = (1, 3, 10)
@@ -65,20 +67,19 @@ def supplement_d(inputs: np.ndarray) -> list[dict[str, Any]]:
     brightness = np.where(np.arange(len(inputs)) % EVERY, 1.0, BRIGHTER)
     cases = {"digits": inputs, "some brighter": inputs * brightness[:, None]}
     rows = []
-    for name, values in cases.items():
-        for rank in RANKS:
-            subspaces = {
-                "PCA": alignment.principal_subspace(values, rank),
-                "best subspace": alignment.aligned_subspace(values, rank),
-            }
-            row: dict[str, Any] = {"inputs": name, "rank": rank}
-            for label, subspace in subspaces.items():
-                row[label] = alignment.reached(values, subspace)
-            for rescale, label in RESCALES.items():
-                row[label], subspaces[label] = trained(values, rank, rescale)
-            for label, subspace in subspaces.items():
-                row[f"{label}, squares"] = alignment.kept(values, subspace)
-            rows.append(row)
+    for (name, values), rank in tracked([*product(cases.items(), RANKS)], "training", "rank"):
+        subspaces = {
+            "PCA": alignment.principal_subspace(values, rank),
+            "best subspace": alignment.aligned_subspace(values, rank),
+        }
+        row: dict[str, Any] = {"inputs": name, "rank": rank}
+        for label, subspace in subspaces.items():
+            row[label] = alignment.reached(values, subspace)
+        for rescale, label in RESCALES.items():
+            row[label], subspaces[label] = trained(values, rank, rescale)
+        for label, subspace in subspaces.items():
+            row[f"{label}, squares"] = alignment.kept(values, subspace)
+        rows.append(row)
     tell("D. Mean output over mean norm of the inputs", table_d(rows))
     tell("D. Squared norm kept by the subspaces", table_d(rows, squares=True))
     return rows
