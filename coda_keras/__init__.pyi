@@ -13,6 +13,7 @@ from . import tensorboard as tensorboard
 from . import training as training
 from .backend.value_checks import unchecked as unchecked
 from .data import examples as examples
+from .explained.explaining import explain_to_parquet as explain_to_parquet
 from .explanation.dataset import explain_dataset as explain_dataset
 from .explanation.explanation import Explanation as Explanation
 from .explanation.explanation import explain as explain

@@ -11,7 +11,13 @@ With --server a served model is asked by gRPC (coda-keras serve); --model is the
     coda-keras explore --server localhost:8500 --model coda cat.png
 
 With --serve the command goes on and serves the page on this machine, so that pixels can be taken
-away and the model says what it sees without them. docs/explorer.md shows the viewer.
+away and the model says what it sees without them.
+
+What `coda-keras explain-data` has written is opened by its folder, and needs no model:
+
+    coda-keras explore explained --wrong --sort probability --descending
+
+shows the images that the net was surest of and wrong about. docs/explorer.md shows the viewer.
 """
 
 import argparse
@@ -24,6 +30,7 @@ import numpy as np
 from coda_keras_export.api.connection import Client
 from coda_keras_export.client import class_labels
 from coda_keras_export.images import open_image
+from coda_keras_recipes import explained_folder
 
 import coda_keras
 from coda_keras import explorer
@@ -47,6 +54,9 @@ Predict = Callable[[np.ndarray, np.ndarray], np.ndarray]
 @command
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
     args = parse(arguments, prog)
+    if explained_folder.is_one(args.images):
+        explained_folder.explore(args)
+        return
     check_files(args)
     views, predicts = explained(args)
     write_text(args.output, explorer.page(views, title(args)))
@@ -61,16 +71,23 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
 
 def check_files(args: argparse.Namespace) -> None:
     """Raises ValueError if an image is missing or the page would be written over something."""
+    if not args.model:
+        raise ValueError("Name the model by --model, or a folder of `coda-keras explain-data`.")
     for file in args.images:
         if not file.is_file():
             raise ValueError(f"There is no image file {file}.")
+    check_output(args)
+    if any(args.output.exists() and args.output.samefile(file) for file in args.images):
+        raise ValueError(f"{args.output} is one of the images. Name another file with --output.")
+
+
+def check_output(args: argparse.Namespace) -> None:
+    """Raises ValueError if the page would be written over something."""
     if args.output.is_dir() or (args.output.exists() and not args.overwrite):
         raise ValueError(
             f"{args.output} exists. Give --overwrite to replace a page, or name another file with "
             "--output."
         )
-    if any(args.output.exists() and args.output.samefile(file) for file in args.images):
-        raise ValueError(f"{args.output} is one of the images. Name another file with --output.")
 
 
 def title(args: argparse.Namespace) -> str:
@@ -190,11 +207,12 @@ def batches(rows: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
 
 def parse(arguments: Sequence[str] | None = None, prog: str | None = None) -> argparse.Namespace:
     flags = Parser(prog=prog, description=__doc__)
-    flags.add_argument("images", nargs="+", type=Path, help="image files")
+    flags.add_argument(
+        "images", nargs="+", type=Path, help="image files, or a folder of `coda-keras explain-data`"
+    )
     flags.add_argument(
         "--model",
         action="append",
-        required=True,
         help="a .keras file, a trained preset, or with --server the name of a served "
         "model; several times to compare",
     )
@@ -223,6 +241,7 @@ def parse(arguments: Sequence[str] | None = None, prog: str | None = None) -> ar
     flags.add_argument(
         "--timeout", type=seconds, default=30, help="of a request to --server, in s (%(default)s)"
     )
+    explained_folder.add_flags(flags)
     return flags.parse_args(arguments)
 
 

@@ -61,6 +61,7 @@ MARKERS = {
 # What holds for every test of a folder. All others run on every backend and in `make quick`, but
 # for those that are marked one by one.
 FOLDERS = {
+    "cluster": ("once", "process"),
     "benchmarks": ("tensorflow", "process"),
     "commands": ("once",),
     "explorer": ("once",),

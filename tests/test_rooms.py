@@ -15,13 +15,13 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS = [
     {"backend"},
     {"utils"},
-    {"losses", "figures", "layers", "data"},
+    {"losses", "figures", "layers", "data", "cluster"},
     {"explorer"},
     {"explanation"},
     {"exporting"},
     {"models"},
     {"attribution", "evaluation"},
-    {"study", "training", "tensorboard", "face"},
+    {"study", "training", "tensorboard", "explained", "face"},
     {"export", "recipes"},
     {"commands", "benchmarks"},
 ]

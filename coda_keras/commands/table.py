@@ -41,6 +41,11 @@ _ROWS = (
     ("train teacher", "coda_keras_recipes.teacher:main", "A net from which others learn CIFAR-10."),
     ("train tiny_imagenet", "coda_keras_recipes.tiny_imagenet:main", "XL-CoDA-SQ, Tiny ImageNet."),
     ("explain", "coda_keras_recipes.explain:main", "Explains images, pixel by pixel."),
+    (
+        "explain-data",
+        "coda_keras_recipes.explain_data:main",
+        "Explains a data set and keeps the result as Parquet.",
+    ),
     ("package", "coda_keras_export.package:main", "Makes a servable of a trained net."),
     ("serve", "coda_keras_export.serve:main", "Serves servables over gRPC."),
     ("ask", "coda_keras_export.client:main", "Sends images to a served net and saves the maps."),

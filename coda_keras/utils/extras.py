@@ -5,6 +5,8 @@ from importlib.util import find_spec
 # Modules that are imported, by the extra of pyproject.toml whose packages have them.
 EXTRAS = {
     "train": ("tensorflow_datasets", "importlib_resources", "keras_cv"),
+    "parquet": ("pyarrow",),
+    "cluster": ("ray",),
     "serve": ("tensorflow_serving", "grpc", "grpc_health", "prometheus_client"),
 }
 

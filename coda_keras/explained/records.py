@@ -1,0 +1,86 @@
+"""Images of a data set that are read together, and those of them that cannot be read."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from PIL import Image
+
+from coda_keras.data.image_files import BrokenImage, decode, fit
+
+Size = tuple[int, int]
+
+
+class Records(NamedTuple):
+    """N images of a data set.
+
+    Attributes:
+        ids: N strings, each of one image of the data set.
+        labels: N classes, each a number, a name, or None.
+        images: uint8 `(N, H, W, 3)`; black where there is an error.
+        errors: N sentences about images that cannot be read, None for all others.
+    """
+
+    ids: list[str]
+    labels: list[int | str | None]
+    images: np.ndarray
+    errors: list[str | None]
+
+
+class Source(Protocol):
+    """Images of a data set in an order that stays the same; `source[10:20]` is one of them."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, rows: slice) -> "Source": ...
+
+    def read(self, size: Size) -> Records:
+        """Reads all of them, cropped and scaled to `(height, width)` where they are not of it."""
+        ...
+
+    def identity(self) -> dict[str, Any]:
+        """What tells this data set from others, for JSON."""
+        ...
+
+    def class_names(self) -> Sequence[str] | None:
+        """Names of the classes that labels are numbers of, or None."""
+        ...
+
+
+def decoded(
+    ids: Sequence[str],
+    labels: Sequence[int | str | None],
+    contents: Sequence[Callable[[], bytes]],
+    size: Size,
+) -> Records:
+    """Records of encoded images, which several threads read and decode.
+
+    Args:
+        ids, labels: as of `Records`.
+        contents: functions that return the bytes of an image file.
+        size: height and width.
+    """
+    height, width = size
+    images = np.zeros((len(ids), height, width, 3), "uint8")
+
+    def attempt(index: int) -> str | None:
+        try:
+            image, _ = decode(contents[index](), ids[index], max(size))
+        except (BrokenImage, OSError) as error:
+            return " ".join(str(error).split())
+        images[index] = np.asarray(
+            image if image.size == (width, height) else fit(image, height, width)
+        )
+        return None
+
+    with ThreadPoolExecutor() as pool:
+        errors = list(pool.map(attempt, range(len(ids))))
+    return Records(list(ids), list(labels), images, errors)
+
+
+def resized(images: np.ndarray, size: Size) -> np.ndarray:
+    """Images `(N, H, W, 3)` of uint8, cropped and scaled where their size is another."""
+    if images.shape[1:3] == size:
+        return images
+    rows = [np.asarray(fit(Image.fromarray(image), *size)) for image in images]
+    return np.stack(rows) if rows else np.zeros((0, *size, 3), "uint8")

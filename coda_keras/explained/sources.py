@@ -1,0 +1,185 @@
+"""The data sets that can be explained: folders, `.npz` files, TensorFlow Datasets, Parquet."""
+
+import hashlib
+import os
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from coda_keras.explained.records import Records, Size, Source, decoded, resized
+from coda_keras.utils.text import listed
+
+
+def open_source(
+    place: str | os.PathLike,
+    split: str = "test",
+    data_dir: str | os.PathLike | None = None,
+    column: str = "image",
+) -> Source:
+    """Finds a data set; nothing is read but names and sizes.
+
+    Args:
+        place: a folder of images, whose folders' names are labels; an `.npz` file; a Parquet file
+            or a folder of them, with encoded images; or a name of TensorFlow Datasets.
+        split: of an `.npz` file with `{split}_images`, and of TensorFlow Datasets.
+        data_dir: folder of the data sets prepared by TensorFlow Datasets; None for its own.
+        column: of the images in Parquet files.
+
+    Raises:
+        FileNotFoundError: if there is no such data set, or it could not be downloaded.
+        ValueError: if it holds no images.
+        ModuleNotFoundError: if the extra that reads it is not installed.
+    """
+    path = Path(place)
+    if path.suffix == ".npz":
+        return ArrayFile.open(path, split)
+    if path.suffix == ".parquet" or (path.is_dir() and any(path.glob("*.parquet"))):
+        from coda_keras.explained.parquet_source import ParquetFiles
+
+        return ParquetFiles.open(path, column)
+    if path.is_dir():
+        return ImageFolder.open(path)
+    if path.exists():
+        raise ValueError(
+            f"{path} is no data set. Expected a folder of images, an .npz file, Parquet, or a name "
+            "of TensorFlow Datasets."
+        )
+    from coda_keras.explained.tf_source import TfdsSplit
+
+    return TfdsSplit.open(str(place), split, data_dir)
+
+
+@dataclass(frozen=True)
+class ImageFolder:
+    """The images of a folder and the folders in it, by their paths."""
+
+    root: str
+    paths: list[str] = field(repr=False)
+
+    @classmethod
+    def open(cls, root: Path) -> "ImageFolder":
+        """Lists the images; names that begin with a dot are left out."""
+        paths = sorted(_image_paths(str(root), ""))
+        if not paths:
+            raise ValueError(f"There are no images in the folder {root}.")
+        return cls(str(root.resolve()), paths)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, rows: slice) -> "ImageFolder":
+        return replace(self, paths=self.paths[rows])
+
+    def read(self, size: Size) -> Records:
+        contents = [Path(self.root, path).read_bytes for path in self.paths]
+        folders = [Path(path).parent.name or None for path in self.paths]
+        return decoded(self.paths, folders, contents, size)
+
+    def identity(self) -> dict[str, Any]:
+        names = hashlib.sha256("\0".join(self.paths).encode("utf-8", "surrogateescape"))
+        return {"kind": "folder", "images": len(self), "names": names.hexdigest()[:16]}
+
+    def class_names(self) -> Sequence[str] | None:
+        return None
+
+
+def _image_paths(root: str, inner: str) -> list[str]:
+    found: list[str] = []
+    with os.scandir(Path(root, inner)) as entries:
+        for entry in entries:
+            name = f"{inner}/{entry.name}" if inner else entry.name
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                found += _image_paths(root, name)
+            elif Image.registered_extensions().get(Path(name).suffix.lower()) in Image.OPEN:
+                found.append(name)
+    return found
+
+
+@dataclass(frozen=True)
+class ArrayFile:
+    """Images of an `.npz` file: `images` and `labels`, or `test_images` and `test_labels`."""
+
+    path: str
+    split: str
+    start: int
+    stop: int
+
+    @classmethod
+    def open(cls, path: Path, split: str) -> "ArrayFile":
+        whole = cls(str(path.resolve()), split, 0, 0)
+        images, labels = whole._array("images"), whole._array("labels")
+        if images is None or images.dtype != np.uint8 or images.shape[3:] != (3,):
+            known = "" if images is None else f" Received {images.dtype} {images.shape}."
+            raise ValueError(
+                f"{path} has no images of the split {split}. Expected {split}_images or images, "
+                f"uint8 (N, H, W, 3).{known}"
+            )
+        if labels is not None and (labels.dtype.kind not in "iu" or len(labels) != len(images)):
+            raise ValueError(f"{path}: expected as many integers for labels as there are images.")
+        return replace(whole, stop=len(images))
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def __getitem__(self, rows: slice) -> "ArrayFile":
+        start, stop, _ = rows.indices(len(self))
+        return replace(self, start=self.start + start, stop=self.start + stop)
+
+    def read(self, size: Size) -> Records:
+        numbers = range(self.start, self.stop)
+        images, labels = self._array("images"), self._array("labels")
+        assert images is not None
+        labels = [None] * len(self) if labels is None else labels[self.start : self.stop].tolist()
+        rows = resized(np.asarray(images[self.start : self.stop]), size)
+        return Records([f"{self.split}/{i}" for i in numbers], labels, rows, [None] * len(self))
+
+    def identity(self) -> dict[str, Any]:
+        size = Path(self.path).stat().st_size
+        return {"kind": "npz", "split": self.split, "images": len(self), "bytes": size}
+
+    def class_names(self) -> Sequence[str] | None:
+        with np.load(self.path, allow_pickle=False) as arrays:
+            return list(map(str, arrays["class_names"])) if "class_names" in arrays else None
+
+    def _array(self, name: str) -> np.ndarray | None:
+        """An array of the file; one that is not compressed stays on the disk."""
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                there = {member.filename: member for member in archive.infolist()}
+                member = there.get(f"{self.split}_{name}.npy") or there.get(f"{name}.npy")
+                if member is None:
+                    return None
+                with archive.open(member) as content:
+                    if member.compress_type != zipfile.ZIP_STORED:
+                        return np.lib.format.read_array(content, allow_pickle=False)
+                    version = np.lib.format.read_magic(content)
+                    read = {(1, 0): np.lib.format.read_array_header_1_0}.get(
+                        version, np.lib.format.read_array_header_2_0
+                    )
+                    shape, fortran, dtype = read(content)
+                    header = content.tell()
+        except (zipfile.BadZipFile, ValueError, EOFError) as error:
+            raise ValueError(
+                f"{self.path} is no .npz file of arrays, or damaged: {error}"
+            ) from error
+        with Path(self.path).open("rb") as file:
+            # The lengths of name and extra field, which precede the content, differ from those
+            # of the archive's directory.
+            file.seek(member.header_offset + 26)
+            lengths = np.frombuffer(file.read(4), "<u2")
+        start = member.header_offset + 30 + int(lengths.sum()) + header
+        order = "F" if fortran else "C"
+        return np.memmap(self.path, dtype, "r", start, shape, order)
+
+
+def check_known(name: str, known: Sequence[str]) -> None:
+    """Raises ValueError if there is no split of that name."""
+    if name not in known:
+        raise ValueError(f"There is no split {name}. Expected one of {listed(known)}.")
