@@ -117,9 +117,12 @@ def rng():
 
 def set_weights(layer, rng, scale=1.0):
     """Gives a built layer or net weights that depend on the seed alone, not on the backend."""
-    layer.set_weights(
-        [scale * rng.normal(size=v.shape) / np.sqrt(max(1, v.shape[-1])) for v in layer.variables]
-    )
+    layer.set_weights([scale * _values(variable, rng) for variable in layer.variables])
+
+
+def _values(variable, rng):
+    values = rng.normal(size=variable.shape) / np.sqrt(max(1, variable.shape[-1]))
+    return np.abs(values) if "variance" in variable.name else values
 
 
 def as_oracle(layer):

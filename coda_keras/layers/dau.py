@@ -11,7 +11,7 @@ from coda_keras.backend.types import Tensor
 from coda_keras.layers import factored, patches
 from coda_keras.layers import rescale as rescaling
 from coda_keras.layers.dynamic_linear import DynamicLinear, Pullback, ReceptiveField
-from coda_keras.layers.windows import zero_pad
+from coda_keras.layers.windows import output_size, zero_pad
 from coda_keras.utils.arguments import one_of, positive_int
 from coda_keras.utils.registration import PACKAGE
 
@@ -189,14 +189,8 @@ class DAUConv2D(DynamicLinear):
         return ops.reshape(by_unit, (*ops.shape(by_unit)[:-1], *self.kernel.shape[:3]))
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        pad = (self.kernel_size - 1) // 2
-
-        def size(length):
-            if length is None:
-                return None
-            return (length + 2 * pad - self.kernel_size) // self.strides + 1
-
-        return (input_shape[0], size(input_shape[1]), size(input_shape[2]), self.filters)
+        sizes = (output_size(n, self.kernel_size, self.strides) for n in input_shape[1:3])
+        return (input_shape[0], *sizes, self.filters)
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -12,16 +12,15 @@ differentiable and run on every Keras backend and inside a SavedModel.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import keras
 from keras import ops
 
 from coda_keras.backend.types import Tensor
+from coda_keras.layers.offset import Pullback, compose
 from coda_keras.utils.registration import PACKAGE
-
-Pullback = Callable[[Tensor], Tensor]
 
 
 class ReceptiveField(NamedTuple):
@@ -60,9 +59,9 @@ class DynamicLinear(keras.layers.Layer):
     """Base class of layers that compute `y = W(x) x`.
 
     Subclasses implement `linearize`; `call` follows from it. Any Keras layer with a
-    `linearize` of the same form works in a `CoDANet` too. A layer must not add a bias: only a
-    product with the input can be attributed to the input. A layer whose outputs have another shape
-    than its inputs also implements `compute_output_shape`.
+    `linearize` of the same form works in a `CoDANet` too. Only a product with the input can be
+    attributed to the input: a layer that adds a constant declares it by `with_offset`. A layer
+    whose outputs have another shape than its inputs also implements `compute_output_shape`.
 
     Attributes:
         receptive_field: the `ReceptiveField` of the outputs: nothing outside it changes an
@@ -93,7 +92,8 @@ class DynamicLinear(keras.layers.Layer):
 
         Returns:
             `(outputs, pullback)`; `pullback` maps a cotangent of the outputs' shape to
-            `W(inputs)^T cotangent`, of the inputs' shape, with `W(inputs)` held constant.
+            `W(inputs)^T cotangent`, of the inputs' shape, with `W(inputs)` held constant. A layer
+            that adds a constant returns `with_offset(pullback, constant)` in its place.
         """
         raise NotImplementedError(
             f"{type(self).__name__} must implement `linearize(inputs)` and return "
@@ -230,10 +230,4 @@ def linearize(layers: Iterable[Any], inputs: Tensor) -> tuple[Tensor, Pullback]:
     for layer in layers:
         outputs, pullback = layer.linearize(outputs)
         pullbacks.append(pullback)
-
-    def composed(cotangent):
-        for pullback in reversed(pullbacks):
-            cotangent = pullback(cotangent)
-        return cotangent
-
-    return outputs, composed
+    return outputs, compose(pullbacks)

@@ -59,17 +59,29 @@ def by_product(inputs: Tensor, kernel_size: int, strides: int) -> Windows:
     return Windows(convolve, fold_by_product)
 
 
-def zero_pad(inputs: Tensor, kernel_size: int) -> Tensor:
-    """Adds `(kernel_size - 1) // 2` zeros on each side of `(B, H, W, C)`."""
+def output_size(length: int | None, kernel_size: int, strides: int) -> int | None:
+    """How many windows there are along an axis, with `(kernel_size - 1) // 2` zeros on each side.
+
+    >>> output_size(7, kernel_size=3, strides=2), output_size(None, 3, 2)
+    (4, None)
+    """
+    if length is None:
+        return None
+    return (length + 2 * ((kernel_size - 1) // 2) - kernel_size) // strides + 1
+
+
+def zero_pad(inputs: Tensor, kernel_size: int, value: float = 0.0) -> Tensor:
+    """Adds `(kernel_size - 1) // 2` zeros on each side of `(B, H, W, C)`, or another value."""
     pad = (kernel_size - 1) // 2
-    return ops.pad(inputs, ((0, 0), (pad, pad), (pad, pad), (0, 0))) if pad else inputs
+    widths = ((0, 0), (pad, pad), (pad, pad), (0, 0))
+    return ops.pad(inputs, widths, constant_values=value) if pad else inputs
 
 
-def unfold(inputs: Tensor, kernel_size: int, strides: int) -> Tensor:
-    """Patches `(B, h, w, k*k*C)` of zero-padded `(B, H, W, C)`, ordered row, column, channel."""
+def unfold(inputs: Tensor, kernel_size: int, strides: int, value: float = 0.0) -> Tensor:
+    """Patches `(B, h, w, k*k*C)` of padded `(B, H, W, C)`, ordered row, column, channel."""
     if kernel_size == strides == 1:
         return inputs
-    padded = zero_pad(inputs, kernel_size)
+    padded = zero_pad(inputs, kernel_size, value)
     rows, columns = (size - kernel_size + 1 for size in ops.shape(padded)[1:3])
     shifted = [
         padded[:, row : row + rows : strides, column : column + columns : strides]

@@ -18,6 +18,20 @@ from coda_keras import (
     OneVsAllCrossentropy,
     TemperatureScaling,
 )
+from coda_keras.layers import (
+    AveragePooling2D,
+    BcosConv2D,
+    BcosDense,
+    Chain,
+    DynamicBatchNormalization,
+    DynamicLayerNormalization,
+    DynamicSelfAttention,
+    MaxOut,
+    MaxPooling2D,
+    Parallel,
+    ReLU,
+    Residual,
+)
 from coda_keras.models.airbench import Bias, PartialIdentity
 from coda_keras.models.resnet import PaddedShortcut
 from coda_keras.training.annealing import AnnealedCrossentropy
@@ -40,6 +54,43 @@ UNUSUAL = {
     "bias_regularizer": keras.regularizers.L1(0.3),
 }
 
+BCOS = {
+    "b": 1.5,
+    "max_out": 2,
+    "kernel_initializer": keras.initializers.RandomNormal(stddev=0.5),
+    "kernel_regularizer": "l2",
+}
+
+
+class Inner:
+    """Layers within layers, made anew and in the same precision as the layer around them."""
+
+    def __init__(self, **layers):
+        self.layers = layers
+
+    def __call__(self, dtype=None):
+        return {name: self._made(value, dtype) for name, value in self.layers.items()}
+
+    def _made(self, value, dtype):
+        if isinstance(value, (list, tuple)):
+            return [self._made(one, dtype) for one in value]
+        return value(dtype=dtype) if callable(value) else value
+
+
+def _made(layer, arguments, **kwargs):
+    if isinstance(arguments, Inner):
+        arguments = arguments(kwargs.get("dtype"))
+    return layer(**arguments, **kwargs)
+
+
+def _units(dtype):
+    return BcosConv2D(4, 3, dtype=dtype)
+
+
+def _strided(dtype):
+    return DAUConv2D(3, 2, 3, strides=2, dtype=dtype)
+
+
 # A line for every layer; every argument with a default has another value in one of them.
 LAYERS = [
     (DAUConv2D, PLAIN),
@@ -48,6 +99,24 @@ LAYERS = [
     (GlobalSumPooling2D, {}),
     (TemperatureScaling, {"temperature": 12.5}),
     (PaddedShortcut, {"filters": 5, "strides": 2}),
+    (BcosConv2D, {"filters": 3, "kernel_size": 3}),
+    (BcosConv2D, {"filters": 3, "kernel_size": 3, "strides": 2, **BCOS}),
+    (BcosDense, {"units": 3}),
+    (BcosDense, {"units": 3, **BCOS}),
+    (AveragePooling2D, {"pool_size": 3, "strides": 2}),
+    (MaxPooling2D, {"pool_size": 2, "strides": 1}),
+    (ReLU, {}),
+    (MaxOut, {"pieces": 2}),
+    (DynamicBatchNormalization, {"momentum": 0.5, "epsilon": 0.1, "scale": False}),
+    (DynamicBatchNormalization, {}),
+    (DynamicLayerNormalization, {"epsilon": 0.1}),
+    (DynamicLayerNormalization, {"axis": (1, 2, 3), "scale": False, "center": False}),
+    (DynamicSelfAttention, {"heads": 2, "dimensions": 3, "kernel_initializer": "he_normal"}),
+    (Chain, Inner(layers=[_units, ReLU, _strided])),
+    (Parallel, Inner(branches=[_units, [], [_units, ReLU]])),
+    (Parallel, Inner(branches=[_units, [_units]], merge="sum")),
+    (Residual, Inner(layers=[ReLU, _units])),
+    (Residual, Inner(layers=_strided, shortcut=[_strided])),
 ]
 
 # What else `.keras` files may name, with arguments other than their defaults.
@@ -99,7 +168,7 @@ def test_everything_registered_is_checked():
 
 @pytest.mark.parametrize(("layer", "arguments"), LAYERS)
 def test_layer(layer, arguments, tmp_path):
-    check_layer(lambda **kwargs: layer(**arguments, **kwargs), (2, 7, 6, 4), tmp_path)
+    check_layer(lambda **kwargs: _made(layer, arguments, **kwargs), (2, 7, 6, 4), tmp_path)
 
 
 class Wrong(DynamicLinear):
@@ -131,7 +200,7 @@ def test_the_check_finds_wrong_layers(arguments, tmp_path):
 
 @pytest.mark.parametrize("layer", {layer: None for layer, _ in LAYERS})
 def test_every_argument_is_tried(layer):
-    cases = [layer(**arguments).get_config() for cls, arguments in LAYERS if cls is layer]
+    cases = [_made(cls, arguments).get_config() for cls, arguments in LAYERS if cls is layer]
     for name, default in own_arguments(layer).items():
         if default is not inspect.Parameter.empty:
             assert any(config[name] != default for config in cases), name
