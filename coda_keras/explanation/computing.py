@@ -12,6 +12,7 @@ from coda_keras import backend
 from coda_keras.backend.types import Tensor
 from coda_keras.backend.value_checks import unchecked
 from coda_keras.explanation.class_ids import ClassIds, standardize
+from coda_keras.layers.dynamic_linear import Pullback
 from coda_keras.utils.labels import checked_class_ids
 
 FIELDS = (
@@ -39,6 +40,27 @@ def computed(net: Any, encoded: Tensor, class_ids: ClassIds) -> dict[str, Tensor
     linear, pullback = net.linearize(encoded)
     logits = linear + net.logit_bias
     class_ids, valid = standardize(class_ids, logits)
+    return explained(encoded, logits, net.logit_bias, pullback, class_ids, valid)
+
+
+def explained(
+    encoded: Tensor,
+    logits: Tensor,
+    logit_bias: float,
+    pullback: Pullback,
+    class_ids: Tensor,
+    valid: Tensor | None,
+) -> dict[str, Tensor]:
+    """The tensors of an `Explanation`, by name, of logits that are there already.
+
+    Args:
+        encoded: `(B, H, W, 6)`.
+        logits: `(B, classes)`.
+        logit_bias: b_0.
+        pullback: maps `(B, classes)` to `(B, H, W, 6)`, as `net.linearize` returns it.
+        class_ids: `(B,)` or `(B, n)`, int32.
+        valid: booleans of their shape: what is explained, all else is NaN; None for everything.
+    """
     classes = logits.shape[-1]
     # Ids out of range, which are NaN in the end, torch would refuse by an error of its own.
     within = class_ids if valid is None else ops.clip(class_ids, 0, classes - 1)
@@ -54,15 +76,15 @@ def computed(net: Any, encoded: Tensor, class_ids: ClassIds) -> dict[str, Tensor
     if valid is not None:
         weights = ops.where(valid[..., None, None, None], weights, float("nan"))
     contributions = weights * inputs
-    explained = ops.einsum("bc,b...c->b...", logits, one_hot)
+    explained_logits = ops.einsum("bc,b...c->b...", logits, one_hot)
     return {
         "logits": logits,
         "class_ids": class_ids,
         "weights": weights,
         "contributions": contributions,
         "contribution_map": ops.sum(contributions, axis=-1),
-        "bias": ops.convert_to_tensor(net.logit_bias, logits.dtype),
-        "residual": explained - net.logit_bias - ops.sum(contributions, axis=(-3, -2, -1)),
+        "bias": ops.convert_to_tensor(logit_bias, logits.dtype),
+        "residual": explained_logits - logit_bias - ops.sum(contributions, axis=(-3, -2, -1)),
     }
 
 
