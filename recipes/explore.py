@@ -13,6 +13,11 @@ With --server a served model is asked by gRPC (coda-keras serve); --model is the
 With --serve the command goes on and serves the page on this machine, so that pixels can be taken
 away and the model says what it sees without them.
 
+With --live the net itself is in the page: it explains, takes pixels away and takes photographs
+that are dropped on it, offline. Without images it begins with the ten that come along:
+
+    coda-keras explore --live --model s_coda_quarter_cifar10 --output live.html
+
 What `coda-keras explain-data` has written is opened by its folder, and needs no model:
 
     coda-keras explore explained --wrong --sort probability --descending
@@ -29,8 +34,8 @@ from typing import Any
 import numpy as np
 from coda_keras_export.api.connection import Client
 from coda_keras_export.client import class_labels
-from coda_keras_export.images import open_image
 from coda_keras_recipes import explained_folder
+from coda_keras_recipes.explored_images import live_view, pictures
 
 import coda_keras
 from coda_keras import explorer
@@ -58,6 +63,12 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
         explained_folder.explore(args)
         return
     check_files(args)
+    if args.live:
+        views = [live_view(Local(name), args) for name in args.model]
+        page = explorer.page(views, title(args))
+        write_text(args.output, page)
+        print(f"explorer  {args.output}, {len(page.encode()) / 1e6:.1f} MB with the net in it")
+        return
     views, predicts = explained(args)
     write_text(args.output, explorer.page(views, title(args)))
     print(f"explorer  {args.output}", flush=True)
@@ -112,10 +123,8 @@ def served_page(
 
 def view(args: argparse.Namespace, source: "Local | Served") -> explorer.View:
     """The images as a model sees them, explained for its likeliest classes."""
-    height, width = source.size
-    images = [open_image(file, height, width, args.resize)[0] for file in args.images]
     return source.view(
-        np.stack([np.asarray(image) for image in images]),
+        pictures(args.images, source.size, args.resize),
         class_names=source.labels(args.labels),
         names=[file.name for file in args.images],
         title=source.name,
@@ -208,7 +217,7 @@ def batches(rows: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
 def parse(arguments: Sequence[str] | None = None, prog: str | None = None) -> argparse.Namespace:
     flags = Parser(prog=prog, description=__doc__)
     flags.add_argument(
-        "images", nargs="+", type=Path, help="image files, or a folder of `coda-keras explain-data`"
+        "images", nargs="*", type=Path, help="image files, or a folder of `coda-keras explain-data`"
     )
     flags.add_argument(
         "--model",
@@ -228,6 +237,11 @@ def parse(arguments: Sequence[str] | None = None, prog: str | None = None) -> ar
         metavar="N",
         help=f"classes of an image that have maps, the likeliest first (default: {CLASSES})",
     )
+    flags.add_argument(
+        "--live",
+        action="store_true",
+        help="put the net into the page, which then explains photographs that are dropped on it",
+    )
     flags.add_argument("--resize", action="store_true", help="crop and resize images to fit")
     flags.add_argument(
         "--serve", action="store_true", help="go on and serve the page, so that pixels can go"
@@ -242,7 +256,12 @@ def parse(arguments: Sequence[str] | None = None, prog: str | None = None) -> ar
         "--timeout", type=seconds, default=30, help="of a request to --server, in s (%(default)s)"
     )
     explained_folder.add_flags(flags)
-    return flags.parse_args(arguments)
+    args = flags.parse_args(arguments)
+    if not args.images and not args.live:
+        flags.error("the following arguments are required: images")
+    if args.live and (args.server or args.serve or args.classes):
+        flags.error("--live computes in the page: it goes without --server, --serve and --classes")
+    return args
 
 
 if __name__ == "__main__":

@@ -1,5 +1,8 @@
 from .html import page as page
 from .html import write_html as write_html
+from .network import LiveView as LiveView
+from .network import Network as Network
+from .network import Units as Units
 from .notebook import HEIGHT as HEIGHT
 from .notebook import show as show
 from .removal import Removal as Removal

@@ -9,7 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from coda_keras.explorer.storage import encoded_view
+from coda_keras.explorer.network import LiveView
+from coda_keras.explorer.storage import encoded_live_view, encoded_view
 from coda_keras.explorer.view import View
 from coda_keras.utils.files import write_text
 
@@ -30,7 +31,8 @@ def script(start: str) -> str:
     out is only that the files name each other.
 
     Args:
-        start: name of the module that starts the viewer: `"embedded"` or `"tensorboard"`.
+        start: name of the module that starts the viewer, `"embedded"` or `"tensorboard"`, or that
+            computes beside it: `"worker"`.
     """
     return "\n".join(
         re.sub(r"^export (?!\{)", "", line)
@@ -56,7 +58,7 @@ def style() -> str:
 
 
 def page(
-    views: View | Sequence[View],
+    views: View | LiveView | Sequence[View | LiveView],
     title: str = "Explanations",
     weights: str = "int16",
     predict: str | None = None,
@@ -65,7 +67,7 @@ def page(
     """Returns the viewer with its data as one HTML document that needs nothing else.
 
     Args:
-        views: one `View` or several, to compare.
+        views: one `View` or several, to compare; `LiveView`s for images that the page explains.
         title: str, of the page.
         weights: `"int16"`, `"int8"` or `"none"`, as for `encoded_view`.
         predict: where predictions without some pixels are asked for: `"parent"` for the window
@@ -75,12 +77,13 @@ def page(
     Raises:
         ValueError: if there are no views.
     """
-    views = [views] if isinstance(views, View) else list(views)
+    views = [views] if isinstance(views, View | LiveView) else list(views)
     if not views:
         raise ValueError("Expected at least one view. Received none.")
     manifests, elements = [], []
     for view in views:
-        manifest, blobs = encoded_view(view, weights)
+        live = isinstance(view, LiveView)
+        manifest, blobs = encoded_live_view(view) if live else encoded_view(view, weights)
         manifests.append({**manifest, "first": len(elements)})
         for blob in blobs:
             text = base64.b64encode(blob).decode()
@@ -91,8 +94,11 @@ def page(
         "style": style(),
         "data": in_script(data),
         "blobs": "\n".join(elements),
+        "worker": "",
         "script": script("embedded"),
     }
+    if any(manifest["net"] for manifest in manifests):
+        parts["worker"] = f'<script type="text/plain" id="worker">\n{script("worker")}\n</script>\n'
     template = (FOLDER / "page.html").read_text(encoding="utf-8")
     return re.sub(r"\[\[(\w+)\]\]", lambda match: parts[match[1]], template)
 
@@ -104,7 +110,10 @@ def in_script(value: Any) -> str:
 
 
 def write_html(
-    path: str | Path, views: View | Sequence[View], title: str = "Explanations", **options: Any
+    path: str | Path,
+    views: View | LiveView | Sequence[View | LiveView],
+    title: str = "Explanations",
+    **options: Any,
 ) -> None:
     """Writes the viewer with its data as one file that opens offline in any browser.
 

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 import numpy as np
 
 MAGIC = b"CODA"
-DTYPES = ("float32", "int32", "int16", "int8", "uint8")
+DTYPES = ("float32", "float16", "int32", "int16", "int8", "uint8")
 
 
 class Quantised:
@@ -41,7 +41,7 @@ class Quantised:
 
 
 def pack(arrays: Mapping[str, np.ndarray | Quantised]) -> bytes:
-    """Writes named arrays of float32, int32, int16, int8 or uint8 as bytes.
+    """Writes named arrays of float32, float16, int32, int16, int8 or uint8 as bytes.
 
     Example:
 

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from coda_keras.explorer.network import LiveView, encoded_network
 from coda_keras.explorer.packing import Quantised, pack
 from coda_keras.explorer.view import View, checked_picture
 
@@ -120,6 +121,11 @@ def encoded_view(view: View, weights: str = "int16") -> tuple[dict[str, Any], li
         images.append(entry)
     classes = view.logits.shape[1]
     names = range(classes) if view.class_names is None else view.class_names
+    net = None
+    if view.network is not None:
+        description, packed = encoded_network(view.network)
+        blobs.append(packed)
+        net = {**description, "blob": len(blobs) - 1}
     percentiles = np.percentile(np.abs(view.maps), PERCENTILES)
     # As `figures.shared_scale` has it where a percentile is 0.
     scales = [float(value or percentiles[-1] or 1.0) for value in percentiles]
@@ -137,6 +143,35 @@ def encoded_view(view: View, weights: str = "int16") -> tuple[dict[str, Any], li
         "layers": list(view.layers[0].names) if view.layers else [],
         "weights": None if view.weights is None or weights == "none" else weights,
         "error": error,
+        "net": net,
         "images": images,
     }
     return manifest, blobs
+
+
+def encoded_live_view(view: LiveView) -> tuple[dict[str, Any], list[bytes]]:
+    """Writes a view whose logits and maps the page computes; returns as `encoded_view`."""
+    network = view.network
+    description, packed = encoded_network(network)
+    blobs = [pack({"picture": picture}) for picture in view.images]
+    manifest = {
+        "format": FORMAT,
+        "title": view.title,
+        "step": None,
+        "classes": [str(name) for name in network.class_names],
+        "size": list(network.size),
+        "bias": description["bias"],
+        "activation": "sigmoid",
+        "quantity": "logits",
+        "percentiles": list(PERCENTILES),
+        "scales": None,
+        "layers": [],
+        "weights": "float32",
+        "error": 0.0,
+        "net": {**description, "blob": len(blobs)},
+        "images": [
+            {"name": name, "picture": index}
+            for index, name in enumerate(view.names or map("image {}".format, range(len(blobs))))
+        ],
+    }
+    return manifest, [*blobs, packed]

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
+from coda_keras.explorer.network import Network
 from coda_keras.figures.colours import finite
 from coda_keras.utils.arguments import one_of
 
@@ -56,6 +57,8 @@ class View:
         step: int, such as an epoch, or None. Views of one title are steps of a series.
         activation: `"sigmoid"` or `"softmax"`, how logits become probabilities.
         quantity: str, what the maps are in.
+        network: the net as a `Network`: a page then has it, takes pixels away and explains
+            photographs without any other program. None for no net in the page.
 
     Raises:
         ValueError: if arrays do not fit each other, or are not finite.
@@ -75,6 +78,7 @@ class View:
     step: int | None = None
     activation: str = "sigmoid"
     quantity: str = "logits"
+    network: Network | None = None
 
     def __post_init__(self) -> None:
         count, classes = self.logits.shape if self.logits.ndim == 2 else (0, 0)
@@ -105,6 +109,13 @@ class View:
         numbers = [self.class_ids, *([] if self.labels is None else [self.labels])]
         if not all(np.all((ids >= 0) & (ids < classes)) for ids in numbers):
             raise ValueError(f"Expected class ids and labels in 0 to {classes - 1}.")
+        if self.network is not None:
+            given = (*self.network.size, len(self.network.class_names))
+            if given != (*size, classes):
+                raise ValueError(
+                    f"Expected a net of {size[0]}x{size[1]} pixels and {classes} classes. Received "
+                    f"one of {given[0]}x{given[1]} pixels and {given[2]} classes."
+                )
         one_of("activation", self.activation, ACTIVATIONS)
         finite(self.logits, "Logits")
         finite(self.maps)

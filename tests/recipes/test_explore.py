@@ -97,6 +97,46 @@ def test_names_of_classes_come_from_the_servable_beside_the_model(
     assert len(image["layers"]) == 1
 
 
+def test_a_live_page_has_the_net_and_images_that_nobody_explained(
+    command, nets, pictures, tmp_path
+):
+    output = tmp_path / "live.html"
+    models = ["--model", nets["t2"], "--model", nets["t4"]]
+    code, out, err = command("--live", *models, "--output", output, *pictures)
+    assert code == 0, err
+    megabytes = output.stat().st_size / 1e6
+    assert out == f"explorer  {output}, {megabytes:.1f} MB with the net in it\n"
+    for view in data_of(output)["views"]:
+        assert [layer["strides"] for layer in view["net"]["layers"]] == [2, 1]
+        assert view["images"][2] == {"name": "2.png", "picture": 2}
+
+
+def test_the_ten_images_that_come_along_are_for_nets_that_know_them():
+    from coda_keras_recipes.explored_images import example_files
+
+    from coda_keras import CoDANet, examples
+
+    files = examples.paths("cifar10")
+    net = CoDANet.from_preset("s_coda_cifar10")
+    assert example_files(net) == files
+    net.class_names = net.class_names[::-1]
+    with pytest.raises(ValueError, match="at least one image file"):
+        example_files(net)
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        ([], "arguments are required: images"),
+        (["--live", "--serve"], "goes without --server, --serve"),
+        (["--live", "--classes", "3"], "goes without"),
+    ],
+)
+def test_options_that_exclude_each_other_are_refused(flags, message, command):
+    code, _, err = command("--model", "no.keras", *flags)
+    assert code == 2 and message in err
+
+
 @pytest.mark.parametrize(
     "flags, message",
     [

@@ -62,6 +62,8 @@ export class Explorer {
     const top = h("header", {}, h("b", { class: "brand" }, this.catalogue.title), seriesA.element, seriesB.element, compare, this.catalogue.extra ?? null, menu.element, keys);
     const stage = h("main", { class: "stage" }, this.headline, tools.element, this.stage.element, key.element, account.element, layers.element);
     const aside = h("aside", {}, classes.element, pixel.element, removal.element, scale.element);
+    // Where the net is in the page, it is what the page is for.
+    if (this.catalogue.instant) stage.insertBefore(removal.element, layers.element);
     this.body = h("div", { class: "body" }, strip.element, stage, aside);
     this.root.classList.add("coda-explorer");
     this.root.replaceChildren(top, this.message, this.body, this.help);
@@ -202,7 +204,8 @@ export class Explorer {
       source.picture(next);
       source.explanation(next, this.state.class ?? source.predicted(next));
       const others = Object.keys(source.image(this.state.image).maps);
-      if (others.length * source.pixels > AHEAD_PIXELS) continue;
+      // A net in the page would keep the reader waiting for classes that nobody asked for.
+      if (source.instant || others.length * source.pixels > AHEAD_PIXELS) continue;
       for (const id of others) source.explanation(this.state.image, id);
     }
   }

@@ -2,6 +2,7 @@
 
 const ARRAY_TYPES = {
   float32: Float32Array,
+  float16: Uint16Array, // Their bits: not every browser has such arrays.
   int32: Int32Array,
   int16: Int16Array,
   int8: Int8Array,
@@ -18,7 +19,7 @@ export function toBase64(bytes) {
   return btoa(text);
 }
 
-/** Returns {name: {data, shape}}; quantised arrays come as Float32Array. */
+/** Returns {name: {data, shape}}; quantised arrays and float16 come as Float32Array. */
 export async function unpack(bytes) {
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   try {
@@ -37,7 +38,8 @@ function parsed(buffer) {
   for (const [name, { dtype, shape, offset, scale }] of Object.entries(header)) {
     const count = shape.reduce((a, b) => a * b, 1);
     const stored = new ARRAY_TYPES[dtype](buffer, start + offset, count);
-    arrays[name] = { shape, data: scale ? scaled(stored, scale) : stored };
+    const data = dtype === "float16" ? fromHalves(stored) : stored;
+    arrays[name] = { shape, data: scale ? scaled(data, scale) : data };
   }
   return arrays;
 }
@@ -45,4 +47,15 @@ function parsed(buffer) {
 function scaled(integers, scales) {
   const length = integers.length / scales.length;
   return Float32Array.from(integers, (value, i) => value * scales[Math.floor(i / length)]);
+}
+
+/** Finite float16 from their bits: exponent and fraction where float32 has them, which is exact. */
+function fromHalves(halves) {
+  const values = new Float32Array(halves.length);
+  const bits = new Uint32Array(values.buffer);
+  for (let i = 0; i < halves.length; i++) {
+    bits[i] = ((halves[i] & 0x8000) << 16) | ((halves[i] & 0x7fff) << 13);
+    values[i] *= 2 ** 112;
+  }
+  return values;
 }

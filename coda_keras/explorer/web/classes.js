@@ -51,7 +51,7 @@ export function imageStrip(app) {
   };
 
   const update = () => {
-    if (source !== app.sides[0].source) build();
+    if (source !== app.sides[0].source || buttons.length !== source.manifest.images.length) build();
     paint();
     buttons.forEach((thumbnail, index) => {
       const chosen = index === app.state.image;
@@ -93,7 +93,7 @@ export function classList(app) {
     const { source } = app.sides[0];
     if (names !== source.manifest.classes) build();
     const columns = app.sides.map((side) => logitsOf(app, side));
-    const largest = Math.max(1e-9, ...columns.flatMap((c) => c.logits.map(Math.abs)));
+    const largest = Math.max(1e-9, ...columns.flatMap((c) => [...c.logits, ...(c.before ?? [])].map(Math.abs)));
     heads.textContent = columns.length > 1 || columns[0].before ? columns[0].head : "logit · probability";
     const explained = explainedClass(source, app.state);
     rows.forEach((row, id) => {
@@ -101,17 +101,16 @@ export function classList(app) {
       row.choose.setAttribute("aria-pressed", id === explained);
       row.versus.setAttribute("aria-pressed", id === contrast);
       row.versus.disabled = id === explained;
-      row.bars.replaceChildren(...columns.map((column) => bar(column.logits[id], largest)));
+      row.bars.replaceChildren(
+        ...columns.flatMap(({ logits, before }) => [
+          ...(before ? [bar(before[id], largest, "bar before")] : []),
+          bar(logits[id], largest),
+        ]),
+      );
       row.values.replaceChildren(
-        ...columns.map((column) => {
-          const { logits, before, probability } = column;
-          const change = before ? ` (${shown(logits[id] - before[id], 2, true)})` : "";
-          return h(
-            "span",
-            {},
-            h("b", {}, shown(logits[id], 2)),
-            before ? change : ` ${percent(probability(id))}`,
-          );
+        ...columns.map(({ logits, before, probability }) => {
+          const title = before ? `${shown(logits[id] - before[id], 2, true)} by what is gone` : "";
+          return h("span", { title }, h("b", {}, shown(logits[id], 2)), ` ${percent(probability(id))}`);
         }),
       );
     });
@@ -127,14 +126,14 @@ function logitsOf(app, { source, removal }) {
     logits,
     before: removal?.before,
     probability: (id) => source.probability(logits, id),
-    head: removal?.after ? "without the pixels (change)" : "A and B: logit · probability",
+    head: removal?.after ? "without the pixels: logit · probability" : "A and B: logit · probability",
   };
 }
 
-function bar(logit, largest) {
+function bar(logit, largest, name = "bar") {
   const share = (50 * Math.abs(logit)) / largest;
   const side = logit < 0 ? "negative" : "positive";
   const fill = h("i", { class: side });
   fill.style.width = `${share}%`;
-  return h("span", { class: "bar" }, fill);
+  return h("span", { class: name }, fill);
 }

@@ -135,7 +135,7 @@ export function scaleCard(app) {
 
   const update = () => {
     const { state } = app;
-    const { percentiles } = app.sides[0].source.manifest;
+    const { percentiles, scales } = app.sides[0].source.manifest;
     if (percent.options.length !== percentiles.length) {
       percent.replaceChildren(...percentiles.map((p) => h("option", { value: String(p) }, `${p}`)));
     }
@@ -145,7 +145,7 @@ export function scaleCard(app) {
     if (document.activeElement !== number) number.value = state.absolute ?? "";
     how.show(state.absolute === null ? "percentile" : "absolute");
     whose.show(state.shared ? "all" : "each");
-    whose.element.hidden = state.absolute !== null;
+    whose.element.hidden = state.absolute !== null || !scales;
     palettes.show(state.palette);
     signs.show(state.signs);
   };

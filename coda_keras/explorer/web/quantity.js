@@ -73,7 +73,8 @@ export function accountOf(quantity, mask, decimals = decimalsOf(quantity)) {
   parts.total = rounded(total, decimals);
   parts.outside = rounded(parts.total - parts.bias - parts.inside, decimals);
   const explained = total - bias;
-  return { inside, explained, share: inside / explained, decimals, parts, complete };
+  const residual = explained - sumOf(values);
+  return { inside, explained, share: inside / explained, decimals, parts, residual, complete };
 }
 
 export function decimalsOf({ total, bias }) {
@@ -85,7 +86,7 @@ export function scaleOf(source, quantity, state) {
   if (state.absolute) return state.absolute;
   const { percentiles, scales } = source.manifest;
   const place = percentiles.indexOf(state.percentile);
-  if (state.shared && place >= 0) return scales[place];
+  if (state.shared && scales && place >= 0) return scales[place];
   return percentile(quantity.values, state.percentile);
 }
 

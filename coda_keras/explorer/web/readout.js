@@ -35,8 +35,15 @@ function row(app, side, index, decimals) {
   if (quantity.bias !== null && quantity.complete) line.append(term("bias", parts.bias, "bias"), " + ");
   line.append(term("inside", parts.inside, inside), " + ", term("outside", parts.outside, "outside"), " = ");
   line.append(term("total", parts.total, totalName(app, side)));
+  if (quantity.complete && !app.state.layer) line.append(residualOf(account));
   line.append(strip(account, quantity));
   return line;
+}
+
+/** What the sum of the map, made in float64, lacks of the logit. */
+function residualOf({ residual }) {
+  const title = "The logit less the bias and the sum of all contributions: rounding in float32";
+  return h("span", { class: "residual", title }, h("small", {}, "residual"), h("output", {}, brief(residual, true)));
 }
 
 function totalName(app, { quantity }) {

@@ -1,6 +1,7 @@
 // Takes pixels away (all six channels zero, which no colour is) and asks the model again.
 
 import { choice, h, set } from "./elements.js";
+import { removalCurve } from "./curve.js";
 import { percent, shown } from "./numbers.js";
 import { explainedClass } from "./quantity.js";
 import { countOf } from "./selection.js";
@@ -34,15 +35,37 @@ export function removalCard(app) {
   const go = h("button", { type: "button", class: "primary", onclick: () => remove() }, "Take away");
   const back = h("button", { type: "button", onclick: () => app.restore() }, "Put back");
   const result = h("p", { class: "result", "aria-live": "polite" });
-  const body = h("div", {}, orders.element, h("label", { class: "slider" }, share, output), h("div", { class: "row" }, go, back), result);
+  const values = () => app.sides[0].quantity.values;
+  const curve = removalCurve(app, (which, part) => removedPixels(which, part, values(), null));
+  const chosen = h("div", { class: "chosen" }, orders.element, h("label", { class: "slider" }, share, output), h("div", { class: "row" }, go, back), result);
+  const body = h("div", { class: "halves" }, chosen, curve.element);
   const absent = h("p", { class: "hint" });
   const element = h("section", { class: "card removal", "aria-label": "Take pixels away" }, h("h2", {}, "Take pixels away"), body, absent);
-  share.addEventListener("input", () => update());
+  let busy = false;
+  let again = false;
 
+  /** Takes away what is asked for now; while the model computes, the last wish waits. */
   const remove = async () => {
-    const mask = removedPixels(order, Number(share.value) / 100, app.sides[0].quantity.values, app.mask);
-    if (mask && countOf(mask)) await app.remove(mask);
+    again = busy;
+    if (busy || !app.sides[0].quantity?.values) return;
+    busy = true;
+    do {
+      again = false;
+      const [which, part] = [order, Number(share.value) / 100];
+      const mask = removedPixels(which, part, values(), app.mask);
+      if (mask && countOf(mask)) await app.remove(mask);
+      else app.restore();
+      const { removal } = app.sides[0];
+      if (removal && which in { most: 0, least: 0 }) curve.note(which, part, removal.after);
+    } while (again);
+    busy = false;
   };
+
+  share.addEventListener("input", () => {
+    update();
+    // A net in the page answers while the slider moves.
+    if (app.sides.every((side) => side.source.instant)) remove();
+  });
 
   const update = () => {
     const able = app.sides.some((side) => side.source.predict);
@@ -57,11 +80,12 @@ export function removalCard(app) {
     set(go, { disabled: !ready || app.removing });
     set(back, { disabled: !app.removed });
     result.replaceChildren(...sentences(needsSelection && !app.mask));
+    if (able) curve.update();
   };
 
   const sentences = (empty) => {
     if (app.removalError) return [app.removalError];
-    if (app.removing) return ["Asking the model …"];
+    if (app.removing && !app.removed) return ["Asking the model …"];
     if (!app.removed) return empty ? ["Select some pixels first."] : [];
     const count = countOf(app.removed);
     const lines = app.sides.map((side, index) => {

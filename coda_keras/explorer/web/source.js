@@ -1,7 +1,5 @@
 // One view: its manifest, and its arrays, loaded when they are first looked at.
 
-import { unpack } from "./arrays.js";
-
 const KEPT_BLOBS = 256;
 
 /** Throws a sentence for what is no manifest that storage.py wrote. */
@@ -41,12 +39,12 @@ function withNames(arrays, names) {
 
 export class Source {
   /**
-   * manifest: as storage.py writes it; blob(index): a promise of bytes;
-   * predict(image, removed): a promise of {before, after}, or null.
+   * manifest: as storage.py writes it; read(blob): a promise of the arrays of a blob, by what the
+   * manifest calls it; predict(image, removed): a promise of {before, after}, or null.
    */
-  constructor(manifest, blob, predict = null) {
+  constructor(manifest, read, predict = null) {
     this.manifest = checkedManifest(manifest);
-    this.blob = blob;
+    this.read = read;
     this.predict = predict;
     this.loaded = new Map();
     this.onload = () => {};
@@ -130,9 +128,9 @@ export class Source {
 
   load(blob) {
     const entry = { arrays: null, error: null };
-    entry.promise = Promise.resolve(this.blob(blob))
-      .then(unpack)
-      .then((arrays) => (entry.arrays = this.checked(arrays)));
+    entry.promise = Promise.resolve(this.read(blob)).then(
+      (arrays) => (entry.arrays = this.checked(arrays)),
+    );
     entry.promise.catch((error) => (entry.error = error)).then(() => this.onload());
     return entry;
   }

@@ -3,7 +3,7 @@
 import { Explorer } from "./app.js";
 import { Source } from "./source.js";
 import { button, h } from "./elements.js";
-import { toBase64 } from "./arrays.js";
+import { toBase64, unpack } from "./arrays.js";
 import { toFragment } from "./state.js";
 
 const LINK_KEY = "p.explanations.view"; // TensorBoard keeps what begins with p.<plugin>.
@@ -45,8 +45,7 @@ function catalogueOf({ entries, old, model }) {
       const place = { run, tag, step };
       const query = (more) => new URLSearchParams({ ...place, ...more });
       const manifest = await (await asked(`view?${query()}`)).json().catch(() => null);
-      const blob = async (index) =>
-        new Uint8Array(await (await asked(`blob?${query({ index })}`)).arrayBuffer());
+      const read = async (index) => unpack(await (await asked(`blob?${query({ index })}`)).arrayBuffer());
       const predict = async (image, removed) =>
         (
           await asked("predict", {
@@ -55,7 +54,7 @@ function catalogueOf({ entries, old, model }) {
             body: JSON.stringify({ ...place, image, removed: toBase64(removed) }),
           })
         ).json();
-      return new Source(manifest, blob, model ? predict : null);
+      return new Source(manifest, read, model ? predict : null);
     },
   };
 }

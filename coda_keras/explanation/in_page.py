@@ -1,0 +1,63 @@
+"""A net for pages of the explorer that compute with it themselves."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from coda_keras.explorer import Network, Units
+from coda_keras.layers.dau import DAUConv2D
+
+
+def network(net: Any, class_names: Sequence[str] | None = None) -> Network:
+    """Returns a net as arrays for `explorer.LiveView` and `explorer.View`.
+
+    Pages store its weights in float16: those of the nets that ship are float16 already, others are
+    rounded.
+
+    Args:
+        net: a `CoDANet` of `DAUConv2D` layers with an `image_size`.
+        class_names: names of the classes, by class id; None for those of the net, and without them
+            for numbers.
+
+    Raises:
+        ValueError: if it has other layers, takes images of any size, or has weights that float16
+            cannot hold.
+
+    Example:
+
+    >>> from coda_keras import CoDANet
+    >>> network(CoDANet([DAUConv2D(3, 2, 3)], image_size=8)).size
+    (8, 8)
+    """
+    others = {type(layer).__name__ for layer in net.body if type(layer) is not DAUConv2D}
+    if others:
+        raise ValueError(
+            "A page computes nets of DAUConv2D layers alone. "
+            f"Received a net with {', '.join(sorted(others))}."
+        )
+    if net.image_size is None:
+        raise ValueError(
+            "A page needs to know the size of images, but this net takes any. Give it an "
+            "`image_size`."
+        )
+    names = class_names or net.class_names or [str(number) for number in range(net.classes)]
+    if len(names) != net.classes:
+        raise ValueError(f"Expected {net.classes} names of classes. Received {len(names)}.")
+    return Network(
+        layers=[_units(layer) for layer in net.body],
+        temperature=net.temperature,
+        bias=net.logit_bias,
+        size=net.image_size,
+        class_names=names,
+    )
+
+
+def _units(layer):
+    weights = (layer.projection, layer.kernel, layer.bias)
+    arrays = (None if weight is None else ops.convert_to_numpy(weight) for weight in weights)
+    projection, kernel, bias = (
+        None if array is None else np.asarray(array, "float32") for array in arrays
+    )
+    return Units(projection, kernel, bias, layer.strides, layer.rescale)
