@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from coda_keras_export.images import open_image
 
-from coda_keras import CoDANet, explorer
+from coda_keras import explorer
 from coda_keras.data import examples
 
 
@@ -19,8 +19,8 @@ def pictures(files: Sequence[Path], size: Sequence[int], resize: bool) -> np.nda
     return np.stack([np.asarray(image) for image in images])
 
 
-def example_files(net: CoDANet) -> list[Path]:
-    """The ten images that come along, if a net takes such."""
+def example_files(net: Any) -> list[Path]:
+    """The ten images that come along, if a `CoDANet` takes such."""
     files = examples.paths("cifar10")
     shown = [file.stem.partition("-")[0] for file in files]
     if net.image_size != (32, 32) or list(net.class_names or ()) != shown:
