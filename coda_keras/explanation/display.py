@@ -71,7 +71,8 @@ def png(explanation: Tensors) -> bytes | None:
         columns.append(figures.Column("contributions", maps, _captions(arrays, which, len(maps))))
     columns.append(figures.Column("weights", figures.weights_rgb(weights[:, 0]), pictures=True))
     images = images_of(contributions[:, 0], weights[:, 0])
-    return figures.figure_png(figures.map_table(images, columns, scale="all"))
+    of = "the class" if getattr(arrays, "class_ids", None) is not None else "the channel"
+    return figures.figure_png(figures.map_table(images, columns, scale="all", explained=of))
 
 
 def images_of(contributions: np.ndarray, weights: np.ndarray) -> np.ndarray:

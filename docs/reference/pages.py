@@ -109,7 +109,8 @@ def api() -> dict[str, str]:
         about = ast.get_docstring(ast.parse(text.read_text("utf-8"))) or ""
         rows.append(f"| [`{name}`]({Path(page).name}) | {about.partition(chr(10))[0]} |\n")
         # The public names of `coda_keras` are those of its modules.
-        made[page] = f"# {name}\n\n::: {name}\n"
+        options = "    options:\n      heading_level: 1\n"
+        made[page] = f"---\ntitle: {name}\n---\n\n::: {name}\n{options}"
     made["reference/api.md"] = f"{API}| module | what it holds |\n|---|---|\n{''.join(rows)}"
     return made
 

@@ -19,7 +19,6 @@ FRAGMENTS = {
     "docs/guides/backends.md": "a data set",
     "docs/guides/client.md": "a server",
     "docs/interpretation.md": "a run",
-    "docs/metrics.md": "a net and images",
     "docs/scaling.md": "several workers",
     "README.md": "test_readme.py",
 }
