@@ -11,15 +11,18 @@ from coda_keras import backend
 from coda_keras.data.batches import Augment
 
 
-def flip_and_crop(padding: int = 4, flip: bool = True, size: int | None = None) -> Augment:
-    """Random crop after zero padding, and a horizontal flip for every second image.
+def flip_and_crop(
+    padding: int = 4, flip: bool = True, size: int | None = None, mode: str = "constant"
+) -> Augment:
+    """Random crop after padding, and a horizontal flip for every second image.
 
     Args:
-        padding: int, zeros put on each side before the crop.
+        padding: int, pixels put on each side before the crop.
         flip: bool.
         size: int, pixels a side of the crop; None for those of the image.
+        mode: `"constant"` for zeros around the image, `"reflect"` for its reflection.
     """
-    return _framework().flip_and_crop(padding, flip, size)
+    return _framework().flip_and_crop(padding, flip, size, mode)
 
 
 def cutout(size: int) -> Augment:

@@ -59,7 +59,7 @@ class Draws(Protocol):
         """Three integers: 0 or 1, then two below `shifts`, all equally likely."""
 
     def shifted(self, image: Any, row: Any, column: Any, padding: int) -> Any:
-        """What begins at `(row, column)` of the image with zeros on each side, of its size."""
+        """What begins at `(row, column)` of the image reflected at its edges, of its size."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,11 +8,13 @@ from coda_keras.data.batches import Augment
 GREY = 128
 
 
-def flip_and_crop(padding: int = 4, flip: bool = True, size: int | None = None) -> Augment:
+def flip_and_crop(
+    padding: int = 4, flip: bool = True, size: int | None = None, mode: str = "constant"
+) -> Augment:
     """See `coda_keras.data.augmentation.flip_and_crop`."""
 
     def augment(image, random):
-        padded = np.pad(image, ((padding, padding), (padding, padding), (0, 0)))
+        padded = np.pad(image, ((padding, padding), (padding, padding), (0, 0)), mode)
         rows, columns = image.shape[:2] if size is None else (size, size)
         corners = (padded.shape[0] - rows + 1, padded.shape[1] - columns + 1)
         row, column = random.integers(0, corners)

@@ -45,7 +45,7 @@ class Draws:
         return tuple(self.of(index, VIEW).integers(0, (2, shifts, shifts)))
 
     def shifted(self, image: np.ndarray, row: int, column: int, padding: int) -> np.ndarray:
-        padded = np.pad(image, ((padding, padding), (padding, padding), (0, 0)))
+        padded = np.pad(image, ((padding, padding), (padding, padding), (0, 0)), "reflect")
         return padded[row : row + image.shape[0], column : column + image.shape[1]]
 
 

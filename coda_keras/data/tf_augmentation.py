@@ -8,13 +8,16 @@ from coda_keras.data.batches import Augment
 from coda_keras.data.numpy_augmentation import GREY
 
 
-def flip_and_crop(padding: int = 4, flip: bool = True, size: int | None = None) -> Augment:
-    """Random crop after zero padding, and a horizontal flip for every second image.
+def flip_and_crop(
+    padding: int = 4, flip: bool = True, size: int | None = None, mode: str = "constant"
+) -> Augment:
+    """Random crop after padding, and a horizontal flip for every second image.
 
     Args:
-        padding: int, zeros put on each side before the crop.
+        padding: int, pixels put on each side before the crop.
         flip: bool.
         size: int, pixels a side of the crop; None for those of the image.
+        mode: `"constant"` for zeros around the image, `"reflect"` for its reflection.
 
     Returns:
         A function `(image, seed) -> image`, `seed` of two integers; its result depends on these
@@ -24,7 +27,7 @@ def flip_and_crop(padding: int = 4, flip: bool = True, size: int | None = None) 
     def augment(image, seed):
         height, width = (padding + side + padding for side in image.shape[:2])
         rows, columns = image.shape[:2] if size is None else (size, size)
-        image = tf.image.pad_to_bounding_box(image, padding, padding, height, width)
+        image = tf.pad(image, ((padding, padding), (padding, padding), (0, 0)), mode)
         # Not `seed + 1` for the second draw: that is the seed of another image.
         crop_seed, flip_seed = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
         corners = tf.constant([height - rows + 1, width - columns + 1], tf.float32)

@@ -124,7 +124,7 @@ class Draws:
     def shifted(
         self, image: tf.Tensor, row: tf.Tensor, column: tf.Tensor, padding: int
     ) -> tf.Tensor:
-        padded = tf.pad(image, ((padding, padding), (padding, padding), (0, 0)))
+        padded = tf.pad(image, ((padding, padding), (padding, padding), (0, 0)), "reflect")
         return tf.ensure_shape(
             tf.slice(padded, [row, column, 0], tf.shape(image, tf.int64)), image.shape
         )

@@ -63,7 +63,7 @@ def airbench(
     classes: int = 10,
     widths: tuple[int, int, int] = (64, 256, 256),
     image_size: int = 32,
-    momentum: float = 0.9,
+    momentum: float = 0.6,
 ) -> keras.Model:
     """Builds the net; `whiten` gives its first layer the weights that it keeps.
 
@@ -84,8 +84,13 @@ def airbench(
     """
     inputs = keras.Input((image_size, image_size, 3), name="images")
     variance = tuple(deviation**2 for deviation in DEVIATION)
-    outputs = layers.Normalization(mean=MEAN, variance=variance, name="standardisation")(inputs)
-    whitening = layers.Conv2D(2 * 3 * WHITENED**2, WHITENED, use_bias=False, name="whitening")
+    # In float32, since differences of pixels are blown up.
+    outputs = layers.Normalization(
+        mean=MEAN, variance=variance, dtype="float32", name="standardisation"
+    )(inputs)
+    whitening = layers.Conv2D(
+        2 * 3 * WHITENED**2, WHITENED, use_bias=False, dtype="float32", name="whitening"
+    )
     whitening.trainable = False
     outputs = layers.Activation("gelu")(Bias(name="whitening_bias")(whitening(outputs)))
     for index, width in enumerate(widths, start=1):

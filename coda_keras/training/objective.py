@@ -18,6 +18,8 @@ from coda_keras.training.schedules import Trapezoid, Warmup
 from coda_keras.training.settings import Settings
 
 CONSTANT_UNTIL = 0.7  # fraction of the steps, of the schedule trapezoid
+# Of b beside matrices of fixed norms, whose rates are about 20 times those of Adam.
+FIXED_ADAM_RATE = 0.05
 
 
 def learning_rate(
@@ -46,7 +48,10 @@ def learning_rate(
 def optimizer(settings: Settings, steps_per_epoch: int) -> keras.optimizers.Optimizer:
     """The optimiser that the settings ask for, with its learning rate."""
     rate = learning_rate(settings, steps_per_epoch)
-    return (DAUMuon if settings.optimizer == "muon" else keras.optimizers.Adam)(rate)
+    if settings.optimizer == "adam":
+        return keras.optimizers.Adam(rate)
+    fixed = settings.optimizer == "fixed_muon"
+    return DAUMuon(rate, fixed_norms=fixed, adam_rate=FIXED_ADAM_RATE if fixed else 1.0)
 
 
 def image_sizes(settings: Settings, data: ImageData) -> list[int] | None:

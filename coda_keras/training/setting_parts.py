@@ -71,8 +71,9 @@ class Optimisation:
     fast: bool = _training(False, "other defaults, which train in less time; see above")
     optimizer: str = _training(
         "adam",
-        "adam, as in the paper; muon: Muon on the matrices A and B, Adam on b",
-        choices=("adam", "muon"),
+        "adam, as in the paper; muon: Muon on the matrices A and B, Adam on b; fixed_muon: the "
+        "same with norms that stay, where the rate is the length of a step beside its matrix",
+        choices=("adam", "muon", "fixed_muon"),
     )
     learning_rate: float = _training(1e-3, "base rate of the optimizer", positive_number)
 

@@ -24,7 +24,7 @@ class Teacher(NamedTuple):
 
     Attributes:
         logits: float16 `(N, 2, S, S, classes)`: of every image as it is or flipped, shifted by
-            `-(S // 2)` to `S // 2` rows and columns, with zeros around it.
+            `-(S // 2)` to `S // 2` rows and columns, reflected at its edges.
         labels: int `(N,)`, of the images in the same order.
     """
 
@@ -33,15 +33,15 @@ class Teacher(NamedTuple):
 
 
 def views(images: np.ndarray, flip: int, row: int, column: int, padding: int) -> np.ndarray:
-    """Images as a student sees them: `padding` zeros on each side, then cut at a corner, then
-    flipped if `flip` is 1. The same as `TrainBatches` with `targets` does to single images.
+    """Images as a student sees them: reflected by `padding` on each side, then cut at a corner,
+    then flipped if `flip` is 1. The same as `TrainBatches` with `targets` does to single images.
 
-    >>> views(np.arange(4).reshape(1, 1, 4, 1), flip=1, row=1, column=2, padding=1)[0, 0, :, 0]
-    array([0, 3, 2, 1])
+    >>> views(np.arange(8).reshape(1, 2, 4, 1), flip=1, row=1, column=2, padding=1)[0, 0, :, 0]
+    array([2, 3, 2, 1])
     """
     height, width = images.shape[1:3]
     around = (padding, padding)
-    padded = np.pad(images, ((0, 0), around, around, (0, 0)))
+    padded = np.pad(images, ((0, 0), around, around, (0, 0)), "reflect")
     shifted = padded[:, row : row + height, column : column + width]
     return shifted[:, :, ::-1] if flip else shifted
 

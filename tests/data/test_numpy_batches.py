@@ -51,9 +51,10 @@ def test_resumed_batches_equal_uninterrupted_ones_to_the_pixel(rng, monkeypatch)
     assert not np.array_equal(whole[0][0], batches(seed=8)[0][0])
 
 
-def test_crops_are_windows_of_the_padded_image_and_half_are_flipped(rng):
+@pytest.mark.parametrize("mode", ["constant", "reflect"])
+def test_crops_are_windows_of_the_padded_image_and_half_are_flipped(mode, rng):
     image = rng.integers(1, 256, (5, 7, 3)).astype("uint8")
-    padded = np.pad(image, ((2, 2), (2, 2), (0, 0)))
+    padded = np.pad(image, ((2, 2), (2, 2), (0, 0)), mode)
     windows = {
         padded[row : row + 5, column : column + 7][:, :: 1 - 2 * flipped].tobytes(): (
             row,
@@ -64,7 +65,7 @@ def test_crops_are_windows_of_the_padded_image_and_half_are_flipped(rng):
         for column in range(5)
         for flipped in (0, 1)
     }
-    augment, whole = flip_and_crop(padding=2), flip_and_crop(padding=2, flip=False)
+    augment, whole = (flip_and_crop(2, flip=flip, mode=mode) for flip in (True, False))
     seen = [windows[augment(image, np.random.default_rng(seed)).tobytes()] for seed in range(300)]
     rows, columns, flips = (np.array(values) for values in zip(*seen))
     assert set(rows) == set(columns) == set(range(5))

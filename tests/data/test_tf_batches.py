@@ -139,16 +139,17 @@ def test_test_batches_hold_every_image_in_order(numbered):
     np.testing.assert_array_equal(labels, numbered[1])
 
 
-def test_crops_are_windows_of_the_padded_image_and_half_are_flipped(rng):
+@pytest.mark.parametrize("mode", ["constant", "reflect"])
+def test_crops_are_windows_of_the_padded_image_and_half_are_flipped(mode, rng):
     image = rng.integers(1, 256, (5, 7, 3)).astype("uint8")
-    padded = np.pad(image, ((2, 2), (2, 2), (0, 0)))
+    padded = np.pad(image, ((2, 2), (2, 2), (0, 0)), mode)
     windows = {
         (row, column, flipped): padded[row : row + 5, column : column + 7][:, :: 1 - 2 * flipped]
         for row in range(5)
         for column in range(5)
         for flipped in (0, 1)
     }
-    augment = tf.function(augmentation.flip_and_crop(padding=2))
+    augment = tf.function(augmentation.flip_and_crop(padding=2, mode=mode))
     seen = []
     for index in range(200):
         augmented = augment(tf.constant(image), tf.constant([index, 0], tf.int64)).numpy()

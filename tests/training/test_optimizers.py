@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from coda_keras import CoDANet, DAUConv2D, OneVsAllCrossentropy
+from coda_keras.training import Settings, objective
 from coda_keras.training.optimizers import QUINTIC, DAUMuon
 
 
@@ -65,6 +66,21 @@ def test_matrices_keep_their_norms(shape, name):
         moved = before[:, unit] - 0.3 * norm * update / np.linalg.norm(update)
         moved *= norm / np.linalg.norm(moved)
         np.testing.assert_allclose(after[:, unit], moved, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", ["adam", "muon", "fixed_muon"])
+def test_what_the_settings_ask_for(name):
+    optimizer = objective.optimizer(Settings(optimizer=name, learning_rate=1.0), 10)
+    start = np.random.default_rng(5).normal(size=(3, 3, 2, 4, 5)).astype("float32")
+    variable = keras.Variable(start, name="kernel")
+    gradients = [keras.ops.ones(variable.shape)]
+    for _ in range(2):
+        # The warm-up begins with a rate of 0.
+        optimizer.apply(gradients, [variable])
+    moved = keras.ops.convert_to_numpy(variable)
+    norms = [np.linalg.norm(values.reshape(-1, 4, 5), axis=(0, 2)) for values in (start, moved)]
+    assert np.abs(moved - start).max() > 1e-3
+    assert np.allclose(*norms, rtol=1e-5) == (name == "fixed_muon")
 
 
 def test_other_variables_learn_as_by_adam():

@@ -24,10 +24,9 @@ def images():
 def test_logits_are_those_of_the_views(images):
     logits = teacher.view_logits(Pixels(), images, padding=2)
     assert logits.shape == (6, 2, 5, 5, 3) and logits.dtype == np.float16
-    # Two rows further down and one to the left, flipped.
-    seen = np.zeros(images.shape)
-    seen[:, :3, 1:] = images[:, 2:, :-1] / 255
-    np.testing.assert_allclose(logits[:, 1, 4, 1], seen[:, 0, ::-1][:, :3, 0], atol=1e-3)
+    # Two rows further down and one to the left, flipped: the first column is the second.
+    seen = images[:, 2, [1, 0, 1, 2, 3, 4, 5]] / 255
+    np.testing.assert_allclose(logits[:, 1, 4, 1], seen[:, ::-1][:, :3, 0], atol=1e-3)
     np.testing.assert_allclose(logits[:, 0, 2, 2], images[:, 0, :3, 0] / 255, atol=1e-3)
 
 
