@@ -94,6 +94,15 @@ def test_options_of_commands_exist(page, helped, capsys):
 
 
 @pytest.mark.once
+def test_commands_work_from_a_wheel_too():
+    """Files of a clone stand in sentences only, but for the one that README keeps."""
+    pattern = r"^ *python (?:recipes|export)/\w+\.py.*"
+    shown = {page: re.findall(pattern, page.read_text("utf-8"), re.M) for page in PAGES}
+    assert shown.pop(ROOT / "README.md") == ["python recipes/cifar10.py"]
+    assert not any(shown.values())
+
+
+@pytest.mark.once
 @pytest.mark.process
 @pytest.mark.tensorflow
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
