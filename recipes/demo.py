@@ -1,11 +1,11 @@
-"""The whole way once, without a download: explain photographs, then train, export, serve, ask.
+"""Explains photographs, then trains a net, packages it, serves it and asks it, without a download.
 
     coda-keras demo
 
 First the trained net that comes with the package: `coda-keras package` makes a servable of it,
 `coda-keras serve` serves it, and `coda-keras ask` asks it over gRPC for logits and maps of the
-photographs that come with the package. Then the same for a net of one's own: `coda-keras train
-digits` trains one on scikit-learn's digits (or the run found in demo/digits is taken up).
+photographs that come with the package. Then the same for a net of digits, which `coda-keras train
+digits` trains first; a run that is in demo/digits already is continued.
 """
 
 import subprocess

@@ -1,8 +1,8 @@
-"""A small CoDA-Net on scikit-learn's handwritten digits: the whole way in minutes.
+"""A small CoDA-Net on scikit-learn's handwritten digits: trains, explains and packages in minutes.
 
     coda-keras train digits
 
-The same training as `train cifar10`, on 1,797 digits that ship with scikit-learn, enlarged to 16x16
+The same training as `train cifar10`, on 1,797 digits that come with scikit-learn, enlarged to 16x16
 pixels. The last 360 (other writers than most of the rest) are the test set.
 """
 

@@ -7,8 +7,8 @@ The data are those of CIFAR-10; --dataset and --data name those of another recip
 
     coda-keras evaluate --model runs/image_folder/model.keras --data FOLDER
 
-Localisation is that of the own contributions (eq. 11); --occlusion-grids sets occlusion by 9x9
-pixels beside it, coda-keras interpret all rivals.
+Localisation is that of the net's own contributions (eq. 11). --occlusion-grids adds that of
+occlusion by 9x9 pixels. `coda-keras interpret` compares all attribution methods.
 """
 
 import argparse
@@ -99,7 +99,7 @@ def parse(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespa
     parser.add_argument(
         "--fewer",
         action="store_true",
-        help="fewer grids will do for a net with too few confident images",
+        help="take fewer grids if the net has too few confident images",
     )
     parser.add_argument(
         "--gallery", type=Path, help="file for the most confident images with their maps"

@@ -2,13 +2,13 @@
 
     coda-keras experiments
 
-prints the table. A row is a name, the recipe that runs it, where the paper has it and the settings
-that differ from the recipe's own:
+prints the table. A row has the name of an experiment, its place in the paper, and the results. A
+command runs it:
 
     coda-keras train cifar10 --experiment s_coda_sq_t10
 
-Other flags, `--fast` too, go with it: what the row sets stays, what is typed comes first. Our
-numbers are those that `coda-keras sweep` has found, and those of the nets that ship.
+Other flags, also `--fast`, may be added. They do not change what defines the experiment, unless a
+flag names it. Our numbers are those of `coda-keras sweep`, and of the nets of the package.
 """
 
 import json

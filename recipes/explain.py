@@ -1,16 +1,16 @@
-"""Explains images of one's own: the classes a trained net sees, and the pixels that speak for them.
+"""Explains image files: the classes that a net predicts, and what every pixel contributes.
 
     coda-keras explain photo.png
     coda-keras explain --model runs/digits/model.keras --resize digit.png photographs/
 
 prints the most probable classes of every image and writes a picture into the folder given by --out:
-the image, the contribution of every pixel to the logit in red (for) and blue (against), and the
+the image, the contribution of every pixel to the logit (red raises it, blue lowers it), and the
 weights that were applied to the pixels, as colours. --classes explains several classes side by
 side, by their names or numbers.
 
-Without --model the most accurate net that ships explains, and images are cropped and resized to fit
-it. An image that cannot be read, or has another size than the model takes, is told in a line; the
-others are explained, and the exit code is 1.
+Without --model the most accurate net of the package explains, and images are cropped and resized to
+fit it. An image that cannot be read, or has another size than the model takes, is reported in a
+line; the others are explained, and the exit code is 1.
 """
 
 import argparse

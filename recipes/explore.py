@@ -244,7 +244,9 @@ def parse(arguments: Sequence[str] | None = None, prog: str | None = None) -> ar
     )
     flags.add_argument("--resize", action="store_true", help="crop and resize images to fit")
     flags.add_argument(
-        "--serve", action="store_true", help="go on and serve the page, so that pixels can go"
+        "--serve",
+        action="store_true",
+        help="serve the page on this machine, so that pixels can be taken away",
     )
     flags.add_argument(
         "--port",

@@ -1,15 +1,15 @@
-"""A net of one's own photographs: trains on a folder of images, explains, and packages.
+"""A net for your own photographs: trains on a folder of images, explains and packages.
 
     coda-keras train image_folder --data FOLDER
 
-FOLDER holds a folder of images for every class, FOLDER/cats and FOLDER/dogs, in any formats and
-sizes. A fifth of every class is set aside to test on, the same in every run; or FOLDER is divided
-already, into train/<class> and val/<class>. Images are turned upright, cropped to squares and
+FOLDER has a folder of images for every class, such as FOLDER/cats and FOLDER/dogs, in any formats
+and sizes. A fifth of every class becomes test images, the same in every run. Or divide FOLDER
+yourself, into train/<class> and val/<class>. Images are turned upright, cropped to squares and
 scaled to --image-size.
 
 Training begins with the net for small photographs that comes with the package, and a new last
-layer. --preset s_coda --rank-scale 0.125 --start-temperature 10 --learning-rate 3e-3 begins from
-nothing, with a net of the same size.
+layer. --preset s_coda --rank-scale 0.125 --start-temperature 10 --learning-rate 3e-3 begins with
+random weights, in a net of the same size.
 
 The folder given by --output receives model.keras, metrics.json, gallery.png, explorer.html, the
 servable, a test image of each class and TensorBoard's event files. An interrupted run resumes when

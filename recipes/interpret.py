@@ -206,9 +206,11 @@ def parse(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespa
     number(how, "--grids", "multi-images for localisation", GRIDS)
     number(how, "--grid-size", "images a side of a multi-image", GRID_SIZE)
     number(how, "--images", "test images for the other metrics", IMAGES)
-    number(how, "--few-grids", "multi-images for the dearest methods, RISE and LIME", FEW_GRIDS)
-    number(how, "--few-images", "test images for the dearest methods", FEW_IMAGES)
-    number(how, "--sanity-images", "test images for the sanity check (dearest: 4)", SANITY_IMAGES)
+    number(how, "--few-grids", "multi-images for the slowest methods, RISE and LIME", FEW_GRIDS)
+    number(how, "--few-images", "test images for the slowest methods", FEW_IMAGES)
+    number(
+        how, "--sanity-images", "test images for the sanity check (RISE and LIME: 4)", SANITY_IMAGES
+    )
     number(how, "--points", "steps of pixel removal", POINTS)
     number(
         how, "--occlusion-stride", "the paper: 2 on CIFAR-10, 4 on TinyImagenet", OCCLUSION_STRIDE
