@@ -1,0 +1,1 @@
+"""Explanations: what pixels contribute to logits, and to channels inside a net."""

@@ -1,0 +1,1 @@
+"""Networks: `CoDANet`, presets and trained nets, loading, and ResNets to compare with."""

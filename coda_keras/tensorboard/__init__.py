@@ -1,0 +1,1 @@
+"""TensorBoard: callbacks for trainings, summaries, and the tab Explanations."""

@@ -19,7 +19,7 @@ from mkdocs.structure.files import File
 
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = ROOT / "coda_keras"
-API = "# API\n\nA page for every module. `coda_keras` itself has the names used most.\n\n"
+API = "# API\n\nNames of `coda_keras` itself:\n\n| name | what it is |\n|---|---|\n"
 TIMES = "benchmarks/results/presets.json"
 WIDE = "1000"  # columns, so that an option and its help stand in a line each
 # Outputs of a notebook's cell that have only lines of a log.
@@ -111,8 +111,29 @@ def api() -> dict[str, str]:
         # The public names of `coda_keras` are those of its modules.
         options = "    options:\n      heading_level: 1\n"
         made[page] = f"---\ntitle: {name}\n---\n\n::: {name}\n{options}"
-    made["reference/api.md"] = f"{API}| module | what it holds |\n|---|---|\n{''.join(rows)}"
+    head = "\nAll modules:\n\n| module | what it holds |\n|---|---|\n"
+    made["reference/api.md"] = (
+        f"{API}{''.join(sorted(public_names(), key=str.lower))}{head}{''.join(rows)}"
+    )
     return made
+
+
+def public_names():
+    """Rows of a table: public names with docstrings, and the first lines of these."""
+    for node in ast.parse((LIBRARY / "__init__.pyi").read_text("utf-8")).body:
+        if not isinstance(node, ast.ImportFrom) or not node.module:
+            continue
+        (name,) = (alias.name for alias in node.names)
+        source = LIBRARY / node.module.replace(".", "/")
+        if (source / name).is_dir():
+            found = ast.parse((source / name / "__init__.py").read_text("utf-8"))
+        else:
+            tree = ast.parse(source.with_suffix(".py").read_text("utf-8"))
+            kinds = (ast.FunctionDef, ast.ClassDef)
+            found = next((n for n in tree.body if isinstance(n, kinds) and n.name == name), None)
+        if found and (about := ast.get_docstring(found)):
+            first = about.partition("\n")[0]
+            yield f"| [`{name}`][coda_keras.{node.module}.{name}] | {first} |\n"
 
 
 def modules():

@@ -43,7 +43,7 @@ def anchors(site):
     return {anchor for page in pages for anchor in re.findall(r'id="([^"]+)"', page.read_text())}
 
 
-def test_every_public_name_is_in_the_reference(anchors):
+def test_every_public_name_is_in_the_reference(site, anchors):
     public = [getattr(coda_keras, name) for name in coda_keras.__all__]
     documented = [value for value in public if hasattr(value, "__qualname__")]
     missing = [
@@ -52,6 +52,9 @@ def test_every_public_name_is_in_the_reference(anchors):
         if not inspect.ismodule(value) and f"{value.__module__}.{value.__qualname__}" not in anchors
     ]
     assert len(documented) > 15 and not missing
+    listed = (site / "reference/api.html").read_text()
+    for value in documented:
+        assert inspect.ismodule(value) or f'#{value.__module__}.{value.__qualname__}"' in listed
 
 
 def test_every_module_is_in_the_reference(anchors):
