@@ -28,6 +28,7 @@ _REGISTERED = (
     "losses",
     "models.airbench",
     "models.coda_net",
+    "models.ensemble",
     "models.resnet",
     "training.annealing",
     "training.confusion",

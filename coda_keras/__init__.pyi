@@ -27,11 +27,17 @@ from .layers.dynamic_linear import ReceptiveField as ReceptiveField
 from .layers.dynamic_linear import TemperatureScaling as TemperatureScaling
 from .layers.dynamic_linear import linearize as linearize
 from .layers.encoding import encode as encode
+from .layers.offset import with_offset as with_offset
 from .losses import OneVsAllAccuracy as OneVsAllAccuracy
 from .losses import OneVsAllCrossentropy as OneVsAllCrossentropy
 from .models.coda_net import CoDANet as CoDANet
+from .models.dynamic_linear_net import DynamicLinearNet as DynamicLinearNet
+from .models.ensemble import Ensemble as Ensemble
+from .models.ensemble import with_views as with_views
 from .models.loading import load_model as load_model
 from .models.presets import PRESETS as PRESETS
+from .models.views import Flipped as Flipped
+from .models.views import Shifted as Shifted
 from .training.confusion import ConfusionAccuracy as ConfusionAccuracy
 
 __version__: str

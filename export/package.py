@@ -41,8 +41,8 @@ def package(
     """Writes a servable and the server files beside it.
 
     Args:
-        model: a built `CoDANet`, the path of a `.keras` file with one, or the name of a preset with
-            trained weights.
+        model: a built `CoDANet`, `Ensemble` or other `DynamicLinearNet`, the path of a `.keras`
+            file with one, or the name of a preset with trained weights.
         out: folder of servables.
         name: name of the model, by which clients ask and which is a folder: up to 100 letters,
             digits, `_`, `-` and `.`.

@@ -7,6 +7,9 @@ The data are those of CIFAR-10; --dataset and --data name those of another recip
 
     coda-keras evaluate --model runs/image_folder/model.keras --data FOLDER
 
+--views flip scores the mean of what the net says about an image and its mirror image. --views shifts
+also moves both by a pixel. The mean is one net, with one exact contribution map.
+
 Localisation is that of the net's own contributions (eq. 11). --occlusion-grids adds that of
 occlusion by 9x9 pixels. `coda-keras interpret` compares all attribution methods.
 """
@@ -41,7 +44,7 @@ def evaluate(args: argparse.Namespace) -> None:
     name, data = data_sets.load(args, args.model, lambda: image_size(net))
     data = data.limit(test=args.limit_test)
     check_fits(net, args.model, data.test_images, len(data.class_names))
-    net = float32_copy(net)
+    net = float32_copy(net if args.views is None else coda_keras.with_views(net, args.views))
     scores = training.score(
         net, data, args.grids, args.occlusion_grids, fewer=args.fewer, grid_size=args.grid_size
     )
@@ -52,7 +55,8 @@ def evaluate(args: argparse.Namespace) -> None:
         coda_keras.figures.save_figure(gallery, args.gallery)
         print(f"contribution maps   {args.gallery}")
     if args.output:
-        write_json(args.output, {**scores, "data": name, "note": data.note})
+        views = {} if args.views is None else {"views": args.views}
+        write_json(args.output, {**scores, **views, "data": name, "note": data.note})
         print(f"all numbers         {args.output}")
 
 
@@ -103,6 +107,11 @@ def parse(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespa
     )
     parser.add_argument(
         "--gallery", type=Path, help="file for the most confident images with their maps"
+    )
+    parser.add_argument(
+        "--views",
+        choices=["flip", "shifts"],
+        help="average over views of an image: its mirror image, and both moved by a pixel",
     )
     parser.add_argument("--output", type=Path, help="JSON file for the numbers")
     parser.add_argument("--limit-test", type=positive_int, metavar="N")

@@ -137,7 +137,7 @@ class Local:
 
     def __init__(self, name: str) -> None:
         net = coda_keras.load_model(name)
-        if not isinstance(net, coda_keras.CoDANet):
+        if not isinstance(net, coda_keras.DynamicLinearNet):
             raise ValueError(f"{name} is no CoDA-Net, so it has no contributions of its own.")
         if net.image_size is None:
             raise ValueError(f"{name} takes images of any size; give it an `image_size`.")
@@ -180,7 +180,8 @@ class Served:
         floats = images.astype("float32") / 255
         logits = self.client.predict("classify", {"images": floats}, ["logits"])["logits"]
         class_ids = np.argsort(-logits, axis=1, kind="stable")[:, :classes].astype("int32")
-        wanted = {"contribution_map", "weights", "bias"} & self.signatures["explain"].outputs.keys()
+        said = {"contribution_map", "weights", "bias", "offset"}
+        wanted = said & self.signatures["explain"].outputs.keys()
         rows = np.repeat(floats, class_ids.shape[1], axis=0)
         parts = [
             self.client.predict("explain", {"images": rows[part], "class_ids": ids}, sorted(wanted))
@@ -191,13 +192,15 @@ class Served:
             name: values.reshape(*class_ids.shape, *values.shape[1:])
             for name, values in joined.items()
         }
+        offsets = shaped.get("offset")
         return explorer.View(
             images=images,
             logits=logits,
             class_ids=class_ids,
             maps=shaped["contribution_map"],
-            # Servables packaged by earlier versions tell no weights.
+            # Servables packaged by earlier versions tell no weights and no offsets.
             weights=shaped.get("weights"),
+            offsets=offsets if offsets is not None and offsets.any() else None,
             bias=float(joined["bias"][0]),
             **more,
         )

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from coda_keras.backend.types import Tensor
 from coda_keras.explanation.computing import compiled_for
 from coda_keras.explanation.explanation import encoded_batch
+from coda_keras.explanation.layer import require_layers
 from coda_keras.utils.arguments import one_of, positive_int
 
 EXPLAINED = ("logit", "channel")
@@ -75,6 +76,7 @@ def strongest_channels(
     positive_int("count", count)
     one_of("explained", explained, EXPLAINED)
     encoded = encoded_batch(net, images)
+    require_layers(net)
     class_ids = _checked(class_ids, encoded, net)
 
     def step(net, encoded, class_ids):
@@ -111,6 +113,7 @@ def layer_contributions(net: Any, images: Tensor, class_ids: ArrayLike) -> list[
         ValueError: if class ids do not fit.
     """
     encoded = encoded_batch(net, images)
+    require_layers(net)
     outputs, pullbacks = _linearized(net, encoded)
     cotangents = _cotangents(_checked(class_ids, encoded, net), outputs, pullbacks)
     return [

@@ -12,7 +12,7 @@ from coda_keras import backend
 from coda_keras.backend.types import Tensor
 from coda_keras.backend.value_checks import unchecked
 from coda_keras.explanation.class_ids import ClassIds, standardize
-from coda_keras.layers.dynamic_linear import Pullback
+from coda_keras.layers.offset import Pullback, pull
 from coda_keras.utils.labels import checked_class_ids
 
 FIELDS = (
@@ -23,6 +23,7 @@ FIELDS = (
     "contribution_map",
     "bias",
     "residual",
+    "offset",
 )
 
 # Of every net, as long as it lives.
@@ -38,15 +39,16 @@ def computed(net: Any, encoded: Tensor, class_ids: ClassIds) -> dict[str, Tensor
         class_ids: as `coda_keras.explain` takes them.
     """
     linear, pullback = net.linearize(encoded)
-    logits = linear + net.logit_bias
+    bias = logit_bias(net)
+    logits = linear + bias
     class_ids, valid = standardize(class_ids, logits)
-    return explained(encoded, logits, net.logit_bias, pullback, class_ids, valid)
+    return explained(encoded, logits, bias, pullback, class_ids, valid)
 
 
 def explained(
     encoded: Tensor,
     logits: Tensor,
-    logit_bias: float,
+    bias: float,
     pullback: Pullback,
     class_ids: Tensor,
     valid: Tensor | None,
@@ -56,7 +58,7 @@ def explained(
     Args:
         encoded: `(B, H, W, 6)`.
         logits: `(B, classes)`.
-        logit_bias: b_0.
+        bias: b_0.
         pullback: maps `(B, classes)` to `(B, H, W, 6)`, as `net.linearize` returns it.
         class_ids: `(B,)` or `(B, n)`, int32.
         valid: booleans of their shape: what is explained, all else is NaN; None for everything.
@@ -65,27 +67,39 @@ def explained(
     # Ids out of range, which are NaN in the end, torch would refuse by an error of its own.
     within = class_ids if valid is None else ops.clip(class_ids, 0, classes - 1)
     one_hot = ops.one_hot(within, classes, dtype=logits.dtype)
+
+    def rows(cotangent):
+        weights, offset = pull(pullback, cotangent)
+        offset = ops.cast(offset, logits.dtype) + ops.zeros_like(cotangent[..., 0])
+        return ops.cast(weights, logits.dtype), offset
+
     if len(class_ids.shape) == 1:
-        weights = ops.cast(pullback(one_hot), logits.dtype)
+        weights, offset = rows(one_hot)
         inputs = ops.cast(encoded, logits.dtype)
     else:
         # One class after the other keeps the memory that of a single class.
-        rows = ops.map(pullback, ops.swapaxes(one_hot, 0, 1))
-        weights = ops.cast(ops.swapaxes(rows, 0, 1), logits.dtype)
+        weights, offset = ops.map(rows, ops.swapaxes(one_hot, 0, 1))
+        weights, offset = ops.swapaxes(weights, 0, 1), ops.swapaxes(offset, 0, 1)
         inputs = ops.cast(encoded, logits.dtype)[:, None]
     if valid is not None:
         weights = ops.where(valid[..., None, None, None], weights, float("nan"))
     contributions = weights * inputs
-    explained_logits = ops.einsum("bc,b...c->b...", logits, one_hot)
+    explained_logits = ops.einsum("bc,b...c->b...", logits, one_hot) - bias - offset
     return {
         "logits": logits,
         "class_ids": class_ids,
         "weights": weights,
         "contributions": contributions,
         "contribution_map": ops.sum(contributions, axis=-1),
-        "bias": ops.convert_to_tensor(logit_bias, logits.dtype),
-        "residual": explained_logits - logit_bias - ops.sum(contributions, axis=(-3, -2, -1)),
+        "bias": ops.convert_to_tensor(bias, logits.dtype),
+        "residual": explained_logits - ops.sum(contributions, axis=(-3, -2, -1)),
+        "offset": offset,
     }
+
+
+def logit_bias(net: Any) -> float:
+    """What a net adds to all logits: its b_0, and 0 where it has none."""
+    return getattr(net, "logit_bias", 0.0)
 
 
 def computed_by_compiled(
@@ -156,12 +170,13 @@ def _run(step, net, *tensors):
 def _settings(net):
     """What compiled code takes for constants, and who owns the variables that it reads."""
     return (
-        net.logit_bias,
+        logit_bias(net),
         *(id(variable) for variable in net.variables),
         *(
             value
-            for layer in net.chain
+            for part in getattr(net, "chain", [net])
+            for layer in part._flatten_layers()
             for name, value in vars(layer).items()
-            if name[0] != "_" and isinstance(value, (bool, int, float, str))
+            if name[0] != "_" and isinstance(value, (bool, int, float, str, tuple))
         ),
     )

@@ -110,7 +110,7 @@ def show(
     if net is not None:
         predicted = ops.convert_to_numpy(explanation.logits).argmax(axis=1)
         floats = explorer.as_floats(pictures)
-        more = {"layers": [strongest_channels(net, floats, predicted)], **more}
+        more = {"layers": _layers(net, floats, predicted), **more}
     view = explanation_view(explanation, pictures, class_names, **more)
     predict = None if net is None else explorer.without_pixels(net)
     return explorer.show(view, predict, title, height)
@@ -141,10 +141,13 @@ def explanation_view(
             f"The explanation lacks {', '.join(missing)}, which the explorer needs; add them to "
             "`fields` of `explain_dataset`."
         )
-    class_ids, maps, weights = arrays.class_ids, arrays.contribution_map, arrays.weights
+    named = ("class_ids", "contribution_map", "weights", "offset")
+    class_ids, maps, weights, offsets = (getattr(arrays, name) for name in named)
     if class_ids.ndim == 1:
-        class_ids, maps = class_ids[:, None], maps[:, None]
-        weights = None if weights is None else weights[:, None]
+        class_ids, maps, weights, offsets = (
+            None if values is None else values[:, None]
+            for values in (class_ids, maps, weights, offsets)
+        )
     return explorer.View(
         images=np.asarray(images),
         logits=arrays.logits,
@@ -153,6 +156,8 @@ def explanation_view(
         class_names=arrays.class_names if class_names is None else class_names,
         bias=float(arrays.bias),
         weights=weights,
+        # Nets of `DAUConv2D` have none to show.
+        offsets=offsets if offsets is not None and np.any(offsets) else None,
         **more,
     )
 
@@ -169,7 +174,8 @@ def net_view(
         **more: `class_names`, `labels`, `names`, `title`, `step` of `View`.
 
     Returns:
-        A `View` with weights, and with the layers for the predicted class.
+        A `View` with weights, and with the layers, if the net is a chain of them, for the
+        predicted class.
     """
     floats = explorer.as_floats(np.asarray(images))
     if not net.built:
@@ -182,14 +188,19 @@ def net_view(
         logits = ops.convert_to_numpy(net(part))
         ranked = np.argsort(-logits, axis=1, kind="stable")[:, :classes]
         explanations.append(net.explain(part, ranked).numpy())
-    by_image = ("logits", "class_ids", "contribution_map", "weights")
+    by_image = ("logits", "class_ids", "contribution_map", "weights", "offset")
     joined = {
         name: np.concatenate([getattr(explanation, name) for explanation in explanations])
         for name in by_image
     }
     explanation = replace(explanations[0], contributions=None, residual=None, **joined)
-    layers = [strongest_channels(net, floats, explanation.class_ids[:, 0])]
+    layers = _layers(net, floats, explanation.class_ids[:, 0])
     return explanation_view(explanation, images, layers=layers, **more)
+
+
+def _layers(net: Any, images: np.ndarray, class_ids: np.ndarray) -> list[Any]:
+    """The strongest channels of every layer, for nets that are chains of layers."""
+    return [strongest_channels(net, images, class_ids)] if hasattr(net, "body") else []
 
 
 def _are_known(fields: dict[str, Any]) -> bool:

@@ -70,7 +70,9 @@ class Explanation(Tensors, Generic[Array]):
         contributions: `(B, H, W, 6)`, weights times the encoded image (eq. 8), in logits.
         contribution_map: `(B, H, W)`, contributions summed over the channels.
         bias: scalar b_0.
-        residual: `(B,)`, logit minus bias minus the sum of contributions: rounding only.
+        residual: `(B,)`, logit minus bias, offset and the sum of contributions: rounding only.
+        offset: `(B,)`, what constants added inside of layers (see `with_offset`) contribute to the
+            logit; 0 for nets of `DAUConv2D`.
         class_names: names of all classes, by class id; None where the net has none.
 
     Example:
@@ -89,6 +91,7 @@ class Explanation(Tensors, Generic[Array]):
         "contribution_map": "B*HW",
         "bias": "",
         "residual": "B*",
+        "offset": "B*",
     }
 
     logits: Array
@@ -98,6 +101,7 @@ class Explanation(Tensors, Generic[Array]):
     contribution_map: Array
     bias: Array
     residual: Array
+    offset: Array | None = None
     class_names: tuple[str, ...] | None = None
 
     def numpy(self) -> "Explanation[np.ndarray]":
@@ -168,16 +172,16 @@ def explain(net: Any, images: Tensor, class_ids: ClassIds = None) -> Explanation
     has their height and width. Its bias is 0.
 
     Args:
-        net: a `CoDANet`, or such a model.
+        net: a `CoDANet`, an `Ensemble` or another `DynamicLinearNet`, or such a model.
         images: `(B, H, W, 3)` in [0, 1], or `(B, H, W, 6)` encoded; what such a model takes.
         class_ids: the classes to explain: `(B,)` or `(B, n)` integers, one integer for all images,
             `"all"`, or None for the predicted class.
 
     Returns:
         An `Explanation`; for every image and class
-        `logits[class] = bias + sum(contributions) + residual`. Where compiled code meets a class
-        id out of range, the weights, contributions and residual of that id are NaN; graphs of
-        TensorFlow raise `InvalidArgumentError` unless compiled by XLA.
+        `logits[class] = bias + sum(contributions) + offset + residual`. Where compiled code meets a
+        class id out of range, the weights, contributions and residual of that id are NaN; graphs
+        of TensorFlow raise `InvalidArgumentError` unless compiled by XLA.
 
     Raises:
         ValueError: if the net is no `CoDANet` and does not end as said, the images are no batch

@@ -12,6 +12,7 @@ from coda_keras.backend.types import Tensor
 from coda_keras.explanation.explanation import encoded_batch, known_class_names
 from coda_keras.explanation.tensors import Array, Tensors
 from coda_keras.layers.dynamic_linear import linearize
+from coda_keras.layers.offset import pull
 from coda_keras.utils.text import listed, nearest
 
 
@@ -24,6 +25,8 @@ class LayerExplanation(Tensors, Generic[Array]):
         weights: `(B, H, W, C)`, rows of `W_{l1->l2}(x)`; C is 6 when explained from the image.
         contributions: `(B, H, W, C)`, weights times the output of layer l1.
         contribution_map: `(B, H, W)`, contributions summed over the channels.
+        offset: `(B,)`, what constants added by the layers between contribute: the activation is
+            `sum(contributions) + offset`.
     """
 
     axes: ClassVar[dict[str, str]] = {
@@ -31,12 +34,14 @@ class LayerExplanation(Tensors, Generic[Array]):
         "weights": "BHWC",
         "contributions": "BHWC",
         "contribution_map": "BHW",
+        "offset": "B",
     }
 
     activation: Array
     weights: Array
     contributions: Array
     contribution_map: Array
+    offset: Array | None = None
 
     def numpy(self) -> "LayerExplanation[np.ndarray]":
         """Returns the same with NumPy arrays instead of backend tensors."""
@@ -70,7 +75,7 @@ def explain_layer(
 
     Returns:
         A `LayerExplanation`. Of logits, `activation` is the logit less b_0, to which the
-        contributions of any layer sum.
+        contributions of any layer sum, up to `offset`.
 
     Raises:
         ValueError: if a layer, channel or position does not exist, or as for `explain`.
@@ -85,6 +90,7 @@ def explain_layer(
     (1, 9, 9, 4)
     """
     encoded = encoded_batch(net, images)
+    require_layers(net)
     depth = len(net.body)
     last = depth + 1 if layer == "logits" else _number(net, layer)
     first = _number(net, from_layer)
@@ -101,14 +107,24 @@ def explain_layer(
     chosen = _one_channel(layer, _class_ids(layer, channel, named), outputs)
     if position is not None:
         chosen = chosen * _one_position(layer, position, outputs)
-    weights = pullback(ops.broadcast_to(chosen, ops.shape(outputs)))
+    weights, offset = pull(pullback, ops.broadcast_to(chosen, ops.shape(outputs)))
     contributions = weights * ops.cast(start, weights.dtype)
     return LayerExplanation(
         activation=ops.sum(outputs * chosen, axis=tuple(range(1, len(outputs.shape)))),
         weights=weights,
         contributions=contributions,
         contribution_map=ops.sum(contributions, axis=-1),
+        offset=ops.cast(offset, weights.dtype) + ops.zeros_like(weights[:, 0, 0, 0]),
     )
+
+
+def require_layers(net: Any) -> None:
+    """Raises ValueError for a net that is no chain of layers, such as an average of nets."""
+    if not hasattr(net, "body"):
+        raise ValueError(
+            f"{net!r} is no chain of layers, so none of its layers can be explained. Give one of "
+            "the nets that it is made of."
+        )
 
 
 def _number(net: Any, layer: Any) -> Any:

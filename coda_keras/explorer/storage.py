@@ -65,10 +65,10 @@ def fitted(view: View, max_bytes: int, weights: str = "int16") -> View:
     images, kept, layers = room(max_bytes, count, classes, pixels, channels, weights)
     if (images, kept, layers) == (count, classes, True):
         return view
-    by_image = ("images", "logits", "labels", "names", "class_ids", "maps", "weights")
+    by_image = ("images", "logits", "labels", "names", "class_ids", "maps", "weights", "offsets")
     parts = {name: getattr(view, name) for name in by_image if getattr(view, name) is not None}
     parts = {name: values[:images] for name, values in parts.items()}
-    for name in {"class_ids", "maps", "weights"} & parts.keys():
+    for name in {"class_ids", "maps", "weights", "offsets"} & parts.keys():
         parts[name] = parts[name][:, :kept]
     if not layers:
         parts["layers"] = ()
@@ -103,6 +103,9 @@ def encoded_view(view: View, weights: str = "int16") -> tuple[dict[str, Any], li
             "maps": {},
             "layers": {},
         }
+        if view.offsets is not None:
+            ids = map(str, view.class_ids[index])
+            entry["offsets"] = dict(zip(ids, map(float, view.offsets[index])))
         for column, class_id in enumerate(view.class_ids[index]):
             arrays: dict[str, Any] = {"map": np.float32(view.maps[index, column])}
             if view.weights is not None and weights != "none":

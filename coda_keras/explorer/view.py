@@ -50,6 +50,8 @@ class View:
         bias: number b_0 with `logit = bias + sum(map)`; None for maps that do not sum to logits,
             such as those of post-hoc methods.
         weights: `(B, n, H, W, 6)`, rows of W_{0->L}, or None.
+        offsets: `(B, n)`, what constants inside of the net add: `logit = bias + sum(map) + offset`;
+            None for none.
         labels: `(B,)`, the true classes, or None.
         names: B strings, or None.
         layers: `Channels`, one for each class of an image that has them.
@@ -71,6 +73,7 @@ class View:
     class_names: Sequence[str] | None = None
     bias: float | None = None
     weights: np.ndarray | None = None
+    offsets: np.ndarray | None = None
     labels: np.ndarray | None = None
     names: Sequence[str] | None = None
     layers: Sequence[Channels] = ()
@@ -94,6 +97,8 @@ class View:
         }
         if self.weights is not None:
             expected["weights"] = (*expected["maps"], 6)
+        if self.offsets is not None:
+            expected["offsets"] = self.class_ids.shape
         if self.labels is not None:
             expected["labels"] = (count,)
         for name, shape in {"images": (count, *size, self.images.shape[-1]), **expected}.items():
@@ -121,6 +126,8 @@ class View:
         finite(self.maps)
         if self.weights is not None:
             finite(self.weights, "Weights")
+        if self.offsets is not None:
+            finite(self.offsets, "Offsets")
         checked_picture(self.images)
 
 

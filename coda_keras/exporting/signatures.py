@@ -19,14 +19,14 @@ signature          inputs                      outputs
 `explain`          `images`,                   `logits`, `contribution_map (B, H, W)`,
                    `class_ids (B,)`            `contributions (B, H, W, 6)`,
                                                `weights (B, H, W, 6)`, `bias (B,)`,
-                                               `residual (B,)`
+                                               `residual (B,)`, `offset (B,)`
 `labels`           `class_ids (B,)`            `labels (B,)`, the names of the classes; only in
                                                servables made with labels
 =================  ==========================  ==================================================
 
 Numbers are float32, class ids int32, images RGB in [0, 1], probabilities sigmoids of the logits
-(one-vs-all). For every image `logits[class] = bias + sum(contributions) + residual`, and
-`contributions = weights * encode(images)`.
+(one-vs-all). For every image `logits[class] = bias + sum(contributions) + offset + residual`, and
+`contributions = weights * encode(images)`; `offset` is what constants inside of the net add.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,7 +42,7 @@ from coda_keras.layers.encoding import encode
 
 
 class Net(Protocol):
-    """What is asked of a net; a built float32 `CoDANet` with an `image_size` has it."""
+    """What is asked of a net; a built float32 `DynamicLinearNet` with an `image_size` has it."""
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -128,6 +128,7 @@ def signatures(net: Net, labels: Sequence[str] | None = None) -> dict[str, Signa
             "weights": explanation.weights,
             "bias": tf.fill(tf.shape(class_ids), explanation.bias),
             "residual": explanation.residual,
+            "offset": explanation.offset,
         }
 
     def label(class_ids):

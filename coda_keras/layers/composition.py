@@ -234,8 +234,8 @@ def checked_members(layers: Iterable[Any]) -> list[Any]:
     for layer in layers:
         if not callable(getattr(layer, "linearize", None)):
             raise ValueError(
-                f"Layer {layer!r} has no `linearize` method. Every layer of a dynamic linear net "
-                "must return `(outputs, pullback)` from `linearize(inputs)`; see "
+                f"Layer {layer!r} has no `linearize` method. Every layer of a CoDANet must "
+                "return `(outputs, pullback)` from `linearize(inputs)`; see "
                 "`coda_keras.DynamicLinear`."
             )
     return layers

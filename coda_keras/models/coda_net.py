@@ -8,9 +8,8 @@ import keras
 from keras import ops
 
 from coda_keras.backend.types import Tensor
-from coda_keras.explanation.class_ids import ClassIds
-from coda_keras.explanation.explanation import Explanation, explain
 from coda_keras.explanation.layer import LayerExplanation, explain_layer
+from coda_keras.layers.composition import checked_members
 from coda_keras.layers.dynamic_linear import (
     GlobalSumPooling2D,
     Pullback,
@@ -20,8 +19,8 @@ from coda_keras.layers.dynamic_linear import (
     receptive_field,
 )
 from coda_keras.layers.encoding import encode
+from coda_keras.models.dynamic_linear_net import DynamicLinearNet
 from coda_keras.models.from_preset import LOGIT_BIAS, FromPreset
-from coda_keras.models.image_classifier import ImageClassifier
 from coda_keras.models.map_penalty import MapPenalty
 from coda_keras.utils.registration import PACKAGE
 
@@ -30,7 +29,7 @@ MAX_PIXELS = 2**26
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class CoDANet(FromPreset, ImageClassifier):
+class CoDANet(FromPreset, DynamicLinearNet):
     """A classifier whose logits are sums of per-pixel contributions (Sections 3.2 and 3.3).
 
     The encoded image runs through `layers`, is summed over all positions and divided by the
@@ -78,17 +77,9 @@ class CoDANet(FromPreset, ImageClassifier):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        layers = list(layers)
-        if not layers:
+        self.body = checked_members(layers)
+        if not self.body:
             raise ValueError("`layers` is empty. Expected at least one dynamic linear layer.")
-        for layer in layers:
-            if not callable(getattr(layer, "linearize", None)):
-                raise ValueError(
-                    f"Layer {layer!r} has no `linearize` method. Every layer of a CoDANet must "
-                    "return `(outputs, pullback)` from `linearize(inputs)`; see "
-                    "`coda_keras.DynamicLinear`."
-                )
-        self.body = layers
         # Sums over many positions and their division by T stay in full precision.
         dtype = "float64" if self.compute_dtype == "float64" else "float32"
         self.pooling = GlobalSumPooling2D(dtype=dtype, name="sum_pooling")
@@ -121,25 +112,6 @@ class CoDANet(FromPreset, ImageClassifier):
     def temperature(self) -> float:
         return self.scaling.temperature
 
-    @property
-    def classes(self) -> int:
-        """Number of classes.
-
-        Raises:
-            ValueError: if the net is not built yet.
-        """
-        self.require_built("its number of classes")
-        return self._classes
-
-    def build(self, input_shape: Sequence[int | None]) -> None:
-        images = keras.Input(input_shape[1:], dtype=self.variable_dtype)
-        outputs = encode(images)
-        for layer in self.chain:
-            outputs = layer(outputs)
-        self._classes = outputs.shape[-1]
-        self.connect(images, outputs + self.logit_bias)
-        self.built = True
-
     def call(self, images: Tensor, training: bool | None = None) -> Tensor:
         if training and self.penalty is not None:
             # The loss needs rows of W_{0->L} of this pass.
@@ -164,19 +136,7 @@ class CoDANet(FromPreset, ImageClassifier):
             loss = loss + ops.cast(self.penalty.loss(y, y_pred), loss.dtype)
         return loss
 
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        return (input_shape[0], self._classes)
-
     def linearize(self, images: Tensor) -> tuple[Tensor, Pullback]:
-        """Applies the net, and returns the transpose of the matrix that it applied.
-
-        Args:
-            images: `(B, H, W, 3)` in [0, 1], or `(B, H, W, 6)` encoded.
-
-        Returns:
-            `(logits - b_0, pullback)`; `pullback` maps a cotangent `(B, classes)` to
-            `W_{0->L}(x)^T cotangent`, `(B, H, W, 6)`.
-        """
         return linearize(self.chain, encode(ops.convert_to_tensor(images)))
 
     def evidence(self, images: Tensor) -> Tensor:
@@ -192,10 +152,6 @@ class CoDANet(FromPreset, ImageClassifier):
         for layer in [*self.body, self.scaling]:
             outputs = layer(outputs)
         return outputs
-
-    def explain(self, images: Tensor, class_ids: ClassIds = None) -> Explanation[Tensor]:
-        """Explains logits by contribution maps. See `coda_keras.explain`."""
-        return explain(self, images, class_ids)
 
     def explain_layer(
         self,
@@ -213,9 +169,7 @@ class CoDANet(FromPreset, ImageClassifier):
 
     def get_config(self) -> dict[str, Any]:
         return {
-            "name": self.name,
-            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
-            "trainable": self.trainable,
+            **self.base_config(),
             "layers": [keras.saving.serialize_keras_object(layer) for layer in self.body],
             "temperature": self.temperature,
             "logit_bias": self.logit_bias,

@@ -11,7 +11,7 @@ from coda_keras.data.images import ImageData
 from coda_keras.evaluation import localisation, make_grids
 from coda_keras.evaluation.calls import predict_logits
 from coda_keras.explanation.dataset import explain_dataset
-from coda_keras.models.coda_net import CoDANet
+from coda_keras.models.dynamic_linear_net import DynamicLinearNet
 from coda_keras.utils.progress import tracked
 
 # Up to so many classes all are in the gallery, and the first five say nothing.
@@ -33,7 +33,7 @@ def evaluate(net: keras.Model, data: ImageData) -> tuple[np.ndarray, float | Non
     test_images = framework.test_batches(data.test_images, data.test_labels)
     logits, errors = [], []
     with framework.reporting_broken_images():
-        if not isinstance(net, CoDANet):
+        if not isinstance(net, DynamicLinearNet):
             shown = tracked(test_images, "testing", "batch")
             return np.concatenate([predict_logits(net, images) for images, _ in shown]), None
         for explanation in explain_dataset(net, test_images, fields=FIELDS):
@@ -49,7 +49,7 @@ def predict(net: keras.Model, images: np.ndarray) -> np.ndarray:
 
 
 def score(
-    net: CoDANet,
+    net: DynamicLinearNet,
     data: ImageData,
     grids: int = 0,
     occlusion_grids: int = 0,
@@ -59,7 +59,7 @@ def score(
     """Scores a net on all test images.
 
     Args:
-        net: a `CoDANet`.
+        net: a `CoDANet`, an average of nets or another `DynamicLinearNet`.
         data: `ImageData`.
         grids: int, grids of images for the localisation metric; 0 leaves it out.
         occlusion_grids: int, on how many of them occlusion by 9x9 pixels is scored too, which takes

@@ -10,7 +10,7 @@ from scipy.special import expit
 from tensorflow.core.protobuf import saved_model_pb2
 
 from coda_keras.exporting import signatures
-from coda_keras.models.coda_net import CoDANet
+from coda_keras.models.dynamic_linear_net import DynamicLinearNet
 
 Arrays = Mapping[str, np.ndarray]
 FORBIDDEN_OPS = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
@@ -18,12 +18,12 @@ FORBIDDEN_OPS = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
 TOLERANCE = 1e-4
 
 
-def verify(path: Path, net: CoDANet, labels: Sequence[str] | None = None) -> None:
+def verify(path: Path, net: DynamicLinearNet, labels: Sequence[str] | None = None) -> None:
     """Loads a version as a server does and compares its answers with what the net itself says.
 
     Args:
         path: folder of the SavedModel, its warm-up requests included.
-        net: the float32 `CoDANet` it was made of.
+        net: the float32 `DynamicLinearNet` it was made of.
         labels: names of the classes it was made with.
 
     Raises:
@@ -48,7 +48,7 @@ def verify(path: Path, net: CoDANet, labels: Sequence[str] | None = None) -> Non
             _compare(f"{name}.{output}", answer[output], expected[output], scale)
 
 
-def _inputs(net: CoDANet, names: Iterable[str]) -> dict[str, np.ndarray]:
+def _inputs(net: DynamicLinearNet, names: Iterable[str]) -> dict[str, np.ndarray]:
     """Two images and a class for each; every class where there are no images."""
     height, width = net.image_size
     pictures = np.random.default_rng(0).integers(0, 256, (2, height, width, 3), "uint8")
@@ -64,7 +64,7 @@ def _inputs(net: CoDANet, names: Iterable[str]) -> dict[str, np.ndarray]:
 
 
 def _expected(
-    net: CoDANet, labels: Sequence[str] | None, inputs: Arrays, answer: Arrays
+    net: DynamicLinearNet, labels: Sequence[str] | None, inputs: Arrays, answer: Arrays
 ) -> dict[str, np.ndarray]:
     """What a signature should answer, by the names of outputs, without its own function."""
     if not {"images", "image_bytes"} & inputs.keys():

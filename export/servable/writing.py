@@ -11,17 +11,19 @@ from coda_keras_export.servable.verification import verify
 from tensorflow_serving.apis import prediction_log_pb2
 
 from coda_keras.exporting import signatures
-from coda_keras.models.coda_net import CoDANet
+from coda_keras.models.dynamic_linear_net import DynamicLinearNet
 from coda_keras.utils.text import sentence
 
 
-def write(path: Path, name: str, net: CoDANet, labels: Sequence[str] | None = None) -> None:
+def write(
+    path: Path, name: str, net: DynamicLinearNet, labels: Sequence[str] | None = None
+) -> None:
     """Writes a version, loads it as a server does and compares its answers with the net's.
 
     Args:
         path: folder to write, in that of the model.
         name: of the model, which warm-up requests have.
-        net: a float32 `CoDANet` with an `image_size`.
+        net: a float32 `DynamicLinearNet` with an `image_size`.
         labels: names of the classes in their order, or None.
 
     Raises:
@@ -41,7 +43,9 @@ def write(path: Path, name: str, net: CoDANet, labels: Sequence[str] | None = No
         raise OSError(f"No servable in {path.parent}: {sentence(error.message)}") from error
 
 
-def _write_warm_up(path: Path, name: str, net: CoDANet, labels: Sequence[str] | None) -> None:
+def _write_warm_up(
+    path: Path, name: str, net: DynamicLinearNet, labels: Sequence[str] | None
+) -> None:
     """One small valid request for each signature."""
     height, width = net.image_size
     image = np.full((height, width, 3), 128, "uint8")

@@ -84,7 +84,7 @@ def test_compiled_code_takes_explanations(net, images):
 
 def test_trees_of_keras_have_the_arrays_as_leaves(net, images):
     explanation = net.explain_layer(images, 1, 2)
-    assert len(keras.tree.flatten(explanation)) == 4
+    assert len(keras.tree.flatten(explanation)) == 5
     doubled = keras.tree.map_structure(lambda x: 2 * x, explanation)
     assert isinstance(doubled, LayerExplanation)
     np.testing.assert_allclose(doubled.numpy().weights, 2 * explanation.numpy().weights)

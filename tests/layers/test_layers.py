@@ -12,10 +12,13 @@ from coda_keras import (
     CoDANet,
     DAUConv2D,
     DynamicLinear,
+    Ensemble,
+    Flipped,
     GlobalPatch2D,
     GlobalSumPooling2D,
     OneVsAllAccuracy,
     OneVsAllCrossentropy,
+    Shifted,
     TemperatureScaling,
 )
 from coda_keras.layers import (
@@ -123,6 +126,9 @@ LAYERS = [
 NET = {"temperature": 3.0, "logit_bias": 0.5, "image_size": (9, 8), "regularisation": 0.5}
 OTHERS = [
     (CoDANet, {**NET, "dtype": "mixed_bfloat16", "trainable": False}),
+    (Flipped, {"dtype": "float32", "trainable": False}),
+    (Shifted, {"rows": 1, "columns": -2, "fill": "zeros", "dtype": "float32", "trainable": False}),
+    (Ensemble, {"weights": [0.25, 0.75], "dtype": "float32", "trainable": False}),
     (OneVsAllCrossentropy, {"reduction": "sum", "dtype": "bfloat16"}),
     (OneVsAllAccuracy, {"dtype": "bfloat16"}),
     (Bias, {"dtype": "bfloat16", "trainable": False}),
@@ -209,7 +215,13 @@ def test_every_argument_is_tried(layer):
 @pytest.mark.parametrize(("cls", "arguments"), OTHERS)
 def test_config(cls, arguments):
     layers = [DAUConv2D(3, 2, 1), DAUConv2D(4, 2, 3, strides=2)]
-    more = {"layers": layers} if cls is CoDANet else {}
+    net = CoDANet(layers)
+    more = {
+        CoDANet: {"layers": layers},
+        Ensemble: {"members": [net, Flipped(Shifted(net, 1))]},
+        Flipped: {"net": net},
+        Shifted: {"net": net},
+    }.get(cls, {})
     if not issubclass(cls, keras.initializers.Initializer):
         more["name"] = "mine"
     check_config(cls, **more, **arguments)

@@ -100,8 +100,9 @@ export function accountText(app, { quantity }) {
   if (!quantity?.values) return "";
   const { parts, decimals } = accountOf(quantity, app.mask);
   const bias = quantity.bias === null ? "" : `bias ${shown(parts.bias, decimals)} + `;
+  const offset = quantity.offset === null ? "" : `constants in layers ${shown(parts.offset, decimals)} + `;
   const inside = `inside ${shown(parts.inside, decimals)}`;
-  return `${bias}${inside} + outside ${shown(parts.outside, decimals)} = ${shown(parts.total, decimals)} (${quantity.name})`;
+  return `${bias}${offset}${inside} + outside ${shown(parts.outside, decimals)} = ${shown(parts.total, decimals)} (${quantity.name})`;
 }
 
 function text(content, x, y, more = "") {

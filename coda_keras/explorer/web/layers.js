@@ -29,7 +29,8 @@ export function layerStrip(app) {
       const text = others ? `Stored for this image: ${others}.` : "None are stored for this image.";
       body.replaceChildren(h("p", { class: "hint" }, layers === null ? "Loading …" : text));
     } else if (key !== drawn) {
-      const explained = source.image(app.state.image).logits[id] - bias;
+      const offset = source.offset(app.state.image, id) ?? 0;
+      const explained = source.image(app.state.image).logits[id] - bias - offset;
       body.replaceChildren(
         ...names.map((name, layer) => columnOf(app, source, name, layer, layers, explained)),
       );

@@ -4,9 +4,9 @@ import { decimalsFor, rounded } from "./numbers.js";
 import { percentile } from "./colours.js";
 
 /**
- * Returns {values, total, bias, name, complete} for the chosen class, contrast and channel of a
- * source: values a pixel, that sum to total less bias. null while it loads; a string where it
- * was not stored. `complete` is false for maps that sum to nothing but themselves.
+ * Returns {values, total, bias, offset, name, complete} for the chosen class, contrast and channel
+ * of a source: values a pixel, that sum to total less bias and offset, which are null where there
+ * are none. null while it loads; a string where it was not stored. `complete` is false for maps that sum to nothing but themselves.
  */
 export function quantityOf(source, state) {
   const { manifest } = source;
@@ -21,7 +21,8 @@ export function quantityOf(source, state) {
   if (state.contrast === null || state.contrast === id) {
     const total = complete ? logits[id] : sumOf(one.map);
     const bias = complete ? manifest.bias : 0;
-    return { values: one.map, weights: one.weights, total, bias, complete, name: className };
+    const offset = complete ? source.offset(state.image, id) : null;
+    return { values: one.map, weights: one.weights, total, bias, offset, complete, name: className };
   }
   const other = source.explanation(state.image, state.contrast);
   const otherName = manifest.classes[state.contrast];
@@ -30,7 +31,9 @@ export function quantityOf(source, state) {
   const values = difference(one.map, other.map);
   const weights = one.weights && other.weights ? difference(one.weights, other.weights) : null;
   const total = complete ? logits[id] - logits[state.contrast] : sumOf(values);
-  return { values, weights, total, bias: null, complete, name: `${className} − ${otherName}` };
+  const [own, others] = [id, state.contrast].map((one) => source.offset(state.image, one));
+  const offset = complete && own !== null ? own - others : null;
+  return { values, weights, total, bias: null, offset, complete, name: `${className} − ${otherName}` };
 }
 
 function channelQuantity(source, state, id, className) {
@@ -49,6 +52,7 @@ function channelQuantity(source, state, id, className) {
     weights: null,
     total: layers.contributions[index],
     bias: null,
+    offset: null,
     complete: true,
     name,
   };
@@ -61,7 +65,7 @@ export function explainedClass(source, state) {
 }
 
 /**
- * The account `bias + inside + outside = total`, in numbers and, so that the shown digits add up
+ * The account `bias + offset + inside + outside = total`, in numbers and, so that the shown digits add up
  * exactly, rounded: what rounding leaves, at most 1.5 of the last digit, goes to the outside.
  */
 export function accountOf(quantity, mask, decimals = decimalsOf(quantity)) {
@@ -69,10 +73,15 @@ export function accountOf(quantity, mask, decimals = decimalsOf(quantity)) {
   let inside = 0;
   if (mask) for (let i = 0; i < values.length; i++) if (mask[i]) inside += values[i];
   const bias = quantity.bias ?? 0;
-  const parts = { bias: rounded(bias, decimals), inside: rounded(inside, decimals) };
+  const offset = quantity.offset ?? 0;
+  const parts = {
+    bias: rounded(bias, decimals),
+    offset: rounded(offset, decimals),
+    inside: rounded(inside, decimals),
+  };
   parts.total = rounded(total, decimals);
-  parts.outside = rounded(parts.total - parts.bias - parts.inside, decimals);
-  const explained = total - bias;
+  parts.outside = rounded(parts.total - parts.bias - parts.offset - parts.inside, decimals);
+  const explained = total - bias - offset;
   const residual = explained - sumOf(values);
   return { inside, explained, share: inside / explained, decimals, parts, residual, complete };
 }

@@ -33,6 +33,7 @@ function row(app, side, index, decimals) {
   const pixels = countOf(app.mask);
   const inside = app.mask ? `inside (${pixels} pixels, ${percent(share)})` : "inside (nothing selected)";
   if (quantity.bias !== null && quantity.complete) line.append(term("bias", parts.bias, "bias"), " + ");
+  if (quantity.offset !== null) line.append(term("offset", parts.offset, "constants in layers"), " + ");
   line.append(term("inside", parts.inside, inside), " + ", term("outside", parts.outside, "outside"), " = ");
   line.append(term("total", parts.total, totalName(app, side)));
   if (quantity.complete && !app.state.layer) line.append(residualOf(account));

@@ -78,6 +78,11 @@ export class Source {
     return { data, channels: shape[2] };
   }
 
+  /** What constants inside of the net add to a logit; null where nothing is said of them. */
+  offset(index, id) {
+    return this.image(index).offsets?.[id] ?? null;
+  }
+
   /** {map, weights} of a class, null while it loads, undefined if it was not stored. */
   explanation(index, id) {
     const blob = this.image(index).maps[id];
