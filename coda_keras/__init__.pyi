@@ -19,6 +19,7 @@ from .explanation.explanation import Explanation as Explanation
 from .explanation.explanation import explain as explain
 from .explanation.layer import LayerExplanation as LayerExplanation
 from .explanation.layer import explain_layer as explain_layer
+from .layers.checking import check_dynamic_linear as check_dynamic_linear
 from .layers.dau import DAUConv2D as DAUConv2D
 from .layers.dynamic_linear import DynamicLinear as DynamicLinear
 from .layers.dynamic_linear import GlobalPatch2D as GlobalPatch2D

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from coda_keras.layers.configs import in_dtype
 from coda_keras.models.dynamic_linear_net import DynamicLinearNet
 
 
@@ -24,7 +25,8 @@ def float32_copy(net: Any, image_size: int | tuple[int, int] | None = None) -> A
         raise ValueError(f"Expected a CoDANet. Received: {type(net).__name__}.")
     if not net.built:
         raise ValueError("The net has no weights yet. Call it once on images, or train it.")
-    copy = type(net).from_config(_changed(net.get_config(), image_size))
+    config = in_dtype(net.get_config(), "float32")
+    copy = type(net).from_config(config if image_size is None else _sized(config, image_size))
     if copy.image_size is None:
         raise ValueError(
             "A servable takes images of one size, and the net has none. "
@@ -34,15 +36,13 @@ def float32_copy(net: Any, image_size: int | tuple[int, int] | None = None) -> A
     return copy
 
 
-def _changed(config: Any, image_size: Any) -> Any:
-    """Replaces every dtype policy, and every image size if one is given, in a nested config."""
+def _sized(config: Any, image_size: int | tuple[int, int]) -> Any:
+    """Replaces the image size of every net in a nested config."""
     if isinstance(config, (list, tuple)):
-        return type(config)(_changed(value, image_size) for value in config)
+        return type(config)(_sized(value, image_size) for value in config)
     if not isinstance(config, dict):
         return config
-    if config.get("class_name") == "DTypePolicy":
-        return "float32"
-    changed = {key: _changed(value, image_size) for key, value in config.items()}
-    if image_size is not None and "image_size" in changed:
-        changed["image_size"] = image_size
-    return changed
+    return {
+        key: image_size if key == "image_size" else _sized(value, image_size)
+        for key, value in config.items()
+    }

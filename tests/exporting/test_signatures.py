@@ -62,6 +62,7 @@ def test_signatures_have_the_batch_first_everywhere(servable):
             "weights": ("float32", [-1, HEIGHT, WIDTH, 6]),
             "bias": ("float32", [-1]),
             "residual": ("float32", [-1]),
+            "offset": ("float32", [-1]),
         },
         "labels": {"class_ids": ("int32", [-1]), "labels": ("string", [-1])},
     }

@@ -5,13 +5,12 @@ import inspect
 
 import keras
 import pytest
-from conftest import library_modules
-from layer_check import check_config, check_layer, own_arguments
+from conftest import library_modules, set_weights
+from layer_check import check_config
 
 from coda_keras import (
     CoDANet,
     DAUConv2D,
-    DynamicLinear,
     Ensemble,
     Flipped,
     GlobalPatch2D,
@@ -20,6 +19,7 @@ from coda_keras import (
     OneVsAllCrossentropy,
     Shifted,
     TemperatureScaling,
+    check_dynamic_linear,
 )
 from coda_keras.layers import (
     AveragePooling2D,
@@ -35,6 +35,7 @@ from coda_keras.layers import (
     ReLU,
     Residual,
 )
+from coda_keras.layers.checking import own_arguments
 from coda_keras.models.airbench import Bias, PartialIdentity
 from coda_keras.models.resnet import PaddedShortcut
 from coda_keras.training.annealing import AnnealedCrossentropy
@@ -101,7 +102,6 @@ LAYERS = [
     (GlobalPatch2D, {}),
     (GlobalSumPooling2D, {}),
     (TemperatureScaling, {"temperature": 12.5}),
-    (PaddedShortcut, {"filters": 5, "strides": 2}),
     (BcosConv2D, {"filters": 3, "kernel_size": 3}),
     (BcosConv2D, {"filters": 3, "kernel_size": 3, "strides": 2, **BCOS}),
     (BcosDense, {"units": 3}),
@@ -126,6 +126,7 @@ LAYERS = [
 NET = {"temperature": 3.0, "logit_bias": 0.5, "image_size": (9, 8), "regularisation": 0.5}
 OTHERS = [
     (CoDANet, {**NET, "dtype": "mixed_bfloat16", "trainable": False}),
+    (PaddedShortcut, {"filters": 5, "strides": 2, "dtype": "bfloat16", "trainable": False}),
     (Flipped, {"dtype": "float32", "trainable": False}),
     (Shifted, {"rows": 1, "columns": -2, "fill": "zeros", "dtype": "float32", "trainable": False}),
     (Ensemble, {"weights": [0.25, 0.75], "dtype": "float32", "trainable": False}),
@@ -173,35 +174,12 @@ def test_everything_registered_is_checked():
 
 
 @pytest.mark.parametrize(("layer", "arguments"), LAYERS)
-def test_layer(layer, arguments, tmp_path):
-    check_layer(lambda **kwargs: _made(layer, arguments, **kwargs), (2, 7, 6, 4), tmp_path)
-
-
-class Wrong(DynamicLinear):
-    """Doubles by a pullback that does not, or forgets an argument."""
-
-    def __init__(self, factor=2.0, remember=True, **kwargs):
-        super().__init__(**kwargs)
-        self.factor, self.remember = factor, remember
-
-    def linearize(self, inputs):
-        inputs = self.prepare(inputs)
-        return 2 * inputs, lambda cotangent: self.factor * cotangent
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
-    def get_config(self):
-        own = {"factor": self.factor, "remember": self.remember}
-        return {**super().get_config(), **(own if self.remember else {})}
-
-
-@pytest.mark.parametrize("arguments", [{"factor": 2.1}, {"remember": False}])
-def test_the_check_finds_wrong_layers(arguments, tmp_path):
-    with keras.saving.custom_object_scope({"Wrong": Wrong}):
-        check_layer(Wrong, (2, 3, 4, 5), tmp_path)
-        with pytest.raises(AssertionError):
-            check_layer(lambda **kwargs: Wrong(**arguments, **kwargs), (2, 3, 4, 5), tmp_path)
+def test_layer(layer, arguments, rng):
+    made = _made(layer, arguments)
+    inputs = rng.normal(size=(2, 7, 6, 4))
+    made.build(inputs.shape)
+    set_weights(made, rng)
+    check_dynamic_linear(made, inputs)
 
 
 @pytest.mark.parametrize("layer", {layer: None for layer, _ in LAYERS})
