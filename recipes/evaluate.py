@@ -7,8 +7,8 @@ The data are those of CIFAR-10; --dataset and --data name those of another recip
 
     coda-keras evaluate --model runs/image_folder/model.keras --data FOLDER
 
---views flip scores the mean of what the net says about an image and its mirror image. --views shifts
-also moves both by a pixel. The mean is one net, with one exact contribution map.
+--views flip scores the mean of what the net says about an image and its mirror image. --views
+shifts also moves both by a pixel. The mean is one net, with one exact contribution map.
 
 Localisation is that of the net's own contributions (eq. 11). --occlusion-grids adds that of
 occlusion by 9x9 pixels. `coda-keras interpret` compares all attribution methods.
