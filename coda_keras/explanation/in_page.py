@@ -31,7 +31,8 @@ def network(net: Any, class_names: Sequence[str] | None = None) -> Network:
     >>> network(CoDANet([DAUConv2D(3, 2, 3)], image_size=8)).size
     (8, 8)
     """
-    others = {type(layer).__name__ for layer in net.body if type(layer) is not DAUConv2D}
+    layers = getattr(net, "body", [net])
+    others = {type(layer).__name__ for layer in layers if type(layer) is not DAUConv2D}
     if others:
         raise ValueError(
             "A page computes nets of DAUConv2D layers alone. "
@@ -46,7 +47,7 @@ def network(net: Any, class_names: Sequence[str] | None = None) -> Network:
     if len(names) != net.classes:
         raise ValueError(f"Expected {net.classes} names of classes. Received {len(names)}.")
     return Network(
-        layers=[_units(layer) for layer in net.body],
+        layers=[_units(layer) for layer in layers],
         temperature=net.temperature,
         bias=net.logit_bias,
         size=net.image_size,

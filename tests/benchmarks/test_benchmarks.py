@@ -12,7 +12,7 @@ import pytest
 import tiny
 from coda_keras_export.api import arrays, serving_pb2
 
-from benchmarks import authors, cold_start, floor, layers, served, waiting
+from benchmarks import authors, cold_start, floor, layers, served, views, waiting
 from coda_keras import CoDANet, DAUConv2D
 
 pytestmark = pytest.mark.tensorflow
@@ -292,3 +292,16 @@ def test_cold_starts_are_measured_beside_an_import(tmp_path, monkeypatch, capsys
     assert "other" in capsys.readouterr().out
     with pytest.raises(subprocess.CalledProcessError):
         cold_start.run(sys.executable, ["-c", "raise SystemExit(1)"], tmp_path)
+
+
+def test_averages_over_views_are_paired_with_the_net_alone():
+    before, after = np.array([1, 1, 1, 0, 0, 0], bool), np.array([1, 1, 0, 1, 1, 0], bool)
+    # Of three discordant images two at least on one side: certain.
+    assert views.paired(before, after) == {"gained": 2, "lost": 1, "p_value": 1.0}
+    many = np.arange(20) < 10
+    assert views.paired(many, many | True)["p_value"] == pytest.approx(2 / 2**10)
+    assert views.paired(many, many)["p_value"] == 1
+    values, labels = np.array([[2.0, -1.0], [0.0, 3.0]]), np.array([0, 0])
+    signed = np.array([2.0, 1.0, 0.0, -3.0])
+    expected = {"loss": np.mean(np.log1p(np.exp(-signed))), "accuracy": 0.5}
+    assert views.fit(values, labels) == pytest.approx(expected)

@@ -2,7 +2,14 @@ import keras
 import numpy as np
 import pytest
 
-from coda_keras import CoDANet, DAUConv2D, attribution, evaluation
+from coda_keras import (
+    CoDANet,
+    DAUConv2D,
+    DynamicLinear,
+    attribution,
+    evaluation,
+    with_offset,
+)
 
 IMAGES = np.random.default_rng(0).random((3, 8, 8, 3), "float32")
 CLASS_IDS = np.array([0, 1, 1])
@@ -54,3 +61,16 @@ def test_contributions_of_a_coda_net_are_complete_and_others_are_not():
     own = attribution.get("contributions")
     assert scores(net, own).max() < 1e-4
     assert scores(net, lambda *args: 1.5 * own(*args)) == pytest.approx(0.5, abs=1e-4)
+
+
+class Brighten(DynamicLinear):
+    def linearize(self, inputs):
+        inputs = self.prepare(inputs)
+        return inputs + 0.5, with_offset(lambda cotangent: cotangent, 0.5)
+
+
+def test_constants_inside_of_a_net_are_no_part_of_what_maps_explain():
+    layers = [Brighten(), DAUConv2D(4, 4, 3), DAUConv2D(2, 4, 3)]
+    net = CoDANet(layers, temperature=1.0)
+    assert np.abs(net.explain(IMAGES, CLASS_IDS).numpy().offset).min() > 0.01
+    assert scores(net, attribution.get("contributions")).max() < 1e-4

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -47,6 +48,21 @@ def test_the_account_of_a_rectangle_is_that_of_numpy(page):
     share = maps[0, 4, 2:10, 3:13].sum() / (total - BIAS)
     shown = page.text(".term.inside small").split(", ")[1].rstrip(")")
     assert number(shown) == pytest.approx(100 * share, abs=0.051)
+
+
+def test_constants_inside_of_a_net_have_a_term_of_their_own(browser, tmp_path):
+    _, _, maps, logits = numbers(0)
+    offsets = np.linspace(-1, 1, COUNT * CLASSES, dtype="float32").reshape(COUNT, CLASSES)
+    shown = replace(view(), logits=logits + offsets, offsets=offsets)
+    explorer.write_html(tmp_path / "page.html", shown)
+    page = browser.open((tmp_path / "page.html").as_uri())
+    page.click("[data-id='4'] .pick")
+    page.drag([(2, 3), (5, 6), (9, 12)])
+    account = page.account()
+    assert account["offset"] == pytest.approx(offsets[0, 4], abs=5.1e-4)
+    assert account["total"] == pytest.approx(logits[0, 4] + offsets[0, 4], abs=5.1e-4)
+    rest = maps[0, 4].sum() - maps[0, 4, 2:10, 3:13].sum()
+    assert account["outside"] == pytest.approx(rest, abs=2e-3)
 
 
 def test_a_lasso_takes_the_pixels_whose_centres_it_holds(page):

@@ -23,7 +23,7 @@ from servables import (
     tiny_net,
 )
 
-from coda_keras import CoDANet, DAUConv2D
+from coda_keras import CoDANet, DAUConv2D, DynamicLinear, Ensemble, Flipped, with_offset
 from coda_keras.models.precision import float32_copy
 
 pytestmark = pytest.mark.tensorflow
@@ -42,6 +42,29 @@ def test_servables_are_float32_whatever_the_net_was_trained_in(dtype, tmp_path, 
         np.testing.assert_allclose(
             outputs["contributions"][index], contributions, rtol=1e-4, atol=1e-6
         )
+
+
+@keras.saving.register_keras_serializable("tests")
+class Shift(DynamicLinear):
+    def linearize(self, inputs):
+        inputs = self.prepare(inputs)
+        return inputs + 0.5, with_offset(lambda cotangent: cotangent, 0.5)
+
+
+def test_averages_of_nets_are_served_with_what_their_layers_add(tmp_path, pictures):
+    height, width = pictures.shape[1:3]
+    layers = [Shift(), DAUConv2D(CLASSES, 3, 3)]
+    net = CoDANet(layers, temperature=2.0, image_size=(height, width), class_names=NAMES)
+    both = Ensemble([net, Flipped(net)], [0.75, 0.25])
+    servable = Servable(package(both, tmp_path, "both"))
+    images, class_ids = np.float32(pictures / 255), np.array([2, 1], "int32")
+    outputs = ask(servable, "explain", images=images, class_ids=class_ids)
+    sums = outputs["contributions"].sum((1, 2, 3)) + outputs["offset"] + outputs["bias"]
+    np.testing.assert_allclose(sums, outputs["logits"][[0, 1], class_ids], rtol=1e-4, atol=1e-5)
+    assert np.abs(outputs["offset"]).min() > 1e-3
+    mirrored = np.float32(pictures[:, :, ::-1] / 255)
+    expected = 0.75 * net.predict(images, verbose=0) + 0.25 * net.predict(mirrored, verbose=0)
+    np.testing.assert_allclose(outputs["logits"], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_weights_are_stored_once(tmp_path):

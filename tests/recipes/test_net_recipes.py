@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from coda_keras import CoDANet, examples
+from coda_keras import CoDANet, examples, with_views
 from coda_keras.data.images import ImageData
 from coda_keras.models import pretrained as trained
 
@@ -114,6 +114,19 @@ def test_a_net_is_scored(data, tmp_path, monkeypatch, capsys):
     out = capsys.readouterr().out
     assert f"{accuracy:.4f} on 10 images" in out and "ten images only" in out
     assert gallery.is_file()
+
+
+@pytest.mark.parametrize("views", ["flip", "shifts"])
+def test_a_net_is_scored_by_views_of_the_images(views, data, tmp_path, monkeypatch):
+    monkeypatch.setattr("coda_keras_recipes.cifar10.load", lambda _: data)
+    output = tmp_path / "scores.json"
+    flags = ["--model", PRESET, "--grids", 0, "--views", views, "--output", output]
+    run("evaluate", monkeypatch, *flags)
+    net = with_views(CoDANet.from_preset(PRESET), views)
+    logits = net.predict(examples.load(), verbose=0)
+    scores = json.loads(output.read_text())
+    assert scores["test_accuracy"] == np.mean(logits.argmax(axis=1) == np.arange(10))
+    assert scores["views"] == views and scores["completeness_error"] < 1e-3
 
 
 def test_occlusion_stands_beside_own_contributions_on_the_same_grids(
