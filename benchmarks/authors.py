@@ -8,22 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from coda_keras import CoDANet, DAUConv2D
-
-
-def layer_weights(layer: DAUConv2D) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """B, A and b of a layer as the authors' two convolutions hold them.
-
-    Channels come before rows and columns; the second convolution has an output for every entry of
-    the patch and, innermost, every unit.
-    """
-    projection, kernel, bias = layer.get_weights()
-    by_entry = kernel.transpose(2, 0, 1, 3, 4)
-    return (
-        projection.transpose(3, 2, 0, 1),
-        by_entry.reshape(-1, layer.rank, 1, 1),
-        bias.transpose(2, 0, 1, 3).reshape(-1),
-    )
+from coda_keras import CoDANet
+from coda_keras.importing import authors
 
 
 def copy(net: CoDANet) -> Any:
@@ -32,23 +18,9 @@ def copy(net: CoDANet) -> Any:
     from models.simple_coda import make_coda_net
     from modules.norms import Squashing
 
-    layers = [layer for layer in net.body if isinstance(layer, DAUConv2D)]
-    module = make_coda_net(
-        2 * 3,
-        [layer.filters for layer in layers],
-        [layer.rank for layer in layers],
-        [layer.kernel_size for layer in layers],
-        [layer.strides for layer in layers],
-        [(layer.kernel_size - 1) // 2 for layer in layers],
-        Squashing,
-        net.logit_bias,
-        net.temperature,
-    )
-    with torch.no_grad():
-        for theirs, ours in zip(module, layers):
-            first, second = theirs.weight_mod.weighting_f
-            for parameter, values in zip((first.weight, *second.parameters()), layer_weights(ours)):
-                parameter.copy_(torch.from_numpy(values.copy()))
+    module = make_coda_net(**authors.arguments(net), norm_function=Squashing)
+    state = authors.state_dict(net)
+    module.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in state.items()})
     return module
 
 

@@ -247,6 +247,7 @@ TABLES: dict[str, Callable[[], Lines]] = {
         for name in ("s_coda_authors_step", "s_coda_eighth_authors_step")
     },
     "floors": floors,
+    "imported": partial(printed, "imported", "imported"),
     "serving-overhead": partial(printed, "serving-overhead", "serving_overhead"),
 }
 

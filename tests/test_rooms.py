@@ -20,7 +20,7 @@ FLOORS = [
     {"explanation"},
     {"exporting"},
     {"models"},
-    {"attribution", "evaluation"},
+    {"attribution", "evaluation", "importing"},
     {"study", "training", "tensorboard", "explained", "face"},
     {"export", "recipes"},
     {"commands", "benchmarks"},

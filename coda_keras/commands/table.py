@@ -56,6 +56,11 @@ _ROWS = (
     ("experiments", "coda_keras_recipes.experiments:main", "The paper's experiments and numbers."),
     ("explore", "coda_keras_recipes.explore:main", "An explorer of images, as one HTML file."),
     ("mnist", "coda_keras_recipes.mnist:main", "What DAUs align with: Fig. 2 and 3."),
+    (
+        "import",
+        "coda_keras.commands.import_net:main",
+        "Makes a net of weights that others published.",
+    ),
     ("release", "coda_keras_recipes.release:main", "Makes a trained preset of a finished run."),
     ("supplement", "coda_keras_recipes.supplement:main", "Supplements D and E in numbers."),
     ("sweep", "coda_keras_recipes.sweep:main", "Runs many experiments of the paper."),

@@ -12,7 +12,7 @@ import pytest
 import tiny
 from coda_keras_export.api import arrays, serving_pb2
 
-from benchmarks import authors, cold_start, floor, layers, served, views, waiting
+from benchmarks import cold_start, floor, layers, served, views, waiting
 from coda_keras import CoDANet, DAUConv2D
 
 pytestmark = pytest.mark.tensorflow
@@ -75,28 +75,6 @@ def test_layers_and_the_network_are_held_against_the_floor(tmp_path):
             row["milliseconds_per_image"]
         )
     assert floor.table(record["results"])[0] in done.stdout
-
-
-def test_the_authors_convolutions_hold_the_same_weights():
-    keras.utils.set_random_seed(0)
-    layer = DAUConv2D(filters=3, rank=2, kernel_size=3, strides=2, dtype="float64")
-    images = np.random.default_rng(0).normal(size=(2, 5, 7, 4))
-    layer.build(images.shape)
-    first, second, bias = authors.layer_weights(layer)
-    assert first.shape == (2, 4, 3, 3)
-    assert second.shape == (4 * 3 * 3 * 3, 2, 1, 1)
-    found = keras.ops.convert_to_numpy(layer.dynamic_weights(images))
-    padded = np.pad(images.transpose(0, 3, 1, 2), ((0, 0), (0, 0), (1, 1), (1, 1)))
-    for row, column in np.ndindex(found.shape[1:3]):
-        window = padded[:, :, 2 * row : 2 * row + 3, 2 * column : 2 * column + 3]
-        projected = np.einsum("bcij,rcij->br", window, first)
-        vectors = projected @ second[:, :, 0, 0].T + bias
-        # As the authors view the channels: entries of the patch, then units.
-        vectors = vectors.reshape(2, 4 * 3 * 3, 3)
-        norm = np.linalg.norm(vectors, axis=1, keepdims=True)
-        vectors = vectors / ((1 + norm**2) / norm)
-        expected = vectors.reshape(2, 4, 3, 3, 3).transpose(0, 4, 2, 3, 1)
-        np.testing.assert_allclose(found[:, row, column], expected, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("flag", ["--authors", "--other"])

@@ -1,0 +1,1 @@
+"""Weights of other projects: read from their files without their packages, and written back."""
