@@ -59,6 +59,7 @@ def compare(
         Largest differences of `logits` without b_0 and of `contributions`, each as a share of the
         largest.
     """
+    import keras
     import torch
 
     from benchmarks.authors_twin import Net
@@ -75,6 +76,7 @@ def compare(
         torch.save(twin.state_dict(), stored)
         import_net(["authors", str(stored), "--out", str(file)])
         net = load_model(file)
+    net.run_eagerly = True
     size = image_size or preset.image_size
     pixels = np.random.default_rng(0).uniform(size=(images, size, size, 3)).astype("float32")
     encoded = np.concatenate([pixels, 1 - pixels], -1).transpose(0, 3, 1, 2)
@@ -87,7 +89,7 @@ def compare(
         "parameters": net.count_params(),
         "image_size": size,
         "images": images,
-        "logits": difference(np.asarray(own), logits.numpy()),
+        "logits": difference(keras.ops.convert_to_numpy(own), logits.numpy()),
         "contributions": difference(
             explanation.contributions, contributions.numpy().transpose(0, 2, 3, 1)
         ),
