@@ -95,6 +95,8 @@ def _fetch(published: Published, path: Path, command: str) -> None:
                     bar.update()
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or error
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()
         raise ValueError(
             f"{published.name} cannot be fetched from {published.url} ({reason}). Fetch that "
             f"address where there is internet, bring the file as {published.file_name}, and type: "
