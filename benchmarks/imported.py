@@ -3,8 +3,8 @@
     python benchmarks/imported.py --output benchmarks/results/imported.json
 
 For each of the seven published configurations a state dict with random weights is written by
-`torch.save`, made a .keras file by `coda-keras import authors`, loaded, and explained. Its logits
-without b_0 and its contributions are compared with those of the twin (benchmarks/authors_twin.py).
+`torch.save` and imported as `coda-keras import authors` does it. The net's logits without b_0 and
+its contributions are compared with those of the twin (benchmarks/authors_twin.py).
 Needs PyTorch.
 """
 
@@ -63,8 +63,7 @@ def compare(
     import torch
 
     from benchmarks.authors_twin import Net
-    from coda_keras import load_model
-    from coda_keras.commands.import_net import main as import_net
+    from coda_keras.importing import authors, torch_file
     from coda_keras.importing.catalogue import temperature
     from coda_keras.models.presets import PRESETS
 
@@ -72,10 +71,9 @@ def compare(
     preset = PRESETS["l_coda" if "-L-" in name else "s_coda"]
     twin = Net(preset, temperature(name), [round(rank * rank_scale) for rank in preset.ranks])
     with tempfile.TemporaryDirectory() as folder:
-        stored, file = Path(folder) / f"{name}.pkl", Path(folder) / "net.keras"
+        stored = Path(folder) / f"{name}.pkl"
         torch.save(twin.state_dict(), stored)
-        import_net(["authors", str(stored), "--out", str(file)])
-        net = load_model(file)
+        net = authors.net(torch_file.read(stored), temperature(name))
     net.run_eagerly = True
     size = image_size or preset.image_size
     pixels = np.random.default_rng(0).uniform(size=(images, size, size, 3)).astype("float32")
