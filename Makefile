@@ -3,6 +3,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # A build for the CPU will do: make TORCH='torch --index-url ...' takes it from elsewhere.
 TORCH ?= torch==2.13.0
+# What runs exported nets in Node, where there is one.
+ONNXRUNTIME_WEB ?= onnxruntime-web@1.30.0
 # Two processes, each of which takes whole files.
 PARALLEL ?= -n 2 --dist loadfile
 # An installed clone has a link for every file: another set of files needs another installation.
@@ -10,7 +12,7 @@ FILES := $(shell find coda_keras recipes export -type f -not -name '*.pyc' | sor
 DEMO := $(VENV)/.demo-$(FILES)
 PYTEST = $(BIN)/python -m pytest $(PARALLEL)
 
-.PHONY: demo test quick test-jax test-torch docs tables lint types format clean
+.PHONY: demo test quick test-jax test-torch docs tables portability lint types format clean
 
 demo: $(DEMO)
 	$(BIN)/python recipes/demo.py
@@ -40,6 +42,10 @@ docs: $(VENV)/.test
 tables: $(VENV)/.test
 	PYTHONPATH=tests $(BIN)/python -m docs.tables
 
+# Exported nets in their runtimes beside Keras, in less than ten minutes.
+portability: $(VENV)/.test
+	$(BIN)/python benchmarks/portability.py --output benchmarks/results/portability.json
+
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -59,6 +65,8 @@ $(DEMO): setup.py setup.cfg pyproject.toml
 
 $(VENV)/.test: $(DEMO)
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	! command -v npm >/dev/null || npm install --silent --prefix $(VENV)/node $(ONNXRUNTIME_WEB) || \
+		echo "There is no onnxruntime-web; its tests are left out."
 	touch $@
 
 $(VENV)/.torch: $(VENV)/.test

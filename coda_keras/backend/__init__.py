@@ -7,6 +7,7 @@ imported, when one is first asked for. Nothing else in the library asks which ba
     compiled(function, model, strategy=None)    NumPy arrays in and out, compiled where it can be
     jit(function, model)                        the same, tensors in and out
     gradient(function, inputs)                  of the sum of the function's outputs
+    argmax(values, axis)                        int32, by what other runtimes have too
     extract_patches(images, size, strides)      (B, H, W, C) to (B, h, w, k*k*C), no padding
     is_known(tensor)                            whether it has values; not while compiled
     keeping_variables(model)                    within which errors leave a model its variables
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 _FUNCTIONS = (
     "accelerators",
+    "argmax",
     "compiled",
     "extract_patches",
     "gradient",
@@ -42,6 +44,7 @@ _FUNCTIONS = (
 
 if TYPE_CHECKING:
     from coda_keras.backend.tensorflow import accelerators as accelerators
+    from coda_keras.backend.tensorflow import argmax as argmax
     from coda_keras.backend.tensorflow import compiled as compiled
     from coda_keras.backend.tensorflow import extract_patches as extract_patches
     from coda_keras.backend.tensorflow import gradient as gradient

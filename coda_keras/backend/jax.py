@@ -60,6 +60,11 @@ def gradient(function: Callable[[Any], Any], inputs: Any) -> Any:
     return jax.grad(lambda values: ops.sum(function(values)))(inputs)
 
 
+def argmax(values: Any, axis: int) -> Any:
+    """Where the largest value is, the first among equals, int32."""
+    return ops.cast(ops.argmax(values, axis), "int32")
+
+
 def extract_patches(images: Any, size: int, strides: int) -> Any:
     """Patches of `size x size` pixels, ordered row, column, channel; no padding."""
     return ops.image.extract_patches(images, (size, size), (strides, strides), padding="valid")

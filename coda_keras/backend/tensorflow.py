@@ -93,6 +93,14 @@ def gradient(function: Callable[[Any], Any], inputs: Any) -> Any:
     return tape.gradient(outputs, inputs, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
 
+def argmax(values: Any, axis: int) -> Any:
+    """Where the largest value is, the first among equals, int32.
+
+    Keras' own is made of bit operations, which OpenVINO and LiteRT lack.
+    """
+    return tf.argmax(values, axis, output_type=tf.int32)
+
+
 def extract_patches(images: Any, size: int, strides: int) -> Any:
     """Patches of `size x size` pixels, ordered row, column, channel; no padding."""
     return tf.image.extract_patches(

@@ -47,6 +47,7 @@ _ROWS = (
         "Explains a data set and keeps the result as Parquet.",
     ),
     ("package", "coda_keras_export.package:main", "Makes a servable of a trained net."),
+    ("export", "coda_keras_export.export:main", "Writes a net for ONNX, OpenVINO or LiteRT."),
     ("serve", "coda_keras_export.serve:main", "Serves servables over gRPC."),
     ("ask", "coda_keras_export.client:main", "Sends images to a served net and saves the maps."),
     ("accept", "coda_keras_export.accept:main", "Checks from outside whatever serves a net."),

@@ -3,6 +3,7 @@
 from keras import ops
 from numpy.typing import ArrayLike
 
+from coda_keras import backend
 from coda_keras.backend.types import Tensor
 from coda_keras.utils.labels import checked_class_ids
 
@@ -28,7 +29,7 @@ def standardize(class_ids: ClassIds, logits: Tensor) -> tuple[Tensor, Tensor | N
     """
     batch, classes = ops.shape(logits)[0], logits.shape[-1]
     if class_ids is None:
-        return ops.cast(ops.argmax(logits, axis=-1), "int32"), None
+        return backend.argmax(logits, axis=-1), None
     if isinstance(class_ids, str):
         if class_ids != "all":
             raise ValueError(

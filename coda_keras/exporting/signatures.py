@@ -30,6 +30,7 @@ Numbers are float32, class ids int32, images RGB in [0, 1], probabilities sigmoi
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -146,13 +147,16 @@ def signatures(net: Net, labels: Sequence[str] | None = None) -> dict[str, Signa
     return by_name
 
 
-def save(net: Net, path: str | Path, labels: Sequence[str] | None = None) -> None:
+def save(
+    net: Net, path: str | Path, labels: Sequence[str] | None = None, serve: bool = False
+) -> None:
     """Writes a net with its signatures as a SavedModel; every weight is stored once.
 
     Args:
         net: a float32 `CoDANet` with an `image_size`, as `float32_copy` makes it.
         path: folder to write.
         labels: names of the classes in their order, or None.
+        serve: bool, whether to add `serve`, which Keras' own exports have: images to logits.
 
     Raises:
         ValueError: if there is not one label, of its own, for every class.
@@ -168,7 +172,14 @@ def save(net: Net, path: str | Path, labels: Sequence[str] | None = None) -> Non
     archive = keras.export.ExportArchive()
     for name, (function, specs) in signatures(net, labels).items():
         archive.add_endpoint(name, function, input_signature=specs)
+        if serve and name == "classify":
+            logits = partial(_logits, function)
+            archive.add_endpoint("serve", logits, input_signature=specs)
     archive.write_out(str(path), verbose=False)
+
+
+def _logits(classify, images):
+    return classify(images)["logits"]
 
 
 def _checked_images(images, height, width):

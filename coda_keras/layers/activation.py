@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from coda_keras import backend
 from coda_keras.backend.types import Tensor
 from coda_keras.layers.dynamic_linear import POINTWISE, DynamicLinear, Pullback, ReceptiveField
 from coda_keras.utils.arguments import positive_int
@@ -97,7 +98,7 @@ def choose(inputs: Tensor, pieces: int) -> tuple[Tensor, Pullback]:
     """The largest of every `pieces` channels, and the transpose of what picks it."""
     shape = ops.shape(inputs)
     grouped = ops.reshape(inputs, (*shape[:-1], shape[-1] // pieces, pieces))
-    chosen = ops.argmax(grouped, axis=-1)
+    chosen = backend.argmax(grouped, axis=-1)
 
     def spread(cotangent):
         here = chosen[..., None] == ops.arange(pieces, dtype=chosen.dtype)

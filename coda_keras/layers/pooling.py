@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from coda_keras import backend
 from coda_keras.backend.types import Tensor
 from coda_keras.layers.dynamic_linear import DynamicLinear, Pullback, ReceptiveField
 from coda_keras.layers.windows import fold_patches, output_size, unfold, zero_pad
@@ -96,7 +97,7 @@ class MaxPooling2D(_Pooling2D):
         patches = unfold(inputs, size, self.strides, value=-np.inf)
         shape = ops.shape(patches)
         patches = ops.reshape(patches, (*shape[:3], size**2, channels))
-        chosen = ops.argmax(patches, axis=-2)
+        chosen = backend.argmax(patches, axis=-2)
 
         def pullback(cotangent):
             # One-hot along the positions of a window.

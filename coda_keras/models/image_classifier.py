@@ -1,5 +1,6 @@
 """What `compile`, `fit`, `evaluate` and `predict` of Keras do for a `CoDANet`."""
 
+from collections.abc import Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -177,19 +178,43 @@ class ImageClassifier(keras.Model):
         format: str = "tf_saved_model",
         verbose: bool | None = None,
         input_signature: Any = None,
-        **options: Any,
+        outputs: Sequence[str] | None = None,
     ) -> None:
-        """Exports `predict` as `keras.Model.export` does, for images of the size of `input`.
+        """Writes the net for another runtime, in float32 and with its explanations.
 
-        `coda-keras package` makes servables that explain.
+        The formats are those of `keras.Model.export`. `"tf_saved_model"` has the signatures of a
+        servable (`coda_keras.exporting.signatures`). `"onnx"`, `"openvino"` and `"litert"` hold one
+        graph, which takes images and class ids, of any number, to `logits`, `probabilities`,
+        `class_ids`, `contribution_map`, `contributions`, `weights` and `residual`
+        (`coda_keras.exporting.graph`). `coda-keras export` does the same and compares what the
+        file answers.
+
+        Args:
+            filepath: path to write; it ends in `.onnx`, `.xml` or `.tflite`, or is a folder.
+            format: `"tf_saved_model"`, `"onnx"`, `"openvino"` or `"litert"`.
+            verbose: bool, whether to print the path.
+            input_signature: a `keras.InputSpec` of the images, `(None, H, W, 3)`, or a list with
+                one, for another size than the net's `image_size`.
+            outputs: names of outputs of the one graph, for a file without the others.
 
         Raises:
-            ValueError: if the net is not built yet.
+            ValueError: if the net is not built yet, no size of images is known, an argument does
+                not fit, or Keras runs on another backend than TensorFlow.
+            ModuleNotFoundError: if a package is not installed; it says which extra brings it.
         """
-        if input_signature is None:
-            shape = self.input.shape
-            input_signature = [keras.InputSpec(self.input.dtype, shape, name="images")]
-        super().export(filepath, format, verbose, input_signature, **options)
+        from coda_keras.exporting import formats
+        from coda_keras.models.precision import float32_copy
+
+        shape = self.input.shape if input_signature is None else _shape(input_signature)
+        size = None if None in shape[1:3] else tuple(shape[1:3])
+        net = float32_copy(self, size)
+        for layer in net._flatten_layers():
+            if getattr(layer, "implementation", None) == "patches":
+                # The same numbers by operations that every runtime has.
+                layer.implementation = "factored"
+        formats.write(net, filepath, format, outputs)
+        if verbose:
+            print(f"Saved artifact at '{filepath}'.")
 
     def quantize(self, *arguments: Any, **options: Any) -> None:
         """Raises ValueError: Keras can quantize none of the layers."""
@@ -198,6 +223,11 @@ class ImageClassifier(keras.Model):
             "`dtype='mixed_bfloat16'` for faster arithmetic, or a lower `rank_scale` for fewer "
             "weights."
         )
+
+
+def _shape(signature):
+    first = signature[0] if isinstance(signature, (list, tuple)) else signature
+    return first.shape
 
 
 def _is_auto(argument):

@@ -8,6 +8,9 @@ EXTRAS = {
     "parquet": ("pyarrow",),
     "cluster": ("ray",),
     "serve": ("tensorflow_serving", "grpc", "grpc_health", "prometheus_client"),
+    "onnx": ("onnx", "tf2onnx", "onnxruntime"),
+    "openvino": ("openvino",),
+    "litert": ("ai_edge_litert",),
 }
 
 

@@ -17,6 +17,14 @@ def model():
     return model
 
 
+def test_the_largest_value_is_the_first_of_equals():
+    values = np.array([[[1, 3, 3], [2, 0, -1]], [[-5, -7, -5], [0, 0, 4]]], "float32")
+    for axis, expected in ((-1, [[1, 0], [0, 2]]), (-2, [[1, 0, 0], [1, 1, 1]])):
+        found = ops.convert_to_numpy(backend.argmax(ops.convert_to_tensor(values), axis))
+        assert found.dtype == "int32"
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_gradient_of_a_tensor(rng):
     x = rng.normal(size=(4, 3)).astype("float32")
     gradient = backend.gradient(lambda x: ops.sin(2 * x), ops.convert_to_tensor(x))

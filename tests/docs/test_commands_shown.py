@@ -18,6 +18,7 @@ FRAGMENTS = {
     "docs/captum.md": "torch",
     "docs/guides/backends.md": "a data set",
     "docs/guides/client.md": "a server",
+    "docs/guides/export.md": "runtimes",
     "docs/interpretation.md": "a run",
     "docs/scaling.md": "several workers",
     "README.md": "test_readme.py",

@@ -1,5 +1,7 @@
 """What users of Keras expect of a model: compile, fit, evaluate, predict, export, extractors."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -198,21 +200,47 @@ def test_feature_extractors(net, images):
         CoDANet([DAUConv2D(2, 2, 3)]).input  # noqa: B018
 
 
-# As Keras calls it.
-@pytest.mark.filterwarnings("ignore:The `native_serialization` parameter:DeprecationWarning")
-@pytest.mark.skipif(BACKEND == "torch", reason="Keras exports from torch by torch_xla")
+@pytest.mark.tensorflow
 def test_exports_at_once(tmp_path, net, images):
-    tf = pytest.importorskip("tensorflow")
+    import tensorflow as tf
+
     net.save(tmp_path / "net.keras")
     fresh = coda_keras.load_model(tmp_path / "net.keras")
     fresh.export(tmp_path / "exported", verbose=False)
     loaded = tf.saved_model.load(tmp_path / "exported")
     expected = ops.convert_to_numpy(net(images))
     np.testing.assert_allclose(loaded.serve(images).numpy(), expected, rtol=1e-4, atol=1e-5)
-    # Exported code looks at no values.
-    assert np.isfinite(loaded.serve(2 * images).numpy()).all()
+    with pytest.raises(tf.errors.InvalidArgumentError, match="all values in"):
+        loaded.serve(2 * images)
+    maps = loaded.serving_default(images)["contribution_map"].numpy()
+    explained = net.explain(images).numpy()
+    np.testing.assert_allclose(maps, explained.contribution_map, rtol=1e-3, atol=1e-5)
+    assert json.loads((tmp_path / "exported/assets.extra/logit_bias.json").read_text()) < 0
+
+
+@pytest.mark.tensorflow
+def test_exports_that_cannot_be_say_what_to_do(tmp_path, net):
     with pytest.raises(ValueError, match="not built yet"):
         CoDANet([DAUConv2D(2, 2, 3)]).export(tmp_path / "none")
+    with pytest.raises(ValueError, match="Unknown `format`: 'pmml'"):
+        net.export(tmp_path / "none", format="pmml")
+    with pytest.raises(ValueError, match=r"ends in '\.tflite'"):
+        net.export(tmp_path / "net.onnx", format="litert")
+    with pytest.raises(ValueError, match="Unknown `outputs`: 'maps'"):
+        net.export(tmp_path / "net.tflite", format="litert", outputs=["maps"])
+    with pytest.raises(ValueError, match="signatures, which choose outputs"):
+        net.export(tmp_path / "none", outputs=["logits"])
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.tex").write_text("")
+    with pytest.raises(ValueError, match="other files"):
+        net.export(tmp_path / "mine")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+@pytest.mark.skipif(BACKEND == "tensorflow", reason="where TensorFlow exports")
+def test_other_backends_say_how_to_export(tmp_path, net):
+    with pytest.raises(ValueError, match="KERAS_BACKEND=tensorflow"):
+        net.export(tmp_path / "net")
 
 
 @pytest.mark.parametrize("mode", ["int8", "float8"])
