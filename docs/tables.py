@@ -163,6 +163,14 @@ def digits(figure: str) -> Lines:
     return getattr(module, f"table_{figure}")(stored(f"{DOCS}/mnist.json")[figure])
 
 
+def live(table: str) -> Lines:
+    """What a page with a net in it computes, and sees of photographs."""
+    path = f"{RESULTS}/live.json"
+    record = stored(path)
+    lines = getattr(import_module("benchmarks.live"), table)(record["results"])
+    return [*lines, "", f"*{machines(record)}: `{path}`*"]
+
+
 def precision() -> Lines:
     path = f"{RESULTS}/precision.json"
     record = stored(path)
@@ -248,6 +256,9 @@ TABLES: dict[str, Callable[[], Lines]] = {
     },
     "floors": floors,
     "imported": partial(printed, "imported", "imported"),
+    "live": partial(live, "table"),
+    "live-photographs": partial(live, "photographs_table"),
+    "live-ort": partial(live, "ort_table"),
     "serving-overhead": partial(printed, "serving-overhead", "serving_overhead"),
 }
 

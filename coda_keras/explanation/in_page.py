@@ -55,6 +55,19 @@ def network(net: Any, class_names: Sequence[str] | None = None) -> Network:
     )
 
 
+def small_network(net: Any, most_bytes: int) -> Network | None:
+    """Returns a net as `network` does; None if its weights take more, or a page cannot compute it.
+
+    Args:
+        net: a built `CoDANet`.
+        most_bytes: int, that the weights may take in float16.
+    """
+    try:
+        return network(net) if 2 * net.count_params() <= most_bytes else None
+    except ValueError:
+        return None
+
+
 def _units(layer):
     weights = (layer.projection, layer.kernel, layer.bias)
     arrays = (None if weight is None else ops.convert_to_numpy(weight) for weight in weights)

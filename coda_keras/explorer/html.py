@@ -18,8 +18,8 @@ FOLDER = Path(__file__).parent / "web"
 IMPORT = re.compile(r'^import .* from "\./(\w+)\.js";$', re.MULTILINE)
 
 NO_MODEL = (
-    "There is no model behind this page. Open it by `coda-keras explore` with --serve, or show it "
-    "in a notebook with net=..., and pixels can be taken away."
+    "There is no model behind this page. Make it by `coda-keras explore` with --live or --serve, "
+    "or show it in a notebook with net=..., and pixels can be taken away."
 )
 
 

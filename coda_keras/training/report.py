@@ -1,6 +1,7 @@
 """What every run leaves behind: accuracy, completeness, pictures, a servable."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from coda_keras.data.images import ImageData
 from coda_keras.evaluation import most_confident, note_of_missing, probabilities
 from coda_keras.explanation.dataset import explain_dataset
 from coda_keras.explanation.display import net_view
+from coda_keras.explanation.in_page import small_network
 from coda_keras.figures import gallery, save_figure
 from coda_keras.models.coda_net import CoDANet
 from coda_keras.training.scores import FEW_CLASSES, FIELDS, accuracies_of, evaluate
@@ -29,6 +31,8 @@ Package = Callable[[CoDANet, Path, list[str]], Path]
 GALLERY_BATCH = 32
 # Test images in the explorer, and what their arrays may take before compression.
 EXPLORED, EXPLORER_BYTES = 20, 16 * 2**20
+# What the weights of a net may take that goes into that page, so that it takes pixels away.
+EXPLORER_NET_BYTES = 8 * 2**20
 
 
 def conclude(
@@ -147,7 +151,9 @@ def write_explorer(path: Path, net: CoDANet, data: ImageData) -> None:
         names=[f"test image {index}" for index in range(len(data.test_labels[part]))],
         title=net.name,
     )
-    explorer.write_html(path, explorer.fitted(view, EXPLORER_BYTES), f"Explanations of {net.name}")
+    view = explorer.fitted(view, EXPLORER_BYTES)
+    view = replace(view, network=small_network(net, EXPLORER_NET_BYTES))
+    explorer.write_html(path, view, f"Explanations of {net.name}")
 
 
 def save_examples(folder: Path, data: ImageData) -> None:

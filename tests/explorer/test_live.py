@@ -13,7 +13,7 @@ from PIL import Image
 from coda_keras import CoDANet, DAUConv2D, DynamicLinear, explorer
 from coda_keras.data import image_files
 from coda_keras.explanation.display import net_view
-from coda_keras.explanation.in_page import network
+from coda_keras.explanation.in_page import network, small_network
 from coda_keras.explorer.network import encoded_network
 from coda_keras.explorer.packing import unpack
 
@@ -276,6 +276,13 @@ def test_packed_weights_are_half_as_large():
     assert {array.dtype for array in arrays.values()} == {np.dtype("float16")}
     assert arrays["0.kernel"][0, 0, 0, 0, 0] == np.float16(small) > 0
     assert description["layers"] == [{"strides": 1, "rescale": "squash"}]
+
+
+def test_small_nets_alone_go_into_the_page_of_a_run(nets):
+    net = nets["l2"]
+    assert small_network(net, 2 * net.count_params()).size == (HEIGHT, WIDTH)
+    assert small_network(net, 2 * net.count_params() - 1) is None
+    assert small_network(CoDANet([DAUConv2D(3, 2, 3), Twice()], image_size=8), 10**6) is None
 
 
 class Twice(DynamicLinear):

@@ -13,7 +13,7 @@ export function imageStrip(app) {
   const build = () => {
     source = app.sides[0].source;
     const { classes, images } = source.manifest;
-    buttons = images.map(({ name, label }, index) => {
+    buttons = images.map(({ name, label, picture }, index) => {
       const predicted = source.predicted(index);
       const known = label !== null && label !== undefined;
       const mark = known ? (label === predicted ? " ✓" : " ✗") : "";
@@ -22,6 +22,8 @@ export function imageStrip(app) {
       const canvas = h("canvas", { "aria-hidden": "true" });
       const thumbnail = button(canvas, title, () => app.set({ image: index, layer: null }));
       thumbnail.dataset.index = index;
+      // Photographs of the reader come first, where they are seen.
+      if (picture?.data) thumbnail.style.order = "-1";
       thumbnail.setAttribute("aria-label", title);
       thumbnail.append(h("span", {}, classes[predicted] + mark));
       return thumbnail;
@@ -56,12 +58,19 @@ export function imageStrip(app) {
     buttons.forEach((thumbnail, index) => {
       const chosen = index === app.state.image;
       if (chosen && thumbnail.getAttribute("aria-current") !== "true") {
-        thumbnail.scrollIntoView?.({ block: "nearest", inline: "nearest" });
+        reveal(element, thumbnail);
       }
       thumbnail.setAttribute("aria-current", chosen);
     });
   };
   return { element, update };
+}
+
+/** Scrolls a list, and nothing around it, until an item in it is seen. */
+function reveal(list, item) {
+  const [outer, inner] = [list.getBoundingClientRect(), item.getBoundingClientRect()];
+  const missing = (low, high) => Math.min(0, inner[low] - outer[low]) || Math.max(0, inner[high] - outer[high]);
+  list.scrollBy(missing("left", "right"), missing("top", "bottom"));
 }
 
 /** A row for every class: its number, name, logit as a bar, probability; and `vs` for contrast. */

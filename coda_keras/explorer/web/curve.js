@@ -11,7 +11,7 @@ const SVG = "http://www.w3.org/2000/svg";
 
 /** pixels(order, share): the mask of those that go. Points come as they are asked for, or all. */
 export function removalCurve(app, pixels) {
-  const plot = drawn("svg", { viewBox: `-34 -8 ${WIDTH + 44} ${HEIGHT + 30}`, role: "img" });
+  const plot = drawn("svg", { viewBox: `-34 -20 ${WIDTH + 44} ${HEIGHT + 42}`, role: "img" });
   const whole = button("Draw the curve", "Takes away more and more pixels, in both orders", () => sweep());
   const keys = Object.entries(LINES).map(([order, label]) => h("span", { class: `key-${order}` }, label));
   const element = h("div", { class: "curve" }, plot, h("div", { class: "row" }, whole, ...keys));
@@ -70,13 +70,13 @@ export function removalCurve(app, pixels) {
   return { element, note, update };
 }
 
-const x = (share) => (share * WIDTH).toFixed(1);
-const y = (probability) => ((1 - probability) * HEIGHT).toFixed(1);
+const xOf = (share) => (share * WIDTH).toFixed(1);
+const yOf = (probability) => ((1 - probability) * HEIGHT).toFixed(1);
 
 function line(order, found) {
   const sorted = [...found].sort(([a], [b]) => a - b);
-  const path = sorted.map(([share, p]) => `${x(share)},${y(p)}`).join(" ");
-  const dots = sorted.map(([share, p]) => drawn("circle", { class: order, cx: x(share), cy: y(p), r: 2.2 }));
+  const path = sorted.map(([share, p]) => `${xOf(share)},${yOf(p)}`).join(" ");
+  const dots = sorted.map(([share, p]) => drawn("circle", { class: order, cx: xOf(share), cy: yOf(p), r: 2.2 }));
   return [drawn("polyline", { class: order, points: path }), ...dots];
 }
 
@@ -90,7 +90,7 @@ function axes(name) {
     drawn("path", { class: "axis", d: `M0 0V${HEIGHT}H${WIDTH}` }),
     label("100%", { x: -4, y: 4, "text-anchor": "end" }),
     label("0%", { x: -4, y: HEIGHT, "text-anchor": "end" }),
-    label(`probability of ${name}`, { x: 6, y: 4 }),
+    label(`probability of ${name}`, { x: 0, y: -10 }),
     label("0%", { x: 0, y: HEIGHT + 14 }),
     label("of the pixels are gone", { x: WIDTH / 2, y: HEIGHT + 14, "text-anchor": "middle" }),
     label("100%", { x: WIDTH, y: HEIGHT + 14, "text-anchor": "end" }),

@@ -1,0 +1,256 @@
+"""What a page with a net in it computes, held against Keras, in a real browser.
+
+    PYTHONPATH=tests python benchmarks/live.py --output benchmarks/results/live.json
+
+writes the page of `coda-keras explore --live` for a trained net, opens it from disk in Chromium,
+has it classify and explain test images of CIFAR-10, and compares with Keras: with the weights
+rounded to float16, as the page has them, and with the net as it is. Differences are divided by the
+image's largest absolute value. --photographs names images whose pixels, cropped and scaled by the
+page, are compared with those of `coda-keras explain`.
+
+--ort names the folder of onnxruntime-web (npm install onnxruntime-web) and --onnx the net as an
+ONNX file; a page with both in it then does the same, in a worker and one thread too. Needs Chromium
+and chromedriver.
+"""
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from browser import Page, launch
+from coda_keras_export.images import open_image
+from PIL import Image
+
+from benchmarks import live_ort
+from coda_keras import explorer
+from coda_keras.data.tf_batches import load_tfds
+from coda_keras.explanation.in_page import network
+from coda_keras.models.loading import load_model
+from coda_keras.utils import provenance
+from coda_keras.utils.command_line import command, positive_int
+from coda_keras.utils.files import write_json
+from coda_keras.utils.text import markdown_table
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Asks the net in the page for one picture; how long the page stood still meanwhile.
+ANSWER = """
+const [data, shape, serial, done] = arguments;
+const {source} = codaExplorer.sides[0];
+const picture = {data: Uint8Array.from(data), shape, serial: `timed ${serial}`};
+let last = performance.now();
+let still = 0;
+const look = () => {
+  still = Math.max(still, performance.now() - last);
+  last = performance.now();
+};
+const ticks = setInterval(look, 1);
+(async () => {
+  const start = performance.now();
+  const index = await source.add({name: `timed ${serial}`, picture});
+  const classified = performance.now();
+  const {logits} = source.image(index);
+  const id = logits.indexOf(Math.max(...logits));
+  const {map, weights} = await source.read({picture, id});
+  const explained = performance.now();
+  look();
+  clearInterval(ticks);
+  const asked = {classify: classified - start, explain: explained - classified};
+  done({logits, id, map: [...map.data], weights: [...weights.data], asked, still});
+})();
+"""
+SEEN = "return [...codaExplorer.sides[0].picture.data]"
+
+
+@command
+def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
+    args = parse(arguments, prog)
+    images = load_tfds("cifar10", args.data).test_images[: args.images]
+    net = load_model(args.model)
+    driver = launch()
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "live.html"
+            shown = explorer.LiveView(network(net), images[:1], title=args.model)
+            explorer.write_html(path, shown, f"Explanations of {args.model}")
+            page, opened = open_page(driver, path)
+            answers = [ask(page, image, number) for number, image in enumerate(images)]
+            results = {
+                "megabytes": path.stat().st_size / 1e6,
+                "opened_milliseconds": opened,
+                **times(answers),
+                "rounded": compared(rounded(net), images, answers),
+                "float32": compared(net, images, answers),
+                "photographs": [seen(page, file, net.image_size) for file in args.photographs],
+            }
+            if args.ort:
+                results["onnxruntime-web"] = live_ort.measure(
+                    driver, Path(folder), args.ort, args.onnx, images
+                )
+        record = {
+            "arguments": {"model": str(args.model), "images": args.images},
+            "commit": provenance.commit(ROOT),
+            "uncommitted": provenance.uncommitted(ROOT, "coda_keras", "benchmarks/live.py"),
+            "versions": provenance.versions(),
+            "browser": driver.capabilities["browserVersion"],
+            "hardware": provenance.hardware(),
+            "load_average": os.getloadavg(),
+            "finished": provenance.now(),
+            "results": results,
+        }
+    finally:
+        driver.quit()
+    print(*table(results), sep="\n")
+    if args.output:
+        write_json(args.output, record)
+        print(f"Wrote {args.output}")
+
+
+def open_page(driver: Any, path: Path) -> tuple[Page, float]:
+    """The page, and milliseconds until the first picture is explained."""
+    start = time.perf_counter()
+    page = Page(driver).open(path.as_uri())
+    return page, 1000 * (time.perf_counter() - start)
+
+
+def ask(page: Page, image: np.ndarray, number: int) -> dict[str, Any]:
+    """What the net in the page says of an image; all computed anew."""
+    flat = image.ravel().tolist()
+    return page.driver.execute_async_script(ANSWER, flat, list(image.shape), number)
+
+
+def times(answers: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Milliseconds from question to answer, and for how long the page stood still, at most."""
+    columns = {name: [answer["asked"][name] for answer in answers] for name in answers[0]["asked"]}
+    columns["page_stood_still"] = [answer["still"] for answer in answers]
+    return {
+        f"{name}_milliseconds": {"median": statistics.median(values), "max": max(values)}
+        for name, values in columns.items()
+    }
+
+
+def rounded(net: Any) -> Any:
+    """The net with the weights that the page has."""
+    copy = type(net).from_config(net.get_config())
+    halves = [weight.astype("float16").astype("float32") for weight in net.get_weights()]
+    copy.set_weights(halves)
+    return copy
+
+
+def compared(net: Any, images: np.ndarray, answers: list[dict[str, Any]]) -> dict[str, float | int]:
+    """Largest differences to Keras, each over the largest absolute value of its image."""
+    floats = images.astype("float32") / 255
+    ids = np.array([answer["id"] for answer in answers])
+    expected = net.explain(floats, ids).numpy()
+    logits, maps, weights = (
+        np.array([answer[name] for answer in answers], "float64")
+        for name in ("logits", "map", "weights")
+    )
+    encoded = np.concatenate([floats, 1 - floats], axis=-1)
+    contributions = weights.reshape(encoded.shape) * encoded
+    chosen = np.take_along_axis(logits, ids[:, None], axis=1)[:, 0]
+    residuals = np.abs(chosen - float(expected.bias) - maps.sum(axis=1))
+    return {
+        "images": len(images),
+        "logits": largest(logits, expected.logits),
+        "contribution_map": largest(maps, expected.contribution_map),
+        "contributions": largest(contributions, expected.contributions),
+        "residual": float(residuals.max()),
+        "same_class": int((expected.logits.argmax(axis=1) == ids).sum()),
+    }
+
+
+def largest(values: np.ndarray, expected: np.ndarray) -> float:
+    """The largest difference, of every image over its largest absolute value."""
+    rows = np.asarray(expected, "float64").reshape(len(expected), -1)
+    differences = np.abs(values.reshape(rows.shape) - rows)
+    return float((differences / np.abs(rows).max(axis=1, keepdims=True)).max())
+
+
+def seen(page: Page, file: Path, size: tuple[int, int]) -> dict[str, Any]:
+    """What the page makes of a photograph, beside what `coda-keras explain` does."""
+    count = page.js("return codaExplorer.sides[0].source.manifest.images.length")
+    page.driver.find_element("css selector", "input[type=file]").send_keys(str(file.resolve()))
+    page.until("return codaExplorer.state.image >= arguments[0]", count)
+    pixels = np.array(page.ready().js(SEEN), "int64").reshape(*size, 3)
+    expected = np.asarray(open_image(file, *size, resize=True)[0], "int64")
+    with Image.open(file) as image:
+        found = {"format": image.format, "width": image.width, "height": image.height}
+    differences = np.abs(pixels - expected)
+    levels = {"largest_levels": int(differences.max()), "mean_levels": float(differences.mean())}
+    return {"file": file.name, **found, **levels}
+
+
+def table(results: dict[str, Any]) -> list[str]:
+    """The lines of a table in Markdown."""
+    rounded, exact = results["rounded"], results["float32"]
+    rows = [
+        ("size of the page", f"{results['megabytes']:.1f} MB"),
+        ("classify, median (largest)", _milliseconds(results["classify_milliseconds"])),
+        ("explain", _milliseconds(results["explain_milliseconds"])),
+        ("the page stood still for", _milliseconds(results["page_stood_still_milliseconds"])),
+        ("difference of logits", f"{rounded['logits']:.1e}"),
+        ("difference of contributions", f"{rounded['contributions']:.1e}"),
+        ("residual", f"{rounded['residual']:.1e} logits"),
+        ("same class", f"{rounded['same_class']} of {rounded['images']} images"),
+        ("difference of logits to float32", f"{exact['logits']:.1e}"),
+        ("difference of contributions to float32", f"{exact['contributions']:.1e}"),
+    ]
+    return markdown_table(["", "the page"], rows)
+
+
+def photographs_table(results: dict[str, Any]) -> list[str]:
+    """The lines of a table in Markdown, a line a photograph."""
+    rows = (
+        (
+            f"{row['format']}, {row['width']}x{row['height']}",
+            str(row["largest_levels"]),
+            f"{row['mean_levels']:.2f}",
+        )
+        for row in results["photographs"]
+    )
+    return markdown_table(["photograph", "largest difference", "mean difference"], rows)
+
+
+def ort_table(results: dict[str, Any]) -> list[str]:
+    """The lines of a table in Markdown: this page beside one with onnxruntime-web."""
+    other = results["onnxruntime-web"]
+    rows = [
+        (
+            name,
+            f"{found['megabytes']:.1f} MB",
+            _milliseconds(found["classify_milliseconds"]),
+            _milliseconds(found["explain_milliseconds"]),
+        )
+        for name, found in (("plain JavaScript", results), ("onnxruntime-web", other))
+    ]
+    head = ["in the page", "size of the page", "classify, median (largest)", "explain"]
+    return markdown_table(head, rows)
+
+
+def _milliseconds(values: dict[str, float]) -> str:
+    return f"{values['median']:.0f} ms ({values['max']:.0f} ms)"
+
+
+def parse(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", default="s_coda_quarter_cifar10", help="(%(default)s)")
+    parser.add_argument("--images", type=positive_int, default=50, help="(%(default)s)")
+    parser.add_argument("--data", help="folder of prepared data sets")
+    parser.add_argument("--photographs", type=Path, nargs="*", default=[], help="image files")
+    parser.add_argument("--ort", type=Path, help="folder of onnxruntime-web")
+    parser.add_argument("--onnx", type=Path, help="the net as an ONNX file")
+    parser.add_argument("--output", type=Path, help="JSON file of the results")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main()
