@@ -21,7 +21,7 @@ from skimage import data
 from coda_keras.utils.files import replacing
 from docs.explorer_pictures import IMAGES, Camera, save_animation
 
-WIDTH, HEIGHT = 1160, 1000
+WIDTH, HEIGHT = 1160, 1090
 PHOTOGRAPH = "cat.jpg"
 DROP = """
     const [name, data] = arguments;
