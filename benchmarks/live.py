@@ -9,8 +9,8 @@ image's largest absolute value. --photographs names images whose pixels, cropped
 page, are compared with those of `coda-keras explain`.
 
 --ort names the folder of onnxruntime-web (npm install onnxruntime-web) and --onnx the net as an
-ONNX file; a page with both in it then does the same, in a worker and one thread too. Needs Chromium
-and chromedriver.
+ONNX file (coda-keras export): what a page with both would take, and how fast they are in Node, by
+one thread too. Needs Chromium and chromedriver.
 """
 
 import argparse
@@ -90,9 +90,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
                 "photographs": [seen(page, file, net.image_size) for file in args.photographs],
             }
             if args.ort:
-                results["onnxruntime-web"] = live_ort.measure(
-                    driver, Path(folder), args.ort, args.onnx, images
-                )
+                results["onnxruntime-web"] = live_ort.measure(args.ort, args.onnx, images)
         record = {
             "arguments": {"model": str(args.model), "images": args.images},
             "commit": provenance.commit(ROOT),
@@ -230,7 +228,7 @@ def ort_table(results: dict[str, Any]) -> list[str]:
         )
         for name, found in (("plain JavaScript", results), ("onnxruntime-web", other))
     ]
-    head = ["in the page", "size of the page", "classify, median (largest)", "explain"]
+    head = ["", "size of the page", "classify, median (largest)", "explain"]
     return markdown_table(head, rows)
 
 
@@ -249,7 +247,10 @@ def parse(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespa
     parser.add_argument("--ort", type=Path, help="folder of onnxruntime-web")
     parser.add_argument("--onnx", type=Path, help="the net as an ONNX file")
     parser.add_argument("--output", type=Path, help="JSON file of the results")
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    if (args.ort is None) != (args.onnx is None):
+        parser.error("--ort and --onnx go together")
+    return args
 
 
 if __name__ == "__main__":
