@@ -11,8 +11,9 @@ import numpy as np
 from keras import ops
 
 from coda_keras import backend
+from coda_keras.layers.checked_subject import Subject, array
 from coda_keras.layers.configs import in_dtype
-from coda_keras.layers.linearity import CHECKS, Subject, array
+from coda_keras.layers.linearity import CHECKS
 
 DTYPES = ("float32", "mixed_bfloat16")
 

@@ -50,9 +50,9 @@ class DynamicBatchNormalization(_Normalization):
     """Batch normalisation that subtracts and adds nothing: `γ x / sqrt(var + epsilon)`.
 
     The variance is the centred one of every channel. In training it is that of the batch, and
-    moves `moving_variance`, which `linearize` and inference take. So explanations and the
-    regulariser of a `CoDANet` see the state of inference. It is `BatchNormUncentered2d` without
-    bias of the second version of the B-cos authors' code.
+    moves `moving_variance`, which `linearize` and inference take. A `CoDANet` with `regularisation`
+    trains by `linearize`, and so leaves `moving_variance` as it is. It is `BatchNormUncentered2d`
+    without bias of the second version of the B-cos authors' code.
 
     Args:
         momentum: number in [0, 1), what is kept of `moving_variance` at every step.
