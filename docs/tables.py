@@ -240,6 +240,7 @@ TABLES: dict[str, Callable[[], Lines]] = {
             "attacks",
             "waiting",
             "cold_start",
+            "views",
         )
     },
     **{
