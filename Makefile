@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 TORCH ?= torch==2.13.0
 # What runs exported nets in Node, where there is one.
 ONNXRUNTIME_WEB ?= onnxruntime-web@1.30.0
-# Two processes, each of which takes whole files.
-PARALLEL ?= -n 2 --dist loadfile
+# Two processes, each of which takes whole files, in the order of tests/conftest.py.
+PARALLEL ?= -n 2 --dist loadfile --no-loadscope-reorder
 # An installed clone has a link for every file: another set of files needs another installation.
 FILES := $(shell find coda_keras recipes export -type f -not -name '*.pyc' | sort | cksum | cut -d' ' -f1)
 DEMO := $(VENV)/.demo-$(FILES)

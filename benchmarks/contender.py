@@ -100,7 +100,7 @@ def main():
             # Not at the top: other checkouts may lack what it imports.
             import floor
 
-            rate = floor.product_rate("float32")
+            rate = floor.product_rate("float32", repetitions=3 * arguments["repetitions"])
             answer = floor.floor_milliseconds(net, arguments["operation"], rate)
         else:
             answer = np.asarray(output, "float64").ravel().tolist()

@@ -119,6 +119,7 @@ def contenders(args: argparse.Namespace, operation: str) -> dict[str, Contender]
         "rank_scale": args.rank_scale,
         "image_size": args.image_size,
         "batch_size": args.batch_size,
+        "repetitions": args.repetitions,
         "operation": operation,
     }
     chosen = [

@@ -75,6 +75,20 @@ FOLDERS = {
 # Their modules import what other backends do without.
 collect_ignore = [] if BACKEND == "tensorflow" else [*FOLDERS]
 TESTS = Path(__file__).parent
+# They take longest and begin first, so that one of the processes of a run does not end alone.
+LONGEST = (
+    "recipes/test_recipes.py",
+    "recipes/test_interpret.py",
+    "benchmarks/test_benchmarks.py",
+    "export/server/test_server.py",
+    "test_package.py",
+    "tensorboard/test_plugin.py",
+    "docs/test_pages.py",
+    "export/servable/test_verification.py",
+    "export/test_package.py",
+    "attribution/test_values.py",
+    "recipes/test_experiments.py",
+)
 
 
 def pytest_configure(config):
@@ -83,6 +97,8 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
+    order = [TESTS / name for name in LONGEST]
+    items.sort(key=lambda item: order.index(item.path) if item.path in order else len(order))
     for item in items:
         for name in FOLDERS.get(item.path.relative_to(TESTS).parts[0], ()):
             item.add_marker(name)

@@ -9,6 +9,7 @@ from coda_keras_export.package import package
 from coda_keras_export.servable.loading import Servable
 from conftest import as_oracle, set_weights
 from google.protobuf import text_format
+from shared_folders import filled
 from tensorflow_serving.config import model_server_config_pb2
 
 from coda_keras import CoDANet, DAUConv2D
@@ -30,9 +31,14 @@ def net():
     return tiny_net()
 
 
-@pytest.fixture(scope="module")
-def path(net, tmp_path_factory):
-    return package(net, tmp_path_factory.mktemp("servables"), "tiny", labels=NAMES)
+@pytest.fixture(scope="session")
+def path(tmp_path_factory):
+    """A version of such a net."""
+
+    def fill(folder):
+        package(tiny_net(), folder, "tiny", labels=NAMES)
+
+    return filled(tmp_path_factory, "servables", fill) / "tiny/1"
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +54,13 @@ def pictures(rng):
 @pytest.fixture(scope="session")
 def small_servable(tmp_path_factory):
     """A version of the smallest net, of images of 4x4 pixels and 3 classes; to be copied."""
-    keras.utils.set_random_seed(1)
-    net = CoDANet([DAUConv2D(3, 2, 3, strides=2)], temperature=1.0, image_size=4)
-    return package(net, tmp_path_factory.mktemp("small"), "tiny")
+
+    def fill(folder):
+        keras.utils.set_random_seed(1)
+        net = CoDANet([DAUConv2D(3, 2, 3, strides=2)], temperature=1.0, image_size=4)
+        package(net, folder, "tiny")
+
+    return filled(tmp_path_factory, "small", fill) / "tiny/1"
 
 
 def ask(servable, signature, **inputs):

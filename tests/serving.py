@@ -12,27 +12,25 @@ from pathlib import Path
 
 import grpc
 import pytest
+from processes import LIMIT, Forked
 from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
 
 ROOT = Path(__file__).resolve().parents[1]
+SERVE = ROOT / "export/serve.py"
 LOADING, AVAILABLE, END = 20, 30, 50
-# Seconds that nothing takes, however busy the machine is.
-LIMIT = 600
 
 
 class Server:
-    """`export/serve.py` in a process of its own."""
+    """`export/serve.py` in a process of its own: a forked one, or a new Python."""
 
-    def __init__(self, models, *arguments, env=None, script="export/serve.py", wait=True):
-        command = [sys.executable, str(script), "--models", str(models), "--port", "0"]
-        self.process = subprocess.Popen(
-            [*command, *arguments],
-            cwd=ROOT,
-            env={**os.environ, **(env or {})},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def __init__(self, models, *arguments, env=None, script=SERVE, wait=True, new=False):
+        command = [script, "--models", models, "--port", "0", *arguments]
+        options = {"cwd": ROOT, "env": {**os.environ, **(env or {})}}
+        if new:
+            pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+            self.process = subprocess.Popen([sys.executable, *command], **pipes, **options)
+        else:
+            self.process = Forked(*command, **options)
         # Otherwise a full pipe would stop the server.
         self.lines, self.errors = [], []
         self.readers = [
@@ -96,13 +94,17 @@ def status(channel, name, version=None):
 
 
 def eventually(condition, what=None):
-    """Waits until a function returns something true; a test that waits in vain says for what."""
+    """Waits until a function returns something true, which it returns.
+
+    A test that waits in vain says for what.
+    """
     deadline = time.monotonic() + LIMIT
-    while not condition():
+    while not (answer := condition()):
         if time.monotonic() > deadline:
             what = what or inspect.getsource(condition).strip()
             pytest.fail(f"waited {LIMIT} s in vain for {what}")
         time.sleep(0.05)
+    return answer
 
 
 def publish(source, target):

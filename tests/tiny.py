@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
+from shared_folders import filled
 
 from coda_keras import CoDANet, DAUConv2D, OneVsAllCrossentropy
 
@@ -15,6 +16,10 @@ SIZE = 8
 
 @pytest.fixture(scope="module")
 def quarters():
+    return quarters_data()
+
+
+def quarters_data():
     """Four classes, told by the quarter that is bright and by its colour."""
     from coda_keras.data.images import ImageData
 
@@ -40,10 +45,15 @@ def convolutional_net(size, use_bias):
     return keras.Model(inputs, keras.layers.Dense(4, use_bias=use_bias)(outputs))
 
 
-@pytest.fixture(scope="module")
-def nets(tmp_path_factory, quarters):
+@pytest.fixture(scope="session")
+def nets(tmp_path_factory):
     """Paths of two CoDA-Nets and a baseline, trained within seconds."""
-    folder = tmp_path_factory.mktemp("models")
+    folder = filled(tmp_path_factory, "models", _train)
+    return {name: folder / name / "model.keras" for name in ("t2", "t4", "baseline")}
+
+
+def _train(folder):
+    data = quarters_data()
     keras.utils.set_random_seed(0)
     made = {
         f"t{temperature}": CoDANet(
@@ -56,10 +66,9 @@ def nets(tmp_path_factory, quarters):
     made["baseline"] = convolutional_net(SIZE, use_bias=True)
     for name, net in made.items():
         net.compile(keras.optimizers.Adam(0.03), OneVsAllCrossentropy(), jit_compile=False)
-        net.fit(quarters.train_images / 255.0, quarters.train_labels, 64, epochs=60, verbose=0)
+        net.fit(data.train_images / 255.0, data.train_labels, 64, epochs=60, verbose=0)
         (folder / name).mkdir()
         net.save(folder / name / "model.keras")
-    return {name: folder / name / "model.keras" for name in made}
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ explains them, and for those of a method or metric its module and what that take
 """
 
 import ast
+import functools
 import hashlib
 import json
 from pathlib import Path
@@ -72,29 +73,33 @@ def room_files(module: str) -> list[Path]:
         file = room / f"{name}.py"
         if name not in {*files, REGISTRY} and file.is_file():
             files[name] = file
-            waiting |= _imported(file, f"{PACKAGE.name}.{room.name}")
+            text = file.read_text(encoding="utf-8")
+            waiting |= _imported(text, f"{PACKAGE.name}.{room.name}")
     return list(files.values())
 
 
 def code_digest(files: list[Path]) -> str:
     """Returns a short name of the code of Python files; comments and docstrings do not count."""
     texts = {file: file.read_text(encoding="utf-8") for file in sorted(files)}
-    trees = {file: _bare(ast.parse(text)) for file, text in texts.items()}
-    return digest([[f.relative_to(PACKAGE).as_posix(), ast.dump(trees[f])] for f in trees])
+    return digest([[f.relative_to(PACKAGE).as_posix(), _code(texts[f])] for f in texts])
 
 
-def _imported(file, room):
+# A study asks again and again, for every slice of its numbers.
+@functools.cache
+def _imported(text, room):
     """Names of modules of a room that a file imports, in functions too."""
     names = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.ImportFrom):
             names |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
     return {name.removeprefix(f"{room}.") for name in names if name.rpartition(".")[0] == room}
 
 
-def _bare(tree):
-    """The tree of a file without docstrings."""
+@functools.cache
+def _code(text):
+    """The code of a file without docstrings, as text."""
+    tree = ast.parse(text)
     for node in ast.walk(tree):
         if isinstance(node, DOCUMENTED) and ast.get_docstring(node) is not None:
             node.body = node.body[1:]
-    return tree
+    return ast.dump(tree)

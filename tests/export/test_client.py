@@ -11,7 +11,7 @@ import pytest
 from coda_keras_export import client
 from coda_keras_export.images import find_images, open_image, read_images
 from PIL import Image
-from processes import run_in_process
+from processes import run_in_new_python
 
 HEIGHT, WIDTH = 8, 7
 ORIENTATION = 0x0112
@@ -250,5 +250,5 @@ def ask_nobody_without_keras(folder):
 
 
 def test_the_client_needs_no_tensorflow(tmp_path):
-    run_in_process(ask_nobody_without_keras, tmp_path)
+    run_in_new_python(ask_nobody_without_keras, tmp_path)
     assert (tmp_path / "map.png").stat().st_size > 1000

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 from coda_keras_export import accept, client, package, serve
-from processes import run_in_process
+from processes import run_in_new_python
 
 from coda_keras.utils import processors
 
@@ -43,7 +43,7 @@ def ask_all():
 
 
 def test_help_and_mistakes_need_no_keras():
-    run_in_process(ask_all)
+    run_in_new_python(ask_all)
 
 
 def test_rest_is_told_to_be_the_stock_servers():

@@ -3,6 +3,7 @@
 import errno
 import os
 import resource
+import shutil
 import time
 from concurrent import futures
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from coda_keras_export import package as packaging
 from coda_keras_export.package import package
-from coda_keras_export.servable import folder, publishing
+from coda_keras_export.servable import folder, publishing, writing
 from coda_keras_export.servable.loading import LABELS, Servable
 from servables import (
     CLASSES,
@@ -76,7 +77,17 @@ def test_weights_are_stored_once(tmp_path):
     assert (path / "saved_model.pb").stat().st_size < 10**6
 
 
-def test_versions_count_up_and_are_never_overwritten(net, tmp_path):
+@pytest.fixture
+def written(path, monkeypatch):
+    """Versions are copies of one, which takes a hundredth of the time."""
+
+    def write(temporary, *_):
+        shutil.copytree(path, temporary)
+
+    monkeypatch.setattr(writing, "write", write)
+
+
+def test_versions_count_up_and_are_never_overwritten(net, tmp_path, written):
     assert package(net, tmp_path, "tiny") == tmp_path / "tiny" / "1"
     assert package(net, tmp_path, "tiny", version=7) == tmp_path / "tiny" / "7"
     graph = tmp_path / "tiny" / "7" / "saved_model.pb"
@@ -139,7 +150,7 @@ def test_image_size_is_the_nets_own_or_given(tmp_path):
     assert ask(servable, "serving_default", images=image)["contribution_map"].shape == (1, 5, 6)
 
 
-def test_a_version_appears_when_all_else_is_written(net, tmp_path, monkeypatch):
+def test_a_version_appears_when_all_else_is_written(net, tmp_path, written, monkeypatch):
     package(net, tmp_path, "one")
     write, seen = folder.write_text, []
 
@@ -154,7 +165,7 @@ def test_a_version_appears_when_all_else_is_written(net, tmp_path, monkeypatch):
     assert served(tmp_path) == ["one", "two"]
 
 
-def test_without_its_server_files_nothing_is_published(net, tmp_path, monkeypatch):
+def test_without_its_server_files_nothing_is_published(net, tmp_path, written, monkeypatch):
     def full(path, text):
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
@@ -164,7 +175,7 @@ def test_without_its_server_files_nothing_is_published(net, tmp_path, monkeypatc
     assert not (tmp_path / "tiny").exists()
 
 
-def test_a_model_that_was_not_published_is_not_listed(net, tmp_path, monkeypatch):
+def test_a_model_that_was_not_published_is_not_listed(net, tmp_path, written, monkeypatch):
     def failing(*_):
         raise OSError(errno.EIO, "Input/output error")
 
@@ -207,7 +218,7 @@ def test_a_full_disk_is_one_line(limit, net, tmp_path, capsys):
     assert not (tmp_path / "out" / "tiny").exists()
 
 
-def test_leftovers_of_killed_packagings_are_removed(net, tmp_path):
+def test_leftovers_of_killed_packagings_are_removed(net, tmp_path, written):
     new, old = tmp_path / "tiny" / ".tmp-new", tmp_path / "tiny" / ".tmp-old"
     config, before = tmp_path / ".tmp-models.config", tmp_path / f".models.{'0a' * 16}.config"
     for path in (new, old):
@@ -224,7 +235,7 @@ def test_leftovers_of_killed_packagings_are_removed(net, tmp_path):
     assert not before.exists()
 
 
-def test_versions_beyond_the_api_are_not_versions(net, tmp_path):
+def test_versions_beyond_the_api_are_not_versions(net, tmp_path, written):
     last = 2**63 - 1
     for version in (last, last + 1, 10**20):
         (tmp_path / "tiny" / str(version)).mkdir(parents=True)

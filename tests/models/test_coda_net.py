@@ -1,13 +1,10 @@
-import os
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import oracle
 import pytest
 from conftest import BACKEND, EXACT_DTYPE, as_oracle, set_weights
 from keras import ops
+from processes import run_in_process
 
 import coda_keras
 from coda_keras import PRESETS, CoDANet, DAUConv2D
@@ -239,15 +236,9 @@ def test_fit_compiled_by_xla_equals_the_graph(rng):
     assert losses[0][-1] < losses[0][0]
 
 
-READER = """
-import sys
-import keras, numpy as np
-import coda_keras
-model, images, outputs = sys.argv[1:]
-net = keras.models.load_model(model)
-explanation = net.explain(np.load(images), "all").numpy()
-np.savez(outputs, logits=explanation.logits, weights=explanation.weights)
-"""
+def explain_stored(model, images, outputs):
+    explanation = keras.models.load_model(model).explain(np.load(images), "all").numpy()
+    np.savez(outputs, logits=explanation.logits, weights=explanation.weights)
 
 
 @pytest.mark.process
@@ -258,11 +249,7 @@ def test_keras_file_opens_in_a_fresh_process(rng, tmp_path):
     net.save(tmp_path / "net.keras")
     np.save(tmp_path / "images.npy", images)
     files = [tmp_path / name for name in ("net.keras", "images.npy", "outputs.npz")]
-    subprocess.run(
-        [sys.executable, "-c", READER, *map(str, files)],
-        check=True,
-        env={**os.environ, "KERAS_BACKEND": BACKEND},
-    )
+    run_in_process(explain_stored, *files)
     outputs = np.load(files[2])
     explanation = net.explain(images, "all").numpy()
     np.testing.assert_allclose(outputs["logits"], explanation.logits, rtol=1e-6)

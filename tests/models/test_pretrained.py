@@ -134,10 +134,10 @@ def test_shipped_weights_reach_their_scores(name):
     from coda_keras.data.tf_batches import load_tfds
 
     card, net = pretrained.cards()[name], CoDANet.from_preset(name)
-    data = load_tfds("cifar10", SHARED).limit(test=1000)
+    data = load_tfds("cifar10", SHARED).limit(test=500)
     scores = training.score(net, data, grids=4)
-    # Four standard deviations of the mean of 1,000 images.
-    spread = 4 * np.sqrt(card.test_accuracy * (1 - card.test_accuracy) / 1000)
+    # Four standard deviations of the mean of 500 images.
+    spread = 4 * np.sqrt(card.test_accuracy * (1 - card.test_accuracy) / 500)
     assert scores["test_accuracy"] == pytest.approx(card.test_accuracy, abs=spread)
     assert scores["completeness_error"] < 1e-2
     # Four grids of the most confident images are easier than the many of the card.

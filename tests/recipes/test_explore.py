@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
-from serving import Server
+from serving import LIMIT, Server
 
 from coda_keras.explorer import local_server
 
@@ -293,6 +293,7 @@ def test_a_served_model_is_asked_by_grpc(command, recipe, nets, pictures, tmp_pa
     try:
         output = tmp_path / "page.html"
         flags = ["--server", server.address, "--model", "quarters", "--output", output]
+        flags += ["--timeout", LIMIT]
         code, _, err = command(*flags, *pictures)
         assert code == 0, err
         (view,) = data_of(output)["views"]

@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
+from processes import run_forked
 
 from coda_keras import CoDANet, examples, with_views
 from coda_keras.data.images import ImageData
@@ -34,15 +34,8 @@ def test_explaining_an_image_needs_no_training(tmp_path):
     image = tmp_path / "photo.jpg"
     with Image.open(examples.paths()[-2]) as ship:
         ship.resize((90, 60)).save(image, quality=95)
-    command = [
-        sys.executable,
-        ROOT / "recipes/explain.py",
-        "--model",
-        PRESET,
-        "--resize",
-        "photo.jpg",
-    ]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=900)
+    flags = ["--model", PRESET, "--resize", "photo.jpg"]
+    done = run_forked(ROOT / "recipes/explain.py", *flags, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "ship" in done.stdout
     (picture,) = tmp_path.rglob("photo.png")

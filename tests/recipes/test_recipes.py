@@ -4,14 +4,19 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 from coda_keras_recipes import training_run
+from processes import run_forked, run_in_process
 
+import coda_keras
 from coda_keras import training
+from coda_keras.models import resnet
 from coda_keras.utils import extras
 
 pytestmark = pytest.mark.tensorflow
@@ -20,27 +25,28 @@ PREPARED = ROOT.parent / "shared/tfds"
 TINY = ["--rank-scale", "0.02", "--limit-train", "64", "--limit-test", "40"]
 
 
-def recipe(name, *flags, **environment):
-    command = [sys.executable, ROOT / "recipes" / name, *map(str, flags)]
-    return subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+def recipe(name, *flags):
+    """Runs a recipe in a forked process; returns its exit code, output and errors."""
+    done = run_forked(ROOT / "recipes" / name, *flags)
+    return done.returncode, done.stdout, done.stderr
+
+
+def new_recipe(name, *flags, **environment):
+    """As `recipe` does, in a new Python."""
+    done = subprocess.run(
+        [sys.executable, ROOT / "recipes" / name, *map(str, flags)],
+        capture_output=True,
         text=True,
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
     )
-
-
-def finished(process):
-    out, err = process.communicate(timeout=600)
-    return process.returncode, out, err
+    return done.returncode, done.stdout, done.stderr
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A finished tiny run of three epochs: its folder and what it printed."""
     folder = tmp_path_factory.mktemp("runs") / "digits"
-    code, out, err = finished(recipe("digits.py", *TINY, "--epochs", 3, "--output", folder))
+    code, out, err = new_recipe("digits.py", *TINY, "--epochs", 3, "--output", folder)
     assert code == 0, err
     return folder, out
 
@@ -75,26 +81,33 @@ def test_the_reported_accuracy_is_that_of_the_saved_model(run):
     assert metrics["history"][-1]["val_accuracy"] == pytest.approx(metrics["test_accuracy"])
 
 
+def train_small(name, *flags):
+    """What a recipe does, with nets of few layers; in a process of its own."""
+    presets, recipe = coda_keras.PRESETS, import_module(f"coda_keras_recipes.{name}")
+    few = {"filters": (3, 4, 10), "ranks": (2, 2, 2), "kernel_sizes": (3, 3, 1)}
+    presets["s_coda"] = presets["s_coda"]._replace(**few, strides=(2, 2, 1))
+    resnet.resnet56 = partial(resnet.resnet56, depth=8)
+    recipe.main(flags)
+
+
 def test_two_replicas_train(tmp_path):
-    flags = [*TINY, "--epochs", 1, "--replicas", 2, "--output", tmp_path / "digits"]
-    flags += ["--regularisation", 0.1, "--accumulate", 2]
-    code, _, err = finished(recipe("digits.py", *flags))
-    assert code == 0, err
+    flags = [*TINY[2:], "--epochs", 1, "--replicas", 2, "--output", tmp_path / "digits"]
+    run_in_process(train_small, "digits", *flags, "--regularisation", 0.1, "--accumulate", 2)
     assert json.loads((tmp_path / "digits/metrics.json").read_text())["completeness_error"] < 1e-5
 
 
 @pytest.mark.parametrize(
-    ("flags", "message"),
+    ("begin", "flags", "message"),
     [
-        (["--epochs", "0"], "0 is not a positive whole number"),
-        (["--temperature", "-1"], "-1 is not a positive number"),
-        (["--preset", "huge"], "s_coda"),
-        (["--batch-size", "31", "--replicas", "2"], "cannot be split evenly"),
-        (["--limit-train", "8"], "8 training images for batches of 32"),
+        (recipe, ["--epochs", "0"], "0 is not a positive whole number"),
+        (recipe, ["--temperature", "-1"], "-1 is not a positive number"),
+        (recipe, ["--preset", "huge"], "s_coda"),
+        (recipe, ["--batch-size", "31", "--replicas", "2"], "cannot be split evenly"),
+        (new_recipe, ["--limit-train", "8"], "8 training images for batches of 32"),
     ],
 )
-def test_mistakes_are_one_line_and_exit_code_2(flags, message, tmp_path):
-    code, _, err = finished(recipe("digits.py", *flags, "--output", tmp_path / "run"))
+def test_mistakes_are_one_line_and_exit_code_2(begin, flags, message, tmp_path):
+    code, _, err = begin("digits.py", *flags, "--output", tmp_path / "run")
     assert code == 2
     assert message in err.strip().splitlines()[-1]
     # No usage, no log lines of TensorFlow.
@@ -105,7 +118,7 @@ def test_mistakes_are_one_line_and_exit_code_2(flags, message, tmp_path):
 def test_an_output_that_is_a_file_is_told(tmp_path):
     (tmp_path / "taken").write_text("mine")
     for output in (tmp_path / "taken", tmp_path / "taken/run"):
-        code, _, err = finished(recipe("digits.py", *TINY, "--output", output))
+        code, _, err = recipe("digits.py", *TINY, "--output", output)
         assert code == 2 and "taken is a file. Expected a folder" in err
     assert (tmp_path / "taken").read_text() == "mine"
 
@@ -115,7 +128,7 @@ def test_digits_without_scikit_learn_name_the_extra_and_leave_no_folder(tmp_path
     (tmp_path / "packages/sklearn.py").write_text("raise ModuleNotFoundError('No sklearn')")
     path = os.pathsep.join([str(tmp_path / "packages"), os.environ.get("PYTHONPATH", "")])
     flags = [*TINY, "--epochs", 1, "--output", tmp_path / "run"]
-    code, _, err = finished(recipe("digits.py", *flags, PYTHONPATH=path))
+    code, _, err = new_recipe("digits.py", *flags, PYTHONPATH=path)
     assert code == 2
     last = err.strip().splitlines()[-1]
     assert last.startswith("digits.py: ") and "pip install scikit-learn" in last
@@ -137,7 +150,7 @@ def test_without_the_extra_for_servables_a_training_says_that_it_makes_none(monk
 def test_a_finished_run_is_never_overwritten(run):
     folder, _ = run
     before = (folder / "metrics.json").read_bytes()
-    code, _, err = finished(recipe("digits.py", *TINY, "--epochs", 3, "--output", folder))
+    code, _, err = recipe("digits.py", *TINY, "--epochs", 3, "--output", folder)
     assert code == 2 and "holds a finished run" in err
     assert (folder / "metrics.json").read_bytes() == before
 
@@ -146,7 +159,7 @@ def test_an_interrupted_run_is_not_resumed_with_other_arguments(run, tmp_path):
     arguments = json.loads((run[0] / "arguments.json").read_text())
     (tmp_path / "arguments.json").write_text(json.dumps(arguments))
     flags = [*TINY, "--epochs", 3, "--seed", 5, "--temperature", 7, "--output", tmp_path]
-    code, _, err = finished(recipe("digits.py", *flags))
+    code, _, err = recipe("digits.py", *flags)
     assert code == 2
     assert "--seed, --temperature" in err
 
@@ -154,14 +167,13 @@ def test_an_interrupted_run_is_not_resumed_with_other_arguments(run, tmp_path):
 @pytest.mark.skipif(not PREPARED.exists(), reason="no prepared CIFAR-10")
 @pytest.mark.parametrize(
     "name, flags",
-    [("cifar10.py", [*TINY[:2], "--randaugment"]), ("resnet56.py", ["--seed", "3"])],
+    [("cifar10", ["--cutout", "4"]), ("resnet56", ["--seed", "3"])],
 )
 def test_cifar10_trains_on_prepared_data(name, flags, tmp_path):
     flags = ["--data", PREPARED, *TINY[2:], "--epochs", 1, "--batch-size", 32, *flags]
-    code, out, err = finished(recipe(name, *flags, "--output", tmp_path / "run"))
-    assert code == 0, err
+    out = run_in_process(train_small, name, *flags, "--output", tmp_path / "run")
     assert "test accuracy" in out
-    explains = name == "cifar10.py"
+    explains = name == "cifar10"
     assert ("servable" in out) == (tmp_path / "run/servables/coda/1").exists() == explains
     metrics = json.loads((tmp_path / "run/metrics.json").read_text())
     assert (metrics["completeness_error"] is not None) == explains
@@ -169,7 +181,7 @@ def test_cifar10_trains_on_prepared_data(name, flags, tmp_path):
 
 
 def test_help_shows_defaults():
-    code, out, err = finished(recipe("cifar10.py", "--help"))
+    code, out, err = recipe("cifar10.py", "--help")
     assert code == 0
     assert "default: 0.00025" in out and "Table C.1" in out
     assert err == ""
@@ -183,18 +195,17 @@ def test_help_shows_defaults():
     ],
 )
 def test_recipes_take_no_flags_that_they_ignore(name, ignored):
-    code, out, _ = finished(recipe(name, "--help"))
+    code, out, _ = recipe(name, "--help")
     assert code == 0 and "--learning-rate" in out
     assert not [flag for flag in ignored if flag in out]
 
 
 def test_the_cifar10_recipe_has_only_coda_nets():
-    code, _, err = finished(recipe("cifar10.py", "--preset", "resnet56"))
+    code, _, err = recipe("cifar10.py", "--preset", "resnet56")
     assert code == 2 and "invalid choice: 'resnet56'" in err
 
 
 def test_help_of_the_demo_trains_nothing(tmp_path):
-    command = [sys.executable, ROOT / "recipes/demo.py", "--help"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=900)
-    assert done.returncode == 0 and "train, export, serve, ask" in done.stdout
+    done = run_forked(ROOT / "recipes/demo.py", "--help", cwd=tmp_path)
+    assert done.returncode == 0 and "trains a net, packages it, serves it" in done.stdout
     assert list(tmp_path.iterdir()) == []

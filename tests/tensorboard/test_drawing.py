@@ -3,6 +3,7 @@
 import threading
 
 import pytest
+from processes import LIMIT
 
 from coda_keras.tensorboard.drawing import Drawing, Pace
 
@@ -34,7 +35,7 @@ def board(folder, clock, cost=1.0):
             self.in_thread(self.write)
 
         def write(self):
-            assert self.go.wait(60)
+            assert self.go.wait(LIMIT)
             clock.now += cost / 2
 
         def train(self, epochs, seconds, stop=None):

@@ -1,7 +1,7 @@
 """Settings and the flags that are made of them."""
 
 import pytest
-from processes import run_in_process
+from processes import run_in_new_python
 
 from coda_keras import training
 
@@ -59,4 +59,4 @@ def ask_for_help():
 
 
 def test_help_needs_no_keras():
-    run_in_process(ask_for_help)
+    run_in_new_python(ask_for_help)

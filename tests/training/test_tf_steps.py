@@ -3,7 +3,6 @@
 import json
 import os
 import socket
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from processes import TESTS
+from processes import Forked
 
 from coda_keras import CoDANet, DAUConv2D, training
 from coda_keras.data.images import ImageData
@@ -140,17 +139,9 @@ def start_workers(folders, *flags):
     """Starts this file as a worker for every folder."""
     ports = free_ports(len(folders))
     return [
-        subprocess.Popen(
-            [sys.executable, "-W", "ignore", __file__, folder, *map(str, flags)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env={
-                **os.environ,
-                "TF_CONFIG": configuration(index, ports),
-                "TF_CPP_MIN_LOG_LEVEL": "3",
-                "PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}",
-            },
+        Forked(
+            *(__file__, folder, *flags),
+            env={**os.environ, "TF_CONFIG": configuration(index, ports)},
         )
         for index, folder in enumerate(folders)
     ]
@@ -159,7 +150,7 @@ def start_workers(folders, *flags):
 def test_two_workers_train_as_one_and_the_chief_alone_writes(tmp_path, whole):
     folders = [tmp_path / "chief", tmp_path / "other"]
     processes = start_workers(folders, "--accumulate", 2)
-    said = [process.communicate(timeout=900)[0] for process in processes]
+    said = ["\n".join(process.communicate()) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], "\n".join(said)
     assert not folders[1].exists()
     net = keras.models.load_model(folders[0] / "model.keras")

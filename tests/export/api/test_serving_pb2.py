@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from coda_keras_export.api import serving_pb2
-from processes import run_in_process
+from processes import run_in_new_python
 from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import (
@@ -151,4 +151,4 @@ def test_they_fit_into_one_process_in_any_order(first):
         "theirs": (theirs, ours),
         "tensorflow": ("tensorflow", ours, theirs),
     }
-    run_in_process(import_both, *orders[first])
+    run_in_new_python(import_both, *orders[first])

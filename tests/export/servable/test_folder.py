@@ -8,6 +8,7 @@ import threading
 import pytest
 from coda_keras_export.servable import folder, version_policies
 from google.protobuf import text_format
+from processes import LIMIT
 from servables import HEIGHT, WIDTH, served
 from tensorflow_serving.config import model_server_config_pb2
 
@@ -62,7 +63,7 @@ def test_the_container_is_of_a_version_and_healthy_once_it_answers():
     def healthy(port, path="/metrics"):
         # As compose leaves it: it has no variable in it.
         line = command[-1].replace("/8501", f"/{port}").replace("/metrics", path)
-        done = subprocess.run([*command[:-1], line], capture_output=True, timeout=60)
+        done = subprocess.run([*command[:-1], line], capture_output=True, timeout=LIMIT)
         return done.returncode == 0
 
     assert "$" not in command[-1]

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from coda_keras_export.package import package
-from servables import CLASSES, NAMES, encoded, tiny_net
+from coda_keras_export.servable import verification
+from servables import CLASSES, NAMES, tiny_net
 
 from coda_keras import CoDANet, DAUConv2D, DynamicLinear
 from coda_keras.exporting import signatures
@@ -80,27 +81,47 @@ def tell_lies(monkeypatch, signature, output, lie):
     monkeypatch.setattr(signatures, "signatures", lying)
 
 
-def outputs_of_a_servable():
-    made = signatures.signatures(tiny_net(size=(6, 6)), NAMES)
-    zeros = {
-        "images": np.zeros((1, 6, 6, 3), "float32"),
-        "class_ids": np.zeros(1, "int32"),
-        "removed": np.zeros((1, 6, 6), bool),
-        "image_bytes": np.array(encoded(np.zeros((6, 6, 3), "uint8")), object),
-    }
-    for name, (function, specs) in made.items():
-        for output in function(*(tf.constant(zeros[spec.name]) for spec in specs)):
-            yield name, output
+PREDICTION = ("logits", "probabilities", "class_ids", "contribution_map")
+OUTPUTS = {
+    "serving_default": PREDICTION,
+    "serving_bytes": PREDICTION,
+    "classify": ("logits", "probabilities"),
+    "classify_without": ("logits", "probabilities"),
+    "explain": ("logits", "contribution_map", "contributions", "weights", "bias", "residual"),
+    "labels": ("labels",),
+}
 
 
-@pytest.mark.parametrize("signature, output", list(outputs_of_a_servable()))
-def test_no_output_of_a_published_servable_is_wrong(signature, output, tmp_path, monkeypatch):
+def test_every_output_is_known(servable):
+    outputs = {name: set(signature.outputs) for name, signature in servable.signatures.items()}
+    assert outputs == {name: set(names) for name, names in OUTPUTS.items()}
+
+
+@pytest.mark.parametrize(
+    "signature, output", [(name, output) for name in OUTPUTS for output in OUTPUTS[name]]
+)
+def test_no_output_of_a_published_servable_is_wrong(
+    signature, output, net, path, servable, monkeypatch
+):
+    # The function tells the same lie: what an output is by its name stands above it.
     tell_lies(monkeypatch, signature, output, WRONG[output])
-    net = tiny_net(size=(6, 6))
+    honest = servable.predict
+
+    def predict(asked, inputs):
+        answer = honest(asked, inputs)
+        if asked != signature:
+            return answer
+        return {**answer, output: np.asarray(WRONG[output](answer[output]))}
+
+    monkeypatch.setattr(servable, "predict", predict)
+    monkeypatch.setattr(verification, "Servable", lambda *_, **__: servable)
     sentence = rf"does not answer as the net does: {signature}\.{output} "
     with pytest.raises(ValueError, match=sentence):
-        package(net, tmp_path, "lying", labels=NAMES)
-    assert list(tmp_path.iterdir()) == []
+        verification.verify(path, net, NAMES)
+
+
+def test_an_honest_servable_is_verified(net, path):
+    verification.verify(path, net, NAMES)
 
 
 def test_an_output_that_nothing_else_tells_is_that_of_its_function(tmp_path, monkeypatch):

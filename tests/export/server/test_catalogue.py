@@ -30,6 +30,29 @@ def root(small_servable, tmp_path):
     return tmp_path / "servables"
 
 
+class Light:
+    """A servable without a session, which answers everything with zeros."""
+
+    def __init__(self, path, **_):
+        self.path, self._session = path, "open"
+
+    def warm_up(self):
+        return 0
+
+    def predict(self, signature, inputs):
+        assert self._session == "open"
+        return {"logits": np.zeros((1, 3))}
+
+    def close(self):
+        self._session = None
+
+
+@pytest.fixture
+def light(monkeypatch):
+    """What is loaded loads at once: these tests are about which versions are, and when."""
+    monkeypatch.setattr("coda_keras_export.server.catalogue.Servable", Light)
+
+
 def refresh(catalogue):
     catalogue.refresh()
     catalogue.wait()
@@ -85,7 +108,7 @@ def test_a_version_with_a_broken_warm_up_file_leaves_the_others_be(root, spoil, 
     assert answers(catalogue, "one") == 2
 
 
-def test_whatever_loading_raises_is_a_reason(root, monkeypatch):
+def test_whatever_loading_raises_is_a_reason(root, light, monkeypatch):
     def raising(path, **_):
         if path.parent.name == "one":
             raise RuntimeError("no such luck")
@@ -101,7 +124,7 @@ def test_whatever_loading_raises_is_a_reason(root, monkeypatch):
     assert answers(catalogue, "two") == 1
 
 
-def test_what_is_loaded_stays_while_the_folder_is_away(root):
+def test_what_is_loaded_stays_while_the_folder_is_away(root, light):
     catalogue = Catalogue(root)
     refresh(catalogue)
     away = root.rename(root.with_name("away"))
@@ -120,7 +143,7 @@ def test_what_is_loaded_stays_while_the_folder_is_away(root):
     assert catalogue.states("two") == {}
 
 
-def test_an_unreadable_model_folder_is_one_bad_folder(root, monkeypatch, capsys):
+def test_an_unreadable_model_folder_is_one_bad_folder(root, light, monkeypatch, capsys):
     catalogue = Catalogue(root)
     refresh(catalogue)
     looking = Path.iterdir
@@ -156,7 +179,7 @@ def test_a_thousand_models_are_not_all_named(tmp_path):
     assert len(error.value.message) < 300
 
 
-def test_reasons_are_cut_short(root, monkeypatch):
+def test_reasons_are_cut_short(root, light, monkeypatch):
     from coda_keras_export.server import catalogue as module
 
     def raising(path, **_):
@@ -223,7 +246,7 @@ def test_dropped_sessions_are_collected(root):
     assert graph() is None
 
 
-def test_other_policies(root):
+def test_other_policies(root, light):
     versions(root, 2, 3)
     for texts, expected in [
         (["all"], [1, 2, 3]),
@@ -235,7 +258,7 @@ def test_other_policies(root):
         assert served(catalogue) == expected
 
 
-def test_older_versions_serve_until_a_newer_one_does(root, broken):
+def test_older_versions_serve_until_a_newer_one_does(root, light, broken):
     breaks, tried = broken
     versions(root, 2, 3, 4)
     breaks |= {3, 4}
@@ -255,7 +278,7 @@ def test_older_versions_serve_until_a_newer_one_does(root, broken):
     assert catalogue.states("one")[5].reason == "version 5 is broken"
 
 
-def test_a_version_that_fails_is_tried_less_and_less_often(root, broken):
+def test_a_version_that_fails_is_tried_less_and_less_often(root, light, broken):
     breaks, tried = broken
     versions(root, 2)
     breaks.add(2)
@@ -277,7 +300,7 @@ def test_a_version_that_fails_is_tried_less_and_less_often(root, broken):
     assert served(catalogue) == [1, 2]
 
 
-def test_models_load_side_by_side_and_are_served_as_they_come(root, monkeypatch):
+def test_models_load_side_by_side_and_are_served_as_they_come(root, light, monkeypatch):
     from coda_keras_export.server import catalogue as module
 
     gate, both, loading = threading.Event(), threading.Barrier(2), module.Servable.warm_up
@@ -308,7 +331,7 @@ def test_models_load_side_by_side_and_are_served_as_they_come(root, monkeypatch)
     assert answers(catalogue, "one") == 1
 
 
-def test_the_newest_of_every_model_come_first(root, monkeypatch):
+def test_the_newest_of_every_model_come_first(root, light, monkeypatch):
     from coda_keras_export.server import catalogue as module
 
     versions(root, 2)
@@ -396,7 +419,7 @@ def test_files_of_absurd_sizes_are_not_read(root, monkeypatch, name, spoil, sent
     assert answers(catalogue, "one") == answers(catalogue, "two") == 1
 
 
-def test_a_load_that_hangs_is_given_up_and_its_repair_tried(root, monkeypatch):
+def test_a_load_that_hangs_is_given_up_and_its_repair_tried(root, light, monkeypatch):
     from coda_keras_export.server import catalogue as module
 
     gates = {"2": threading.Event()}

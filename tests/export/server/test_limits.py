@@ -321,7 +321,7 @@ def _scraped(url):
 
 
 def test_mutual_tls(server, tls, credentials):
-    with Client(server.address, "tiny", credentials=credentials) as connection:
+    with Client(server.address, "tiny", timeout=LIMIT, credentials=credentials) as connection:
         assert set(connection.status()) >= {2}
     own = (tls["own_key"], tls["own"])
     for refused in (
@@ -336,7 +336,7 @@ def test_mutual_tls(server, tls, credentials):
 
 def test_client_command_over_tls(server, tls, tmp_path, capsys):
     Image.new("RGB", (SIZE, SIZE), (10, 20, 30)).save(tmp_path / "a.png")
-    command = ["--server", server.address, "--model", "tiny"]
+    command = ["--server", server.address, "--model", "tiny", "--timeout", LIMIT]
     command += ["--out", tmp_path / "maps", "--tls-ca", tls["ca"], tmp_path / "a.png"]
     command += ["--tls-key", tls["own_key"], "--tls-certificate", tls["own"]]
     client.main([str(part) for part in command])

@@ -6,6 +6,7 @@ import threading
 import pytest
 from coda_keras_export.server import pool as pool_module
 from coda_keras_export.server.pool import FullError, Pool
+from processes import LIMIT
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def held(gate, ran):
 
     def function(message):
         ran.append(message)
-        assert gate.wait(60)
+        assert gate.wait(LIMIT)
         return message
 
     return function

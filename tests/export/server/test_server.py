@@ -23,7 +23,19 @@ from coda_keras_export.images import open_image
 from coda_keras_export.package import package
 from coda_keras_export.server import limits
 from PIL import Image
-from serving import AVAILABLE, END, LIMIT, ROOT, Server, eventually, publish, refusal, status
+from processes import run_forked
+from serving import (
+    AVAILABLE,
+    END,
+    LIMIT,
+    ROOT,
+    SERVE,
+    Server,
+    eventually,
+    publish,
+    refusal,
+    status,
+)
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     predict_pb2,
@@ -62,7 +74,7 @@ def models(nets, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(models):
-    server = Server(models, "--poll", "0.2", "--metrics-port", "0")
+    server = Server(models, "--poll", "0.2", "--metrics-port", "0", new=True)
     yield server
     assert server.end() == 0
     assert not any("Traceback" in line for line in server.errors)
@@ -261,9 +273,13 @@ def test_versions_come_and_go_while_it_serves(channel, predict, server, models, 
     # Half a version must not take the place of the good one.
     (base / "8").mkdir()
     shutil.copy(base / "5" / "saved_model.pb", base / "8")
-    eventually(lambda: getattr(status(channel, "other").get(8), "state", None) == END)
-    incomplete = status(channel, "other")[8]
-    assert incomplete.state == END
+
+    def ended():
+        # Now and then it is tried again.
+        state = status(channel, "other").get(8)
+        return state if state and state.state == END else None
+
+    incomplete = eventually(ended, "version 8 to fail")
     assert "variables.index" in incomplete.status.error_message
     assert predict({"images": images}, name="other").model_spec.version.value == 5
     shutil.rmtree(base / "8")
@@ -293,6 +309,7 @@ def files(tmp_path, rng):
 def run_client(server, files, monkeypatch):
     def run(*arguments, model="tiny"):
         common = ["--server", server.address, "--model", model, "--out", files / "maps"]
+        common += ["--timeout", LIMIT]
         common += [] if "--out" in arguments else ["--overwrite"]
         client.main([*map(str, [*common, *arguments])])
 
@@ -327,7 +344,7 @@ def test_client_explains_a_class_by_number_or_name(run_client, files, nets, caps
 
 def test_client_maps_are_the_servers(server, files, nets):
     image, encoded = open_image(files / "a.png", HEIGHT, WIDTH, resize=False)
-    with client.Client(server.address, "tiny") as connection:
+    with client.Client(server.address, "tiny", timeout=LIMIT) as connection:
         outputs, best = client.ask(connection, image, encoded)
         chosen, _ = client.ask(connection, image, encoded, class_id=1)
     values = np.asarray(image, "float32")[None] / 255
@@ -341,7 +358,7 @@ def test_client_maps_are_the_servers(server, files, nets):
 
 def test_client_asks_for_no_more_than_it_should(server, files):
     image, encoded = open_image(files / "a.png", HEIGHT, WIDTH, resize=False)
-    with client.Client(server.address, "tiny") as connection:
+    with client.Client(server.address, "tiny", timeout=LIMIT) as connection:
         predicted, _ = client.ask(connection, image, encoded, weights=False)
         chosen, _ = client.ask(connection, image, encoded, class_id=1, weights=False)
     assert "weights" not in predicted
@@ -466,8 +483,9 @@ def test_the_guides_twenty_lines(server, files, nets, monkeypatch, capsys):
 
 
 def test_the_acceptance_script_accepts_this_server(server):
+    flags = ["--metrics", server.metrics(), "--timeout", str(LIMIT)]
     done = subprocess.run(
-        ["export/deploy/accept.sh", server.address, "tiny", "--metrics", server.metrics()],
+        ["export/deploy/accept.sh", server.address, "tiny", *flags],
         cwd=ROOT,
         env={**os.environ, "PYTHON": sys.executable},
         capture_output=True,
@@ -530,7 +548,7 @@ def test_the_acceptance_script_finds_what_is_wrong(server, monkeypatch, lie):
     monkeypatch.setattr(Lying, "lie", staticmethod(lie))
 
     def connect(version=None):
-        return Lying(server.address, "tiny", version)
+        return Lying(server.address, "tiny", version, timeout=LIMIT)
 
     problems = dict(acceptance.Acceptance(connect(), connect).run())
     assert any(problems.values())
@@ -553,14 +571,7 @@ def test_the_acceptance_script_without_a_server(tmp_path):
 
 
 def serve_once(*arguments, **environment):
-    return subprocess.run(
-        [sys.executable, "export/serve.py", *map(str, arguments)],
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=LIMIT,
-    )
+    return run_forked(SERVE, *arguments, env={**os.environ, **environment})
 
 
 def test_server_errors(models, server, tmp_path):
@@ -574,13 +585,16 @@ def test_server_errors(models, server, tmp_path):
     assert "is the port taken?" in taken.stderr.splitlines()[-1]
 
 
+# It answers with sums of images, and imports no TensorFlow, which would take seconds.
 STAND_IN = """#!{python}
-import asyncio, sys
+import sys
+from concurrent import futures
+
+import grpc
+from coda_keras_export.api import arrays, serving_pb2
+from coda_keras_export.api.connection import PREDICT
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
-from coda_keras_export.server import embedded
-from coda_keras_export.server.catalogue import Catalogue
-from coda_keras_export.server.pool import Pool
 
 flags = dict(flag[2:].split("=") for flag in sys.argv[1:])
 assert flags.pop("port") == "0"
@@ -588,20 +602,29 @@ config = text_format.Parse(
     open(flags["model_config_file"]).read(), model_server_config_pb2.ModelServerConfig()
 )
 (root,) = {{model.base_path.rsplit("/", 1)[0] for model in config.model_config_list.config}}
-catalogue = Catalogue(root)
-catalogue.refresh()
-catalogue.wait()
 
-async def serve():
-    server, _ = embedded.bind(catalogue, "unix:" + flags["grpc_socket_path"], Pool(2, 9, 2**30))
-    await server.start()
-    await server.wait_for_termination()
+def predict(request, _):
+    answer = serving_pb2.PredictResponse()
+    images = arrays.read(request.inputs["images"])
+    arrays.fill(answer.outputs["logits"], images.sum((1, 2)))
+    return answer
 
-asyncio.run(serve())
+class Handler(grpc.GenericRpcHandler):
+    def service(self, call):
+        assert call.method == PREDICT
+        return grpc.unary_unary_rpc_method_handler(
+            predict, serving_pb2.PredictRequest.FromString, lambda made: made.SerializeToString()
+        )
+
+options = [("grpc.max_receive_message_length", -1)]
+server = grpc.server(futures.ThreadPoolExecutor(2), [Handler()], options=options)
+server.add_insecure_port("unix:" + flags["grpc_socket_path"])
+server.start()
+server.wait_for_termination()
 """
 
 
-def test_the_stock_server_is_used_where_it_is_installed(models, images, nets, tmp_path):
+def test_the_stock_server_is_used_where_it_is_installed(models, images, tmp_path):
     binary = tmp_path / "tensorflow_model_server"
     binary.write_text(STAND_IN.format(python=sys.executable))
     binary.chmod(0o755)
@@ -625,8 +648,7 @@ def test_the_stock_server_is_used_where_it_is_installed(models, images, nets, tm
         with client.Client(server.address, "tiny", timeout=LIMIT, credentials=proved) as connection:
             many = np.tile(images, (4000, 1, 1, 1))
             logits = connection.predict("classify", {"images": many}, ["logits"])["logits"]
-        expected = np.asarray(nets["tiny", 2](images))
-        np.testing.assert_allclose(logits[:2], expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(logits, many.sum((1, 2)), rtol=1e-5)
         assert server.address.startswith("127.0.0.1:")
     finally:
         assert server.end(signal.SIGINT) == 0
@@ -680,8 +702,12 @@ def test_ctrl_c_ends_it_and_broken_files_do_not(models, tmp_path):
         (broken / file).write_text("broken")
     server = Server(tmp_path)
     with grpc.insecure_channel(server.address) as channel:
-        states = status(channel, "tiny")
-    assert {v: s.state for v, s in states.items()} == {1: AVAILABLE, 2: END, 3: END}
+        expected = {1: AVAILABLE, 2: END, 3: END}
+        # Those that fail are tried again, and load meanwhile.
+        eventually(
+            lambda: {v: s.state for v, s in status(channel, "tiny").items()} == expected,
+            f"the states {expected}",
+        )
     assert server.end(signal.SIGINT) == 0
     assert not any("Traceback" in line for line in server.errors)
 
@@ -749,18 +775,18 @@ def test_a_second_signal_ends_it_at_once(models, tmp_path, images):
     server = slow_server(models, tmp_path, SLOW_ANSWERS + "; embedded.GRACE_SECONDS = 600")
     asking = ask_in_vain(server.address, images)
     assert server.says(server.lines, "begun")
-    server.process.send_signal(signal.SIGTERM)
-    # Signals of one number that come at once are one.
+    # Signals of one number that come at once are one, and of two numbers the lower comes first.
+    server.process.send_signal(signal.SIGHUP)
     with pytest.raises(subprocess.TimeoutExpired):
-        server.process.wait(timeout=2)
-    assert server.end(signal.SIGHUP) == 128 + signal.SIGHUP
+        server.process.wait(timeout=0.5)
+    assert server.end() == 128 + signal.SIGTERM
     asking.join()
 
 
 def test_a_second_signal_ends_the_stock_server_too(models, tmp_path):
     binary = tmp_path / "tensorflow_model_server"
-    deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\nimport asyncio, sys"
-    deaf = STAND_IN.replace("import asyncio, sys", deaf)
+    deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\nimport sys"
+    deaf = STAND_IN.replace("import sys", deaf)
     binary.write_text(deaf.format(python=sys.executable))
     binary.chmod(0o755)
     script = tmp_path / "patient.py"
@@ -771,5 +797,5 @@ def test_a_second_signal_ends_the_stock_server_too(models, tmp_path):
     server = Server(models, script=script, env={"PATH": f"{tmp_path}:{os.environ['PATH']}"})
     server.process.send_signal(signal.SIGHUP)
     with pytest.raises(subprocess.TimeoutExpired):
-        server.process.wait(timeout=2)
+        server.process.wait(timeout=0.5)
     assert server.end() == 128 + signal.SIGTERM
