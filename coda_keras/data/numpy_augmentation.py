@@ -1,5 +1,7 @@
 """Augmentation of single RGB images by NumPy: `(uint8 image, generator) -> uint8 image`."""
 
+from typing import Any
+
 import numpy as np
 
 from coda_keras.data.batches import Augment
@@ -9,7 +11,7 @@ GREY = 128
 
 
 def flip_and_crop(
-    padding: int = 4, flip: bool = True, size: int | None = None, mode: str = "constant"
+    padding: int = 4, flip: bool = True, size: int | None = None, mode: Any = "constant"
 ) -> Augment:
     """See `coda_keras.data.augmentation.flip_and_crop`."""
 

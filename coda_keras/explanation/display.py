@@ -142,12 +142,10 @@ def explanation_view(
             "`fields` of `explain_dataset`."
         )
     named = ("class_ids", "contribution_map", "weights", "offset")
-    class_ids, maps, weights, offsets = (getattr(arrays, name) for name in named)
-    if class_ids.ndim == 1:
-        class_ids, maps, weights, offsets = (
-            None if values is None else values[:, None]
-            for values in (class_ids, maps, weights, offsets)
-        )
+    values: list[Any] = [getattr(arrays, name) for name in named]
+    if arrays.class_ids.ndim == 1:
+        values = [None if array is None else array[:, None] for array in values]
+    class_ids, maps, weights, offsets = values
     return explorer.View(
         images=np.asarray(images),
         logits=arrays.logits,

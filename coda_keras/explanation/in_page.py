@@ -68,10 +68,11 @@ def small_network(net: Any, most_bytes: int) -> Network | None:
         return None
 
 
-def _units(layer):
+def _units(layer: Any) -> Units:
     weights = (layer.projection, layer.kernel, layer.bias)
-    arrays = (None if weight is None else ops.convert_to_numpy(weight) for weight in weights)
-    projection, kernel, bias = (
-        None if array is None else np.asarray(array, "float32") for array in arrays
-    )
+    arrays: list[Any] = [
+        None if weight is None else np.asarray(ops.convert_to_numpy(weight), "float32")
+        for weight in weights
+    ]
+    projection, kernel, bias = arrays
     return Units(projection, kernel, bias, layer.strides, layer.rescale)

@@ -54,7 +54,7 @@ class DynamicSelfAttention(DynamicLinear):
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.input_spec = keras.layers.InputSpec(min_ndim=3)
 
-    def build(self, input_shape: Sequence[int | None]) -> None:
+    def build(self, input_shape: Sequence[Any]) -> None:
         shape = (input_shape[-1], self.heads * self.dimensions)
         limit = 1.0 / math.sqrt(shape[0])
         initializer = self.kernel_initializer or keras.initializers.RandomUniform(-limit, limit)

@@ -142,7 +142,8 @@ class Parallel(DynamicLinear):
         outputs, pullbacks = zip(*(branch.linearize(inputs) for branch in self.branches))
 
         def pulled(cotangent):
-            total, offsets = 0.0, 0.0
+            total: Any = 0.0
+            offsets: Any = 0.0
             for part, values, pullback in zip(self._split(cotangent, outputs), outputs, pullbacks):
                 values, offset = pull(pullback, ops.cast(part, values.dtype))
                 total = total + ops.cast(values, self.compute_dtype)

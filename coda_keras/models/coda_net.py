@@ -190,7 +190,7 @@ class CoDANet(FromPreset, DynamicLinearNet):
         return cls(**config)
 
 
-def _pair(size):
+def _pair(size: Any) -> tuple[int, int] | None:
     if size is None:
         return None
     pair = tuple(size) if hasattr(size, "__iter__") else (size, size)
@@ -200,4 +200,4 @@ def _pair(size):
             "`image_size` must be a positive integer or a pair (height, width) of at most "
             f"{MAX_PIXELS} pixels. Received: image_size={size!r}."
         )
-    return tuple(int(n) for n in pair)
+    return int(pair[0]), int(pair[1])

@@ -1,6 +1,8 @@
 """Averages of nets, whose explanations are averages too; test-time augmentation is one of them."""
 
+import functools
 import math
+import operator
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -73,16 +75,16 @@ class Ensemble(DynamicLinearNet):
         encoded = encode(ops.convert_to_tensor(images))
         outputs, pullbacks = zip(*(member.linearize(encoded) for member in self.members))
 
-        def pulled(cotangent):
-            parts = [pull(one, share * cotangent) for one, share in zip(pullbacks, self.shares)]
-            rows, offsets = zip(*parts)
-            return sum(rows[1:], rows[0]), sum(offsets[1:], offsets[0])
+        def pulled(cotangent: Tensor) -> tuple[Tensor, Tensor | float]:
+            parts: Any = [
+                pull(one, share * cotangent) for one, share in zip(pullbacks, self.shares)
+            ]
+            return _total(rows for rows, _ in parts), _total(offset for _, offset in parts)
 
         return self._mean(outputs), OffsetPullback(pulled)
 
     def _mean(self, outputs):
-        scaled = [share * values for share, values in zip(self.shares, outputs)]
-        return sum(scaled[1:], scaled[0])
+        return _total(share * values for share, values in zip(self.shares, outputs))
 
     def get_config(self) -> dict[str, Any]:
         # A net of several members is written once.
@@ -134,3 +136,7 @@ def with_views(net: Any, name: str) -> Ensemble:
             pixel along the diagonal either way, which together weigh as much.
     """
     return VIEWS[one_of("views", name, sorted(VIEWS))](net)
+
+
+def _total(values: Iterable[Any]) -> Any:
+    return functools.reduce(operator.add, values)
