@@ -6,7 +6,8 @@ writes the page of `coda-keras explore --live` for a trained net, opens it from 
 has it classify and explain test images of CIFAR-10, and compares with Keras: with the weights
 rounded to float16, as the page has them, and with the net as it is. Differences are divided by the
 image's largest absolute value. --photographs names images whose pixels, cropped and scaled by the
-page, are compared with those of `coda-keras explain`.
+page, are compared with those of `coda-keras explain`. --run names a finished run, such as
+demo/digits: what the net in its explorer.html computes is compared with what Keras stored there.
 
 --ort names the folder of onnxruntime-web (npm install onnxruntime-web) and --onnx the net as an
 ONNX file (coda-keras export): what a page with both would take, and how fast they are in Node, by
@@ -65,6 +66,25 @@ const ticks = setInterval(look, 1);
   done({logits, id, map: [...map.data], weights: [...weights.data], asked, still});
 })();
 """
+# What Keras stored in a page, and what the net in it computes for the same images and classes.
+OWN = """
+const [done] = arguments;
+const {source} = codaExplorer.sides[0];
+const nothing = new Uint8Array(source.pixels);
+const own = async ({picture, logits, maps}, index) => ({
+  expected: logits,
+  logits: (await source.predict(index, nothing)).before,
+  maps: await Promise.all(Object.entries(maps).map(async ([id, blob]) => [
+    [...(await source.read(blob)).map.data],
+    [...(await source.read({picture, id: Number(id)})).map.data],
+  ])),
+});
+Promise.all(source.manifest.images.map(own)).then(done);
+"""
+COMPLETE = """
+const {views: [view]} = JSON.parse(document.getElementById("data").textContent);
+return codaExplorer.sides[0].source.manifest.images.length === view.images.length;
+"""
 SEEN = "return [...codaExplorer.sides[0].picture.data]"
 
 
@@ -89,6 +109,9 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
                 "float32": compared(net, images, answers),
                 "photographs": [seen(page, file, net.image_size) for file in args.photographs],
             }
+            if args.run:
+                page, _ = open_page(driver, args.run / "explorer.html")
+                results["run"] = own_net(page)
             if args.ort:
                 results["onnxruntime-web"] = live_ort.measure(args.ort, args.onnx, images)
         record = {
@@ -164,6 +187,22 @@ def compared(net: Any, images: np.ndarray, answers: list[dict[str, Any]]) -> dic
     }
 
 
+def own_net(page: Page) -> dict[str, float | int]:
+    """How far the rounded net of a run's page is from the net in float32, which Keras computed."""
+    page.until(COMPLETE)
+    images = page.driver.execute_async_script(OWN)
+    expected, logits = (
+        np.array([image[name] for image in images]) for name in ("expected", "logits")
+    )
+    # Several maps an image, each by its own largest value.
+    stored, computed = np.swapaxes([pair for image in images for pair in image["maps"]], 0, 1)
+    return {
+        "images": len(images),
+        "logits": largest(logits, expected),
+        "contribution_map": largest(computed, stored),
+    }
+
+
 def largest(values: np.ndarray, expected: np.ndarray) -> float:
     """The largest difference, of every image over its largest absolute value."""
     rows = np.asarray(expected, "float64").reshape(len(expected), -1)
@@ -200,6 +239,12 @@ def table(results: dict[str, Any]) -> list[str]:
         ("difference of logits to float32", f"{exact['logits']:.1e}"),
         ("difference of contributions to float32", f"{exact['contributions']:.1e}"),
     ]
+    if "run" in results:
+        run = results["run"]
+        rows += [
+            ("a net of one's own: difference of logits to float32", f"{run['logits']:.1e}"),
+            ("difference of contribution maps to float32", f"{run['contribution_map']:.1e}"),
+        ]
     return markdown_table(["", "the page"], rows)
 
 
@@ -244,6 +289,7 @@ def parse(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespa
     parser.add_argument("--images", type=positive_int, default=50, help="(%(default)s)")
     parser.add_argument("--data", help="folder of prepared data sets")
     parser.add_argument("--photographs", type=Path, nargs="*", default=[], help="image files")
+    parser.add_argument("--run", type=Path, help="folder of a finished run")
     parser.add_argument("--ort", type=Path, help="folder of onnxruntime-web")
     parser.add_argument("--onnx", type=Path, help="the net as an ONNX file")
     parser.add_argument("--output", type=Path, help="JSON file of the results")
