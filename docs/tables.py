@@ -178,6 +178,11 @@ def precision() -> Lines:
     return [*lines, "", f"*{machines({**record, 'results': []})}: `{path}`*"]
 
 
+def imagenet() -> Lines:
+    """ImageNet on many machines, calculated from the times of one image."""
+    return import_module("benchmarks.cluster").calculation(stored(f"{RESULTS}/cluster.json"))
+
+
 def floors() -> Lines:
     """Whole nets beside their arithmetic, by the kernels that a processor has."""
     rows, machine = [], ""
@@ -241,6 +246,7 @@ TABLES: dict[str, Callable[[], Lines]] = {
             "waiting",
             "cold_start",
             "views",
+            "cluster",
         )
     },
     **{
@@ -260,6 +266,7 @@ TABLES: dict[str, Callable[[], Lines]] = {
     "live": partial(live, "table"),
     "live-photographs": partial(live, "photographs_table"),
     "live-ort": partial(live, "ort_table"),
+    "cluster-imagenet": imagenet,
     "serving-overhead": partial(printed, "serving-overhead", "serving_overhead"),
 }
 

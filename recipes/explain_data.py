@@ -21,6 +21,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from coda_keras.models.pretrained import check_exists
 from coda_keras.utils import extras
@@ -48,11 +49,11 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
         sys.exit(1)
 
 
-def add_ray(parser: argparse.ArgumentParser, what: str) -> None:
+def add_ray(parser: Any, what: str) -> None:
     """Adds the flag that names a Ray cluster.
 
     Args:
-        parser: of a command.
+        parser: of a command, or a group of its flags.
         what: what the cluster does.
     """
     parser.add_argument(

@@ -43,7 +43,7 @@ def explore(args: argparse.Namespace) -> None:
     """Writes the page of the rows that the flags choose."""
     from coda_keras_recipes.explore import check_output
 
-    for name in ("model", "server", "serve", "labels", "classes"):
+    for name in ("model", "server", "serve", "live", "labels", "classes"):
         if getattr(args, name):
             raise ValueError(f"--{name} is for images; {args.images[0]} is explained already.")
     check_output(args)

@@ -15,7 +15,8 @@ The data are those of CIFAR-10; --dataset and --data name those of another recip
 
 The folder given by --output receives results.json, results.md, and every figure as PNG and PDF.
 The same command continues an interrupted run; asked for more grids, images or methods it computes
-only these. docs/interpretation.md explains the figures.
+only these. With --ray a Ray cluster computes, and this machine alone writes: a run may begin on one
+machine and end on twenty. docs/interpretation.md explains the figures.
 """
 
 import argparse
@@ -25,12 +26,14 @@ from pathlib import Path
 from typing import Any
 
 from coda_keras_recipes import data_sets
+from coda_keras_recipes.explain_data import add_ray
 
 from coda_keras.attribution import registry as methods
 from coda_keras.data.images import ImageData
 from coda_keras.evaluation import registry as metrics
 from coda_keras.models.pretrained import cards, check_exists
 from coda_keras.study.registry import DRAWN, VIDEO
+from coda_keras.utils import extras
 from coda_keras.utils.command_line import Parser, positive_int, tensorflow_command
 from coda_keras.utils.files import check_folder
 
@@ -53,6 +56,8 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     check_folder(args.output)
     for path in [*args.model, *([args.baseline] if args.baseline else [])]:
         check_exists(path)
+    if args.ray is not None:
+        extras.require("cluster")
     interpret(args, asked, drawn)
 
 
@@ -84,7 +89,7 @@ def interpret(args: argparse.Namespace, asked: dict[str, Any], drawn: list[str])
     # A preset is named by itself, a file by its folder.
     models = [load_model(model) if str(model) in cards() else model for model in args.model]
     study = Study(models, data, settings, args.output, args.baseline, name, published=published)
-    study.run(report=lambda line: print(line, flush=True))
+    study.run(lambda line: print(line, flush=True), args.ray, args.cpus)
     about = {"command": provenance.command(), "arguments": provenance.plain(vars(args))}
     # Numbers first: they took longest.
     study.write(**about)
@@ -217,6 +222,8 @@ def parse(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespa
     )
     number(how, "--rise-masks", "masks of RISE", RISE_MASKS)
     number(how, "--lime-samples", "hidden variants of LIME", LIME_SAMPLES)
+    add_ray(how, "compute")
+    number(how, "--cpus", "with --ray and without GPUs: cores of each call", 1)
     text = "LIME's quickshift; 1 finds more superpixels"
     number(how, "--lime-kernel-size", text, LIME_KERNEL_SIZE)
     number(how, "--batch-size", "images the model sees at once; bounds the memory", BATCH_SIZE)

@@ -1,4 +1,4 @@
-"""Runs experiments of the paper one after another, or one per GPU, and draws Fig. B.1 to B.3.
+"""Runs experiments of the paper, as many at once as there are GPUs, and draws Fig. B.1 to B.3.
 
     coda-keras sweep "Fig. B.1" --output runs/temperatures
     coda-keras sweep s_coda_sq_t10 s_coda_sq_t1000 --fast --epochs 2 --output runs/two
@@ -9,6 +9,9 @@ the folder of its name, and coda-keras evaluate scores the net on all test image
 goes on: finished runs are kept, an interrupted one resumes, a failed one is tried again. A run that
 fails does not stop the others; the exit code is then 1.
 
+With --ray the runs are spread over a Ray cluster, whose machines share --output. A run whose
+machine is lost runs again elsewhere, from its last checkpoint.
+
 --output receives results.json with accuracy and localisation of all finished runs in it, and the
 figures that these are points of, as PNG and PDF.
 """
@@ -18,18 +21,19 @@ import importlib
 import json
 import os
 import signal
-import subprocess
 import sys
-import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any
 
 from coda_keras_recipes import experiments
+from coda_keras_recipes.explain_data import add_ray
 
+from coda_keras.cluster import processes
+from coda_keras.cluster.calls import run_calls
 from coda_keras.training.setting_parts import AUTO
+from coda_keras.utils import extras
 from coda_keras.utils.command_line import Parser, positive_int, tensorflow_command
 from coda_keras.utils.files import write_json
 from coda_keras.utils.progress import ProgressBar
@@ -54,7 +58,17 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     for name in experiments.EXPERIMENTS:
         if finished(args.output / name):
             check_finished(name, args.output / name, flags)
-    failures = run_all(runs, args, flags)
+    if args.ray is None:
+        gpus = visible_gpus()
+        at_once = args.at_once or max(1, len(gpus))
+        devices = [gpus[index % len(gpus)] if gpus else None for index in range(at_once)]
+    else:
+        extras.require("cluster")
+        devices = [None]
+    data = {name: settings["data"] for name, settings in runs.items()}
+    output = args.output.resolve() if args.ray is not None else args.output
+    sweep = Sweep(output, FOLDER, flags, data, args.grids, args.grid_size)
+    failures = run_all(sweep, devices, args.ray, args.cpus)
     # Also of earlier sweeps into this folder.
     done = [name for name in experiments.EXPERIMENTS if finished(args.output / name)]
     rows = [result(name, args.output / name, scores_file(args)) for name in done]
@@ -118,83 +132,85 @@ def check_finished(name: str, folder: Path, flags: Sequence[str]) -> None:
         )
 
 
-def run_all(
-    runs: Mapping[str, Mapping[str, Any]], args: argparse.Namespace, flags: Sequence[str]
-) -> list[str]:
+@dataclass(frozen=True)
+class Sweep:
+    """What all runs need to know, wherever they run.
+
+    Attributes:
+        output: folder of all runs.
+        scripts: folder of the recipes.
+        flags: those that go on to the recipes.
+        data: where the data of a run is, by the name of the run, or None.
+        grids, grid_size: of the localisation.
+    """
+
+    output: Path
+    scripts: Path
+    flags: Sequence[str]
+    data: Mapping[str, str | None]
+    grids: int
+    grid_size: int
+
+
+def run_all(sweep: Sweep, devices: Sequence[str | None], ray: str | None, cpus: int) -> list[str]:
     """Runs what is not finished; returns the names of runs that failed.
 
     Args:
-        runs: the settings of the runs by their names.
-        args: of this command.
-        flags: those that go on to the recipes.
+        sweep: the runs.
+        devices: a GPU of this machine, or None, for each run at a time.
+        ray: address of a Ray cluster, as for `run_calls`.
+        cpus: cores of a run on a cluster without GPUs.
     """
-    gpus, devices = visible_gpus(), SimpleQueue()
-    at_once = args.at_once or max(1, len(gpus))
-    for index in range(at_once):
-        devices.put(gpus[index % len(gpus)] if gpus else None)
-    processes, stopping = {}, threading.Event()
-    progress = ProgressBar("sweep", "run", len(runs))
+    names, failures = list(sweep.data), []
+    slots = [{"CUDA_VISIBLE_DEVICES": device} if device else {} for device in devices]
+    try:
+        with ProgressBar("sweep", "run", len(names)) as progress:
+            for index, error in run_calls(train_and_score, names, sweep, slots, ray, cpus):
+                name = names[index]
+                if error is None and not finished(sweep.output / name):
+                    error = f"{sweep.output} is not the same folder on all machines"
+                if error is None:
+                    row = result(name, sweep.output / name, scores_file(sweep))
+                    progress.say(f"{name}: {row['test_accuracy']:.2%}")
+                else:
+                    print(f"{name}: {error}", file=sys.stderr, flush=True)
+                    failures.append(name)
+                progress.update()
+    finally:
+        # Interrupted, or told to end: no run goes on alone.
+        processes.end_all()
+    return failures
 
-    def ends_well(name: str, script: str, line: Sequence[str | Path]) -> bool:
-        """Whether a process, run to its end, did what it was to do; says if not."""
-        if stopping.is_set():
-            return False
-        log, device = args.output / f"{name}.log", devices.get()
-        environment = {**os.environ, **({"CUDA_VISIBLE_DEVICES": device} if device else {})}
-        try:
-            log.parent.mkdir(parents=True, exist_ok=True)
-            with log.open("ab") as file:
-                processes[name] = subprocess.Popen(
-                    [sys.executable, FOLDER / f"{script}.py", *line],
-                    stdout=file,
-                    stderr=subprocess.STDOUT,
-                    env=environment,
-                )
-                code = processes[name].wait()
-        except OSError as error:
-            print(f"{name}: cannot be started: {error}", file=sys.stderr)
-            return False
-        finally:
-            devices.put(device)
-        if code and not stopping.is_set():
-            last = (log.read_text("utf-8", "replace").strip().splitlines() or ["no output"])[-1]
-            print(f"{name}: failed with exit code {code}: {last} ({log})", file=sys.stderr)
-        return code == 0
 
-    def run(name: str) -> bool:
-        folder, scores = args.output / name, scores_file(args)
-        recipe = experiments.EXPERIMENTS[name].recipe
-        if not finished(folder):
-            progress.say(f"{name}: training")
-            if not ends_well(name, recipe, command_line(name, folder, flags)):
-                return False
-        if recipe in SCORED and not (folder / scores).exists():
-            line = ["--model", folder / "model.keras", "--output", folder / scores]
-            line += ["--grids", str(args.grids), "--grid-size", str(args.grid_size), "--fewer"]
-            line += ["--data", runs[name]["data"]] if runs[name]["data"] else []
-            if not ends_well(name, "evaluate", line):
-                return False
-        row = result(name, folder, scores)
-        progress.say(f"{name}: {row['test_accuracy']:.2%}")
-        return True
+def train_and_score(sweep: Sweep, name: str) -> str | None:
+    """Does what a run lacks, in processes of its own; returns what went wrong, or None."""
+    folder, scores = sweep.output / name, scores_file(sweep)
+    recipe, error = experiments.EXPERIMENTS[name].recipe, None
+    if not finished(folder):
+        print(f"{name}: training", flush=True)
+        line = command_line(name, folder, sweep.flags)
+        error = run_script(sweep, name, recipe, line)
+    if error is None and recipe in SCORED and not (folder / scores).exists():
+        line = ["--model", str(folder / "model.keras"), "--output", str(folder / scores)]
+        line += ["--grids", str(sweep.grids), "--grid-size", str(sweep.grid_size), "--fewer"]
+        data = sweep.data[name]
+        error = run_script(sweep, name, "evaluate", line + (["--data", data] if data else []))
+    return error
 
-    def counted(name: str) -> bool:
-        well = run(name)
-        progress.update()
-        return well
 
-    with progress:
-        pool = ThreadPoolExecutor(at_once)
-        futures = {name: pool.submit(counted, name) for name in runs}
-        try:
-            return [name for name, future in futures.items() if not future.result()]
-        finally:
-            # Interrupted, or told to end: no run goes on alone.
-            stopping.set()
-            for process in processes.values():
-                if process.poll() is None:
-                    process.terminate()
-            pool.shutdown(cancel_futures=True)
+def run_script(sweep: Sweep, name: str, script: str, line: Sequence[str]) -> str | None:
+    """Runs a recipe to its end, beside a log; returns what went wrong, or None."""
+    log = sweep.output / f"{name}.log"
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as file:
+            code = processes.run([sys.executable, sweep.scripts / f"{script}.py", *line], file)
+    except OSError as error:
+        return f"cannot be started: {error}"
+    if code == 0:
+        return None
+    last = (log.read_text("utf-8", "replace").strip().splitlines() or ["no output"])[-1]
+    return f"failed with exit code {code}: {last} ({log})"
 
 
 def finished(folder: Path) -> bool:
@@ -202,9 +218,9 @@ def finished(folder: Path) -> bool:
     return (folder / "metrics.json").exists()
 
 
-def scores_file(args: argparse.Namespace) -> str:
+def scores_file(grids: "Sweep | argparse.Namespace") -> str:
     """Name of the file with the scores on these grids, in the folder of a run."""
-    return f"scores-{args.grids}-grids-of-{args.grid_size}.json"
+    return f"scores-{grids.grids}-grids-of-{grids.grid_size}.json"
 
 
 def result(name: str, folder: Path, scores: str) -> dict[str, Any]:
@@ -267,6 +283,14 @@ def parse(
         "--at-once",
         type=positive_int,
         help="runs at the same time (default: one per GPU, else one)",
+    )
+    add_ray(parser, "run")
+    parser.add_argument(
+        "--cpus",
+        type=positive_int,
+        default=1,
+        metavar="N",
+        help="with --ray and without GPUs: cores of each run (%(default)s)",
     )
     return parser.parse_known_args(arguments)
 

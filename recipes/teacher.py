@@ -55,7 +55,9 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     if (settings.folder / "metrics.json").exists() and not answers(settings).exists():
         net = coda_keras.load_model(settings.folder / "model.keras")
     else:
-        net = training_run.run(settings, build, lambda _: data, augment).net
+        net = training_run.run(
+            settings, build, lambda _: data, augment, more=["--shifts", str(shifts)]
+        ).net
     finish(settings, net, data, shifts)
 
 

@@ -1,14 +1,17 @@
 """What the training recipes share: nets of the settings, augmentation, TensorBoard, servables."""
 
+import dataclasses
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import coda_keras
 from coda_keras import training
 from coda_keras.models.pretrained import cards
-from coda_keras.training import Settings
+from coda_keras.training import Settings, run_folder
+from coda_keras.training.flags import command_line
 from coda_keras.utils import extras
 
 if TYPE_CHECKING:
@@ -63,19 +66,49 @@ def run(
     load: "Callable[[Settings], ImageData]",
     augment: "Callable[[Settings], Sequence[Augment]]",
     servable: str | None = None,
+    more: Sequence[str] = (),
 ) -> "training.Trained":
     """`coda_keras.training.fit` with TensorBoard's callbacks, and a servable at the end.
+
+    With `settings.ray` the workers of a cluster run the whole recipe, and this process ends when
+    they have.
 
     Args:
         settings: of the recipe.
         build, load, augment: functions as `fit` takes them.
         servable: its name; None for none. Without the extra `serve` there is none either.
+        more: the recipe's flags that are no settings.
     """
+    if settings.ray:
+        on_cluster(settings, load.__module__, more)
     made = partial(package, servable) if servable else None
     if made and (absent := extras.missing("serve")):
         print(f"no servable at the end: {extras.remedy(absent[0])}", flush=True)
         made = None
     return training.fit(settings, build, load, augment, boards, made)
+
+
+def on_cluster(settings: Settings, module: str, more: Sequence[str]) -> NoReturn:
+    """Has Ray start a recipe once for each worker, and ends this process as they end.
+
+    Args:
+        settings: of the recipe.
+        module: name of the recipe's module.
+        more: further flags of the recipe.
+    """
+    extras.require("cluster")
+    run_folder.check(settings)
+    from coda_keras.cluster import ray_engine
+
+    if module == "__main__":
+        module = f"{__package__}.{Path(sys.argv[0]).stem}"
+    # Other machines have other working folders.
+    places = {name: getattr(settings, name) for name in ("data", "archive", "cache", "output")}
+    places = {name: Path(place).resolve() for name, place in places.items() if place}
+    absolute, folder = dataclasses.replace(settings, **places), settings.folder.resolve()
+    flags = [*command_line(absolute, without=("ray", "max_failures")), *more]
+    ray_engine.connect()
+    sys.exit(ray_engine.train(module, flags, settings.ray or 1, settings.max_failures, folder))
 
 
 def boards(settings: Settings, net: Any, data: "ImageData") -> list[Any]:

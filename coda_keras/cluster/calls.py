@@ -19,8 +19,7 @@ def run_calls(
     shared: Any = None,
     devices: Sequence[Mapping[str, str]] = ({},),
     ray: str | None = None,
-    cpus: float = 1,
-    gpus: float = 0,
+    cpus: int = 1,
 ) -> Iterator[tuple[int, Any]]:
     """Yields `(index, function(shared, items[index]))`, in the order in which the calls end.
 
@@ -31,8 +30,8 @@ def run_calls(
         devices: a slot for each, with the variables that `environment` returns in its calls. One
             slot runs the calls in this thread, several run them in threads.
         ray: address of a Ray cluster, "" for the one that Ray finds, None for this process.
-        cpus, gpus: what a call takes of a Ray cluster. There a call whose worker or machine is
-            lost runs again.
+        cpus: int, cores that a call takes of a Ray cluster without GPUs; of one with GPUs it takes
+            one of these. A call whose worker or machine is lost runs again.
 
     Raises:
         Exception: what a call raises; the calls that have not begun are dropped.
@@ -41,7 +40,7 @@ def run_calls(
         from coda_keras.cluster import ray_engine
 
         ray_engine.connect(ray)
-        yield from ray_engine.run(function, items, shared, cpus, gpus)
+        yield from ray_engine.run(function, items, shared, cpus)
     elif len(devices) == 1:
         _slot.environment = devices[0]
         yield from ((index, function(shared, item)) for index, item in enumerate(items))
@@ -53,7 +52,8 @@ def run_calls(
             for future in as_completed(futures):
                 yield futures[future], future.result()
         finally:
-            pool.shutdown(cancel_futures=True)
+            # Whoever is interrupted ends what the calls have started.
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _take(devices: Iterator[Mapping[str, str]]) -> None:

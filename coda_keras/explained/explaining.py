@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from coda_keras.explained import parts
-from coda_keras.explained.parts import Counts, Explainer, Made, Part, Read
-from coda_keras.explained.records import Size, Source
+from coda_keras.explained.parts import Counts, Explainer, Made
+from coda_keras.explained.records import Part, Read, Size, Source, read, reading
 from coda_keras.explained.schema import FORMAT, MAPS
 from coda_keras.explained.sources import open_source
 from coda_keras.explanation.explanation import require_inherent
@@ -95,16 +95,16 @@ def explain_to_parquet(
     check_folder(folder)
     net = load_model(model) if isinstance(model, (str, os.PathLike)) else model
     require_inherent(net)
-    pixels = (size, size) if size else image_size(net)
-    if None in pixels:
+    height, width = (size, size) if size else image_size(net)
+    if height is None or width is None:
         raise ValueError("The net takes images of any size. Give one by `size`.")
+    pixels = (height, width)
+    place: dict[str, Any] = {}
     if isinstance(source, (str, os.PathLike)):
         where = Path(source).resolve() if Path(source).exists() else source
         place = {"place": str(where), "split": split, "column": column}
         place["data_dir"] = data_dir and str(data_dir)
         source = open_source(source, split, data_dir, column)
-    else:
-        place = {}
     labels = source.class_names()
     source = source[: limit and positive_int("limit", limit)]
     if not net.built:
@@ -205,7 +205,7 @@ def _explain_parts(
 
         ray_engine.connect(ray)
         made = Made(_content(net), folder.resolve(), about, batch)
-        for written in ray_engine.map_parts(missing, parts.reading(size), made, cpus):
+        for written in ray_engine.map_parts(missing, reading(size), made, cpus):
             bar.update(Counts(*written).rows)
 
 
@@ -215,7 +215,7 @@ def _read_ahead(missing: Sequence[Part], size: Size) -> Iterator[Read]:
         pending: deque[Any] = deque()
         try:
             for part in missing:
-                pending.append(pool.submit(parts.read, part, size))
+                pending.append(pool.submit(read, part, size))
                 if len(pending) > 1:
                     yield pending.popleft().result()
             while pending:

@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from coda_keras.data.images import TEST_BATCH, TEST_PIXELS
-from coda_keras.explained.records import Records, Size, Source
+from coda_keras.explained.records import Read, Size
 from coda_keras.explained.schema import table
 from coda_keras.explanation.dataset import explain_dataset
 from coda_keras.explanation.explanation import Explanation
@@ -27,33 +26,6 @@ class Counts(NamedTuple):
 
     rows: int
     errors: int
-
-
-class Part(NamedTuple):
-    """A part that is to be explained.
-
-    Attributes:
-        number: of the file.
-        first: number of its first row.
-        source: its images.
-    """
-
-    number: int
-    first: int
-    source: Source
-
-
-class Read(NamedTuple):
-    """A part whose images have been read."""
-
-    number: int
-    first: int
-    records: Records
-
-
-def read(part: Part, size: Size) -> Read:
-    """Reads the images of a part."""
-    return Read(part.number, part.first, part.source.read(size))
 
 
 def rows_of_part(size: Size, maps: str, channels: bool) -> int:
@@ -110,7 +82,7 @@ class Explainer:
         starts = range(0, len(images), self.batch_size)
         # Black images where there are errors: batches of other shapes would be compiled anew.
         batches = (images[i : i + self.batch_size].astype("float32") / 255.0 for i in starts)
-        fields = ["logits", "contribution_map", "residual"]
+        fields = ["logits", "contribution_map", "residual", "offset"]
         fields += ["contributions"] if self.about["channels"] else []
         rows: dict[str, list[np.ndarray]] = {name: [] for name in fields}
         for explanation in explain_dataset(self.net, batches, fields=fields, progress=False):
@@ -118,8 +90,12 @@ class Explainer:
                 values.append(getattr(explanation, name))
             explained(len(explanation.logits))
         whole = {name: np.concatenate(values) for name, values in rows.items()}
-        every = {**dict.fromkeys(Explanation.axes), **whole}
-        columns = table(part.first, part.records, Explanation(**every), self.about)
+        self.write(part, Explanation(**{**dict.fromkeys(Explanation.axes), **whole}))
+        return Counts(len(images), sum(error is not None for error in part.records.errors))
+
+    def write(self, part: Read, explanation: Explanation) -> None:
+        """Writes the file of a part, whose explanation has NumPy arrays."""
+        columns = table(part.first, part.records, explanation, self.about)
         lists = [name for name in columns.schema.names if name in ("map", "contributions")]
         with replacing(path(self.folder, part.number)) as temporary:
             pq.write_table(
@@ -131,8 +107,6 @@ class Explainer:
                 use_byte_stream_split=[f"{name}.list.element" for name in lists],
                 write_statistics=["row", "label", "predicted", "probability", "error"],
             )
-        errors = sum(error is not None for error in part.records.errors)
-        return Counts(len(images), errors)
 
 
 class Made:
@@ -159,11 +133,6 @@ class Made:
             file.write_bytes(self._model)
             net = load_model(file)
         return Explainer(net, *self._rest)
-
-
-def reading(size: Size) -> Callable[[Part], Read]:
-    """`read` for images of a size, as other processes can call it."""
-    return partial(read, size=size)
 
 
 def described(folder: Path) -> dict[str, Any] | None:

@@ -108,6 +108,7 @@ class Explanations:
             maps=maps.reshape(len(rows), 1, *size),
             class_names=self.about["class_names"],
             bias=self.about["bias"],
+            offsets=np.array(table["offset"])[:, None],
             labels=None if None in labels else np.array(labels),
             names=table["id"].to_pylist(),
             title=self.about["card"]["name"],

@@ -1,7 +1,11 @@
-"""Images of a data set that are read together, and those of them that cannot be read."""
+"""Images of a data set that are read together, and those of them that cannot be read.
+
+Nothing here imports Keras: on a cluster processes of their own read.
+"""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -84,3 +88,35 @@ def resized(images: np.ndarray, size: Size) -> np.ndarray:
         return images
     rows = [np.asarray(fit(Image.fromarray(image), *size)) for image in images]
     return np.stack(rows) if rows else np.zeros((0, *size, 3), "uint8")
+
+
+class Part(NamedTuple):
+    """A part that is to be explained.
+
+    Attributes:
+        number: of the file.
+        first: number of its first row.
+        source: its images.
+    """
+
+    number: int
+    first: int
+    source: Source
+
+
+class Read(NamedTuple):
+    """A part whose images have been read."""
+
+    number: int
+    first: int
+    records: Records
+
+
+def read(part: Part, size: Size) -> Read:
+    """Reads the images of a part."""
+    return Read(part.number, part.first, part.source.read(size))
+
+
+def reading(size: Size) -> Callable[[Part], Read]:
+    """`read` for images of a size, as other processes can call it."""
+    return partial(read, size=size)

@@ -23,7 +23,12 @@ _COLUMNS: tuple[tuple[str, pa.DataType, str], ...] = (
     ("predicted", pa.int32(), "class of the largest logit, which is the class explained"),
     ("predicted_name", pa.string(), "its name, or its number where the net has no names"),
     ("probability", pa.float32(), "probability of the predicted class, from 0 to 1: a sigmoid"),
-    ("residual", pa.float32(), "logit minus bias minus the sum of all contributions: rounding"),
+    (
+        "residual",
+        pa.float32(),
+        "logit minus bias, offset and the sum of all contributions: rounding",
+    ),
+    ("offset", pa.float32(), "what constants inside of the net add to the logit; 0 for most nets"),
     ("negative", pa.float32(), "share of the magnitudes in the map that is negative, from 0 to 1"),
     ("error", pa.string(), "why the image could not be explained; null for all others"),
 )
@@ -80,6 +85,7 @@ def table(
         "predicted_name": pa.array([names[i] for i in predicted], mask=broken),
         "probability": pa.array(np.float32(probabilities(logits).max(axis=-1)), mask=broken),
         "residual": pa.array(np.float32(explanation.residual), mask=broken),
+        "offset": pa.array(np.float32(explanation.offset), mask=broken),
         "negative": pa.array(np.float32(negative), mask=broken),
         "error": records.errors,
         "logits": _lists(logits, "float32", broken),

@@ -38,20 +38,37 @@ def collect(
     Returns:
         A dict of arrays, `total` rows each.
     """
-    folder = folder.with_name(f"{folder.name}-{digest(arguments)}")
-    slices = []
+    folder, slices = place(folder, arguments), []
     with ProgressBar(label, unit, total) as bar:
-        for start in range(0, total, step):
-            stop = min(start + step, total)
-            path = folder / f"{start:06d}-{stop:06d}.npz"
-            if not path.exists():
-                # Before anything is written: what fails leaves no folder.
-                arrays = compute(start, stop)
-                if not (folder / "arguments.json").exists():
-                    write_json(folder / "arguments.json", arguments)
-                with replacing(path) as temporary:
-                    np.savez_compressed(temporary, **arrays)
-            with np.load(path) as arrays:
+        for start, stop in bounds(total, step):
+            if not path(folder, start, stop).exists():
+                store(folder, arguments, start, stop, compute(start, stop))
+            with np.load(path(folder, start, stop)) as arrays:
                 slices.append(dict(arrays))
             bar.update(stop - start)
     return {name: np.concatenate([s[name] for s in slices]) for name in slices[0]}
+
+
+def place(folder: Path, arguments: dict[str, Any]) -> Path:
+    """The folder of the slices that are computed under these arguments."""
+    return folder.with_name(f"{folder.name}-{digest(arguments)}")
+
+
+def bounds(total: int, step: int) -> list[tuple[int, int]]:
+    """First item of every slice, and the one after its last."""
+    return [(start, min(start + step, total)) for start in range(0, total, step)]
+
+
+def path(folder: Path, start: int, stop: int) -> Path:
+    """The file of a slice in the folder that `place` names."""
+    return folder / f"{start:06d}-{stop:06d}.npz"
+
+
+def store(
+    folder: Path, arguments: dict[str, Any], start: int, stop: int, arrays: dict[str, Any]
+) -> None:
+    """Writes a slice that was computed: what fails before leaves no folder."""
+    if not (folder / "arguments.json").exists():
+        write_json(folder / "arguments.json", arguments)
+    with replacing(path(folder, start, stop)) as temporary:
+        np.savez_compressed(temporary, **arrays)

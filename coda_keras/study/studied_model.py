@@ -53,6 +53,7 @@ class Subject:
         inherent: bool, whether the model explains itself.
         names: list of the methods.
         left_out: dict from methods that need a package to a sentence about it.
+        folder: path of its partial results.
 
     Raises:
         ValueError: if the file is missing or no model, the data does not fit it, or a named
@@ -81,7 +82,7 @@ class Subject:
         self.names, self.left_out = applicable(
             methods, self.inherent, required=settings.methods is not None
         )
-        self._folder = folder / name
+        self.folder = folder / name
         self._made = {}
         self._remembered: tuple[str | None, Any] = None, None
         self._grids = {}
@@ -100,6 +101,11 @@ class Subject:
 
     def __str__(self) -> str:
         return str(self.path or self.name)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is compiled, which another process makes for itself."""
+        state = {**vars(self), "_made": {}, "_remembered": (None, None)}
+        return {name: state[name] for name in state if name not in ("predict", "grid_model")}
 
     @property
     def temperature(self) -> float | None:
@@ -230,7 +236,7 @@ class Subject:
 
     def collector(self, kind: str, method: str, arguments: dict[str, Any]) -> partial[Rows]:
         """`cache.collect` for numbers about this model, to be called with its other arguments."""
-        return partial(collect, self._folder / kind / method, {**self.identity, **arguments})
+        return partial(collect, self.folder / kind / method, {**self.identity, **arguments})
 
     def _logits(self, start, stop):
         size = self.settings.batch_size

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from coda_keras import attribution
 from coda_keras.evaluation.metric import Metric, Rows
-from coda_keras.study import results
+from coda_keras.study import cells, results
 from coda_keras.study.code_digests import room_code
 from coda_keras.study.cost import Cost
 from coda_keras.study.errors import Missing
@@ -112,11 +112,16 @@ class Study:
         nets = [subject for subject in self.subjects if subject.inherent]
         return sorted(nets, key=lambda subject: subject.model.temperature)
 
-    def run(self, report: Callable[[str], Any] = print) -> None:
+    def run(
+        self, report: Callable[[str], Any] = print, ray: str | None = None, cpus: int = 1
+    ) -> None:
         """Measures everything; a mistake that would stop it after hours is found at once.
 
         Args:
             report: called with a line for every result.
+            ray: address of a Ray cluster, `""` for the one that Ray finds, None for this process.
+                What was computed lies in the folder of this machine either way.
+            cpus: int, cores of each call on a cluster without GPUs.
 
         Raises:
             ValueError: if a model cannot be measured, for example because it is confident of too
@@ -132,19 +137,30 @@ class Study:
                 report(f"{subject.name}: left out: {reason}")
             for name in self.settings.metrics:
                 for method in subject.names:
-                    self._count(subject, name, method)
+                    self.count(subject, name, method)
             for name in subject.names:
                 subject.method(name)
+        cells.compute(self, report, ray, cpus)
         for subject in self.models:
             self.numbers[subject.name] = {name: {} for name in subject.names}
-            # A method at a time: most metrics want the same maps.
             for method in subject.names:
                 for name in self.settings.metrics:
-                    summary = self.measure(subject, name, method)
-                    short = self.metric(subject, name).in_short(summary)
-                    report(f"{subject.name}: {name}, {subject.label(method)}: {short}")
+                    self.measure(subject, name, method)
                 if self.settings.metrics:
+                    # Of this machine.
                     self.measure(subject, Cost.name, method)
+
+    def arguments(self, subject: Subject, metric: str, method: str) -> dict[str, Any]:
+        """What the numbers of a metric for a method depend on beside the model."""
+        made = self.metric(subject, metric)
+        return {
+            **subject.method_identity(method),
+            "metric": made.arguments,
+            "metric_code": room_code(type(made).__module__),
+        }
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_metrics": {}}
 
     def measure(self, subject: Subject, metric: str, method: str) -> dict[str, Any]:
         """Returns the summary of a metric for a method, and keeps it in `numbers`."""
@@ -156,13 +172,8 @@ class Study:
         """Returns the rows of a metric for a method, computing those that are not on disk."""
         made = self.metric(subject, metric)
         source = subject.source(method)
-        arguments = {
-            **subject.method_identity(method),
-            "metric": made.arguments,
-            "metric_code": room_code(type(made).__module__),
-        }
-        return subject.collector(metric, source, arguments)(
-            self._count(subject, metric, method),
+        return subject.collector(metric, source, self.arguments(subject, metric, method))(
+            self.count(subject, metric, method),
             made.items_per_slice,
             partial(made.rows, subject, source),
             f"{metric} {attribution.find(source).label}",
@@ -179,6 +190,11 @@ class Study:
                 else self.settings.metric(name, subject.activation)
             )
         return self._metrics[key]
+
+    def count(self, subject: Subject, metric: str, method: str) -> int:
+        """How many items a metric measures by a method."""
+        made = self.metric(subject, metric)
+        return made.prepare(subject, self.settings.count(made, method))
 
     def measured(self, subject: Subject, metric: str) -> dict[str, Any]:
         """The summaries of a metric by method, as far as `run` has come.
@@ -232,10 +248,6 @@ class Study:
             The table.
         """
         return results.write(self.folder, {**about, **self.results(figures, skipped)})
-
-    def _count(self, subject, metric, method):
-        made = self.metric(subject, metric)
-        return made.prepare(subject, self.settings.count(made, method))
 
 
 def _names(models):

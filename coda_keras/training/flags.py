@@ -10,7 +10,7 @@ from coda_keras.utils.command_line import Parser
 
 # What every recipe has flags for.
 COMMON = ("data", "limit_train", "limit_test", "seed", "precision", "replicas", "accumulate")
-COMMON += ("deterministic", "checkpoint_every", "keep_checkpoints")
+COMMON += ("deterministic", "checkpoint_every", "keep_checkpoints", "ray", "max_failures")
 
 
 class SettingsParser(Parser):
@@ -51,6 +51,20 @@ class SettingsParser(Parser):
         """Reads a command line; None for that of this process."""
         values = vars(self.parse_args(arguments))
         return Settings(**{name: values[name] for name in self.names}, names=tuple(self.names))
+
+
+def command_line(settings: Settings, without: Sequence[str] = ()) -> list[str]:
+    """The flags that ask a recipe for these settings, but for those `without`.
+
+    >>> command_line(Settings(epochs=3, output="runs/a", names=("epochs", "fast", "output")))
+    ['--epochs', '3', '--output', 'runs/a']
+    """
+    line = []
+    for name, value in settings.as_dict().items():
+        if name not in without and value is not None and value is not False:
+            line.append("--" + name.replace("_", "-"))
+            line += [] if value is True else [str(value)]
+    return line
 
 
 def _add_flag(group: argparse._ArgumentGroup, setting: Field, default: Any) -> None:

@@ -11,6 +11,7 @@ from coda_keras.utils.files import check_folder, write_json
 ARGUMENTS = "arguments.json"
 # These do not change what is computed.
 FREE = ("data", "archive", "cache", "output", "checkpoint_every", "keep_checkpoints")
+FREE += ("ray", "max_failures")
 
 
 def check(settings: Settings) -> None:

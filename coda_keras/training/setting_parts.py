@@ -10,6 +10,7 @@ from coda_keras.models.pretrained import cards
 from coda_keras.training.intervals import interval_text
 from coda_keras.utils.command_line import (
     fraction,
+    integer,
     non_negative_number,
     positive_int,
     positive_number,
@@ -238,6 +239,20 @@ class Run:
     )
     keep_checkpoints: bool = _machine(
         False, "keep the net of every epoch, as checkpoints/001.keras and so on"
+    )
+    ray: int | None = _machine(
+        None,
+        "workers that a Ray cluster starts, each on a GPU or, without GPUs, a core: the cluster of "
+        "RAY_ADDRESS, or of this machine; its machines share --output",
+        positive_int,
+        metavar="N",
+    )
+    max_failures: int = _machine(
+        0,
+        "with --ray: how often all workers are started again where one is lost, from the last "
+        "checkpoint (default: 0)",
+        integer(0, 10**6),
+        metavar="N",
     )
     experiment: str | None = _experiments(None, "take its settings for defaults", metavar="NAME")
 

@@ -151,6 +151,7 @@ class Server:
             arguments.max_concurrent_requests,
             _LARGEST_AT_ONCE * bounds.message_bytes,
         )
+        metrics.watch(lambda: pool.present)
         host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
         self._server, port = bind(
             catalogue,

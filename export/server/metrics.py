@@ -4,11 +4,12 @@ import asyncio
 import os
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
+    Gauge,
     Histogram,
     PlatformCollector,
     ProcessCollector,
@@ -30,7 +31,8 @@ class Metrics:
     `:tensorflow:serving:request_latency{model_name, API, entrypoint}` has the microseconds from
     the arrival to the answer of those that were answered well,
     `:tensorflow:cc:saved_model:load_attempt_count{model_path, status}` counts attempts to load.
-    Figures of the process, such as its memory, stand beside them.
+    `coda_keras_requests_present` is the number of requests that run or wait. Figures of the
+    process, such as its memory, stand beside them.
     """
 
     def __init__(self) -> None:
@@ -54,6 +56,9 @@ class Metrics:
             buckets=_BUCKETS,
             registry=self._registry,
         )
+        self._present = Gauge(
+            "coda_keras_requests_present", "Requests that run or wait.", registry=self._registry
+        )
         self._registry.register(self._requests)
         self._registry.register(self._loads)
         ProcessCollector(registry=self._registry)
@@ -70,6 +75,10 @@ class Metrics:
         self._requests.add(model, status)
         if status == "OK":
             self._latency.labels(model, "Predict", "GRPC").observe(seconds * 1e6)
+
+    def watch(self, present: Callable[[], int]) -> None:
+        """Shows from here on what a function returns as the number of requests that run or wait."""
+        self._present.set_function(present)
 
     def attempted(self, path: str | os.PathLike, loaded: bool) -> None:
         """Counts an attempt to load the version in `path`."""

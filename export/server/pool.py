@@ -33,6 +33,9 @@ class Pool:
         threads: number of functions that run at once.
         most: number that may be there, running or waiting.
         most_bytes: bytes of the messages that may be there.
+
+    Attributes:
+        present: number of functions that run or wait.
     """
 
     def __init__(self, threads: int, most: int, most_bytes: int) -> None:
@@ -42,6 +45,7 @@ class Pool:
         self._threads = futures.ThreadPoolExecutor(threads, thread_name_prefix="request")
         self._busy: Counter[str] = Counter()
         self._bytes = 0
+        self.present = 0
 
     async def receive(self, connection: str, read: Callable[[], Awaitable[Any]]) -> Any:
         """Returns `await read()`, a message, for a few callers at a time.
@@ -114,6 +118,7 @@ class Pool:
         size = len(message)
         self._check_room(size)
         self._busy[connection] += 1
+        self.present += 1
         self._bytes += size
         try:
             await self._slots.acquire()
@@ -131,10 +136,9 @@ class Pool:
         return await asyncio.wrap_future(work)
 
     def _check_room(self, size: int) -> None:
-        present = self._busy.total()
-        if present >= self.most or (present and self._bytes + size > self.most_bytes):
+        if self.present >= self.most or (self.present and self._bytes + size > self.most_bytes):
             raise FullError(
-                f"There are {present} requests of {self._bytes} bytes already, at most "
+                f"There are {self.present} requests of {self._bytes} bytes already, at most "
                 f"{self.most} of {self.most_bytes} bytes may be. Try again later."
             )
 
@@ -147,6 +151,7 @@ class Pool:
         self._leave(connection, size)
 
     def _leave(self, connection: str, size: int) -> None:
+        self.present -= 1
         self._busy[connection] -= 1
         if not self._busy[connection]:
             del self._busy[connection]

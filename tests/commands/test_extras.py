@@ -54,6 +54,8 @@ def test_a_command_whose_extra_is_absent_says_what_to_type(site, tmp_path):
         ("explore", "--server", "localhost:1", "--model", "a", image): "serve",
         ("train", "cifar10", "--output", "run"): "train",
         ("evaluate", "--model", "s_coda_cifar10"): "train",
+        ("explain-data", ".", "--model", "s_coda_cifar10", "--out", "out"): "parquet",
+        ("sweep", "s_coda_sq_t10", "--ray", "--output", "out"): "cluster",
     }
     done = python(site, "-c", ALL.format(lines=[list(line) for line in lines]), cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -37,6 +37,7 @@ def test_as_many_run_as_there_are_threads_and_the_rest_waits(gate):
         pool, ran = Pool(2, 5, 1000), []
         tasks = [asyncio.create_task(pool.run("a", held(gate, ran), bytes([n]))) for n in range(5)]
         await begun(ran, 2)
+        assert pool.present == 5
         with pytest.raises(FullError, match="5 requests of 5 bytes"):
             await pool.run("a", held(gate, ran), b"x")
         assert len(ran) == 2

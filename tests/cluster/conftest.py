@@ -1,0 +1,74 @@
+"""Two Ray nodes on this machine, which all tests share: a node takes seconds to start."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).resolve().parents[1]
+STORE = 80 * 2**20
+
+
+class Nodes:
+    """A head without cores, and two nodes of one core each.
+
+    Args:
+        cluster: of `ray.cluster_utils`, with a head.
+    """
+
+    def __init__(self, cluster):
+        self.cluster, self.joined = cluster, []
+        self.nodes = []
+        self.complete()
+
+    def complete(self):
+        """Adds what is missing of two nodes."""
+        while len(self.nodes) + len(self.joined) < 2:
+            self.nodes.append(self.cluster.add_node(num_cpus=1, object_store_memory=STORE))
+
+    def join(self):
+        """Has a node join as on another machine; may be called from any thread."""
+        line = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus=1"]
+        line += [f"--address={self.cluster.address}", f"--object-store-memory={STORE}"]
+        self.joined.append(
+            subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        )
+
+    def remove(self):
+        """Takes a node away as a crash would."""
+        self.cluster.remove_node(self.nodes.pop(), allow_graceful=False)
+
+    def end(self):
+        """Ends all nodes."""
+        for process in self.joined:
+            process.terminate()
+            process.wait()
+        self.cluster.shutdown()
+
+
+@pytest.fixture(scope="session")
+def two_nodes():
+    ray = pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        # Workers import what tests hand them.
+        patch.setenv("PYTHONPATH", str(TESTS), prepend=os.pathsep)
+        patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        # What is written by TensorFlow at its start concerns nobody.
+        patch.setenv("TF_CPP_MIN_LOG_LEVEL", os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3"))
+        arguments = {"num_cpus": 0, "object_store_memory": STORE, "include_dashboard": False}
+        nodes = Nodes(Cluster(initialize_head=True, head_node_args=arguments))
+        ray.init(nodes.cluster.address, logging_level="ERROR", log_to_driver=False)
+        yield nodes
+        ray.shutdown()
+        nodes.end()
+
+
+@pytest.fixture
+def nodes(two_nodes):
+    two_nodes.complete()
+    return two_nodes
