@@ -32,6 +32,7 @@ ROOT = Path(__file__).resolve().parents[1]
 NET, PRESET = "s_coda_quarter_cifar10", "l_coda"
 RANK_SCALE, LARGE_IMAGES, NODE_IMAGES = 0.125, 4, 50
 PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino", "litert": "ai-edge-litert"}
+NAMES = {"onnx": "onnxruntime", "openvino": "OpenVINO", "litert": "LiteRT"}
 SCORES = ("logits", "probabilities")
 # Where the Makefile has npm install onnxruntime-web.
 NODE = Path(sys.prefix, "node/node_modules")
@@ -50,8 +51,10 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     print(*table(rows), sep="\n")
     packages = ("tensorflow", "keras", "numpy", *PACKAGES.values())
     record = {
-        **provenance.record(vars(args)),
+        "arguments": {"images": args.images, "seconds": args.seconds},
         "started": started,
+        "finished": provenance.now(),
+        "hardware": provenance.hardware(),
         "commit": provenance.commit(ROOT),
         "versions": {**provenance.versions(packages), "onnxruntime-web": node_version()},
         "results": rows,
@@ -87,9 +90,7 @@ def measured(args: Any, name: str, images: np.ndarray, batches: Sequence[int]) -
             if runtime != "Keras"
             else {"residual": float(np.abs(answer["residual"]).max())},
             "milliseconds": {str(batch): [classify(batch), explain(batch)] for batch in batches},
-            "bytes": sum(file.stat().st_size for file in path.parent.glob(f"{path.stem}.*"))
-            if path
-            else None,
+            "bytes": _size(path) if path else None,
         }
 
     def timed(run):
@@ -113,7 +114,7 @@ def measured(args: Any, name: str, images: np.ndarray, batches: Sequence[int]) -
 
         answer = joined(explain(part) for part in parts)
         classify = timed(lambda x, scores=scores: scores(images=x))
-        yield row(PACKAGES[format], timed(explain), classify, path, answer)
+        yield row(NAMES[format], timed(explain), classify, path, answer)
         if format == "onnx" and node_packages():
             few = images[:NODE_IMAGES]
 
@@ -130,6 +131,12 @@ def measured(args: Any, name: str, images: np.ndarray, batches: Sequence[int]) -
                 path,
                 answer,
             )
+
+
+def _size(path):
+    # OpenVINO has the weights in a file of their own.
+    files = {path, path.with_suffix(".bin")} if path.suffix == ".xml" else {path}
+    return sum(file.stat().st_size for file in files)
 
 
 def graph_of(net: Any) -> Callable[[np.ndarray], Any]:

@@ -245,6 +245,7 @@ TABLES: dict[str, Callable[[], Lines]] = {
             "attacks",
             "waiting",
             "cold_start",
+            "portability",
             "views",
             "cluster",
         )

@@ -213,10 +213,12 @@ def test_whatever_is_composed_exports(runtime, tmp_path):
     body = [
         DAUConv2D(4, 4, 3, rescale="l2", implementation="patches"),
         DynamicBatchNormalization(),
-        Residual([BcosConv2D(4, 3), MaxOut(1)]),
-        AveragePooling2D(2),
         DAUConv2D(CLASSES, 3, 3, strides=3),
     ]
+    if runtime != "openvino":
+        # OpenVINO explains these wrongly, and the command refuses to write them; see
+        # docs/portability.md.
+        body[2:2] = [Residual([BcosConv2D(4, 3), MaxOut(1)]), AveragePooling2D(2)]
     first = CoDANet(body, temperature=3, image_size=9)
     second = CoDANet([Halved(), DAUConv2D(CLASSES, 2, 1), MaxPooling2D(3)], image_size=9)
     for net in (first, second):
