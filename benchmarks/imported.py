@@ -1,6 +1,6 @@
 """Nets of the authors imported from state dicts, held against a twin in PyTorch, at full size.
 
-    python benchmarks/imported.py --output benchmarks/results/imported.json
+    PYTHONPATH=. python benchmarks/imported.py --output benchmarks/results/imported.json
 
 For each of the seven published configurations a state dict with random weights is written by
 `torch.save` and imported as `coda-keras import authors` does it. The net's logits without b_0 and

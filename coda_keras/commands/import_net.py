@@ -12,6 +12,10 @@ It is a state dict of `torch.save`, of which tensors are read and nothing is run
 the authors' code:
 
     coda-keras import authors net.keras --to-torch model.pkl
+
+B-cos networks for ImageNet, such as resnet_50, densenet_121_long or simple_vit_s_patch16_224:
+
+    coda-keras import bcos resnet_50 --out net.keras
 """
 
 import argparse
@@ -48,9 +52,10 @@ def import_net(args: argparse.Namespace) -> None:
     if args.name and known is None:
         raise ValueError(f"--name {args.name} is none of {', '.join(family.nets)}.")
     if known is None and args.temperature is None and Path(args.source).is_file():
+        other = ", or its --temperature, which is in no file" if args.family == "authors" else ""
         raise ValueError(
             f"Which net {args.source} holds is not known. Give its --name, such as "
-            f"{next(iter(family.nets))}, or its --temperature, which is in no file."
+            f"{next(iter(family.nets))}{other}."
         )
     again = f"coda-keras import {args.family} --out {args.out}"
     with published.opened(args.source, family.nets, again) as path:
@@ -74,11 +79,15 @@ def built(
     args: argparse.Namespace, state: dict[str, Any], known: published.Published | None
 ) -> "CoDANet":
     """The net of a state dict."""
-    from coda_keras.importing import authors
+    from coda_keras.importing import authors, bcos
     from coda_keras.models.loading import check_finite
 
+    name = known.name if known else ""
     try:
-        net = authors.net(state, args.temperature or temperature(known.name if known else ""))
+        if args.family == "bcos":
+            net = bcos.net(state, name.removesuffix("_long"))
+        else:
+            net = authors.net(state, args.temperature or temperature(name))
         check_finite(net)
     except ValueError as error:
         title = FAMILIES[args.family].title
@@ -144,6 +153,8 @@ def parse(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespa
     )
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
     args = parser.parse_args(arguments)
+    if args.family == "bcos" and (args.to_torch or args.temperature):
+        parser.error("--to-torch and --temperature are for the nets of the authors")
     if args.out and args.out.suffix != ".keras":
         parser.error(f"--out {args.out} must end with .keras")
     return args

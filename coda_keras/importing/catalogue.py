@@ -35,6 +35,34 @@ _AUTHORS = {
     "9L-L-CoDA-SQ-100000": "pArrgmncXAAiH5R",
 }
 
+_RELEASE = "https://github.com/B-cos/B-cos-v2/releases/download/v0.0.1-weights"
+# `URLS` of their bcos/models/pretrained.py; the digits begin the SHA-256. Of two trainings of one
+# architecture the longer has `_long` in its name, as its file has.
+_BCOS = {
+    "resnet_18": "68b4160fff",
+    "resnet_34": "a63425a03e",
+    "resnet_50": "ead259efe4",
+    "resnet_101": "84c3658278",
+    "resnet_152": "42051a77c1",
+    "densenet_121": "b8daf96afb",
+    "densenet_161": "9e9ea51353",
+    "densenet_169": "7037ee0604",
+    "densenet_201": "00ac87066f",
+    "resnet_50_long": "ef38a88533",
+    "resnet_152_long": "0b4b434939",
+    "densenet_121_long": "5175461597",
+    "simple_vit_ti_patch16_224": "4b0824b1c1",
+    "simple_vit_s_patch16_224": "75e99d1f73",
+    "simple_vit_b_patch16_224": "1fc4750806",
+    "simple_vit_l_patch16_224": "9613b2ad0a",
+}
+
+
+def _bcos(name, digits):
+    file_name = f"{'bcos_' if 'vit' in name else ''}{name}-{digits}.pth"
+    return Published(name, f"{_RELEASE}/{file_name}", file_name, digits)
+
+
 FAMILIES = {
     "authors": Family(
         "the authors of the paper",
@@ -47,6 +75,15 @@ FAMILIES = {
             name: Published(name, f"{_SHARES}/{share}/download", f"{name}.pkl")
             for name, share in _AUTHORS.items()
         },
+    ),
+    "bcos": Family(
+        "B-cos v2",
+        "https://github.com/B-cos/B-cos-v2",
+        "Apache-2.0, of the repository with whose releases the weights were published; they are no "
+        "part of coda-keras.",
+        "Böhle, Singh, Fritz, Schiele: B-cos Alignment for Inherently Interpretable CNNs and "
+        "Vision Transformers. TPAMI, 2024.",
+        {name: _bcos(name, digits) for name, digits in _BCOS.items()},
     ),
 }
 

@@ -21,4 +21,7 @@ from coda_keras.layers.normalization import DynamicLayerNormalization as Dynamic
 from coda_keras.layers.offset import Pullback as Pullback
 from coda_keras.layers.offset import with_offset as with_offset
 from coda_keras.layers.pooling import AveragePooling2D as AveragePooling2D
+from coda_keras.layers.pooling import GlobalAveragePooling2D as GlobalAveragePooling2D
 from coda_keras.layers.pooling import MaxPooling2D as MaxPooling2D
+from coda_keras.layers.tokens import Patches2D as Patches2D
+from coda_keras.layers.tokens import SinCosPositions2D as SinCosPositions2D

@@ -71,6 +71,31 @@ class AveragePooling2D(_Pooling2D):
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
+class GlobalAveragePooling2D(DynamicLinear):
+    """Means over all positions, a linear layer.
+
+    Input shape:
+        `(B, H, W, C)`.
+
+    Output shape:
+        `(B, 1, 1, C)`.
+    """
+
+    def linearize(self, inputs: Tensor) -> tuple[Tensor, Pullback]:
+        inputs = self.prepare(inputs)
+        shape = ops.shape(inputs)
+
+        def pullback(cotangent):
+            count = ops.cast(shape[1] * shape[2], self.compute_dtype)
+            return ops.broadcast_to(ops.cast(cotangent, self.compute_dtype) / count, shape)
+
+        return ops.mean(inputs, axis=(1, 2), keepdims=True), pullback
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        return (input_shape[0], 1, 1, input_shape[-1])
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
 class MaxPooling2D(_Pooling2D):
     """Maxima of windows, channel by channel; where the largest value is, is held constant.
 

@@ -1,4 +1,8 @@
-"""Larger ranks for a trained net."""
+"""A trained net as the beginning of another: larger ranks, or other classes."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +15,7 @@ def copy_weights(source: CoDANet, target: CoDANet) -> None:
 
     What a larger rank adds to a trained unit starts with zero columns in A_j and the columns of B
     that `target` was initialised with, so that `target` computes what `source` does until it is
-    trained on.
+    trained on. A last layer for classes of other names keeps its initial values.
 
     Args:
         source: a built `CoDANet`.
@@ -26,9 +30,56 @@ def copy_weights(source: CoDANet, target: CoDANet) -> None:
             f"Weights can be copied between nets of as many layers. Received {len(source.body)} "
             f"and {len(target.body)} layers."
         )
-    grown = list(map(_grown, source.body, target.body))
-    for layer, weights in zip(target.body, grown):
+    names = source.class_names, target.class_names
+    pairs = list(zip(source.body, target.body))
+    if None not in names and names[0] != names[1]:
+        head = last_layer(target)
+        pairs = [pair for pair in pairs if pair[1] is not head]
+    grown = [_grown(*pair) for pair in pairs]
+    for (_, layer), weights in zip(pairs, grown):
         layer.set_weights(weights)
+
+
+def for_classes(
+    net: CoDANet, class_names: Sequence[str], image_size: int | tuple[int, int], name: str
+) -> CoDANet:
+    """Builds a net of the same layers with initial weights, and a last one for other classes.
+
+    Args:
+        net: a built `CoDANet`, whose last layer with weights has a unit for every class.
+        class_names: the other classes.
+        image_size: int or `(height, width)`.
+        name: str, of the new net.
+
+    Returns:
+        A `CoDANet`. If b_0 of `net` is that of a probability of one in as many as there are
+        classes, `-log(classes - 1)`, so is the new one; else it stays.
+
+    Raises:
+        ValueError: if the last layer with weights has no number of units.
+    """
+    config = net.get_config()
+    layer = config["layers"][net.body.index(last_layer(net))]["config"]
+    layer[_units(layer)] = len(class_names)
+    if math.isclose(net.logit_bias, -math.log(max(1, net.classes - 1))) and len(class_names) > 1:
+        config["logit_bias"] = -math.log(len(class_names) - 1)
+    config.update(class_names=list(class_names), image_size=image_size, name=name)
+    return CoDANet.from_config(config)
+
+
+def last_layer(net: CoDANet) -> Any:
+    """The last layer of a net that has weights."""
+    return next(layer for layer in reversed(net.body) if layer.weights)
+
+
+def _units(config):
+    for name in ("filters", "units"):
+        if name in config:
+            return name
+    raise ValueError(
+        f"The last layer of the net, {config['name']!r}, has no number of units to change for "
+        "other classes."
+    )
 
 
 def _grown(source, target):

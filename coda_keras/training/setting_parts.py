@@ -57,8 +57,8 @@ class Network:
     rank_scale: float | None = _network(None, "factor on all ranks, Fig. B.2", positive_number)
     initial: str | None = _network(
         None,
-        "trained net whose weights this one begins with, of the same or smaller ranks: a .keras "
-        f"file or one of {', '.join(cards())}",
+        "trained net whose weights this one begins with; its ranks may be smaller: a .keras file "
+        f"or one of {', '.join(cards())}",
         metavar="MODEL",
     )
 

@@ -29,11 +29,14 @@ from coda_keras.layers import (
     DynamicBatchNormalization,
     DynamicLayerNormalization,
     DynamicSelfAttention,
+    GlobalAveragePooling2D,
     MaxOut,
     MaxPooling2D,
     Parallel,
+    Patches2D,
     ReLU,
     Residual,
+    SinCosPositions2D,
 )
 from coda_keras.layers.checking import own_arguments
 from coda_keras.models.airbench import Bias, PartialIdentity
@@ -108,6 +111,8 @@ LAYERS = [
     (BcosDense, {"units": 3, **BCOS}),
     (AveragePooling2D, {"pool_size": 3, "strides": 2}),
     (MaxPooling2D, {"pool_size": 2, "strides": 1}),
+    (GlobalAveragePooling2D, {}),
+    (Patches2D, {"size": 1}),
     (ReLU, {}),
     (MaxOut, {"pieces": 2}),
     (DynamicBatchNormalization, {"momentum": 0.5, "epsilon": 0.1, "scale": False}),
@@ -125,6 +130,7 @@ LAYERS = [
 # What else `.keras` files may name, with arguments other than their defaults.
 NET = {"temperature": 3.0, "logit_bias": 0.5, "image_size": (9, 8), "regularisation": 0.5}
 OTHERS = [
+    (SinCosPositions2D, {"temperature": 100.0, "dtype": "mixed_bfloat16", "trainable": False}),
     (CoDANet, {**NET, "dtype": "mixed_bfloat16", "trainable": False}),
     (PaddedShortcut, {"filters": 5, "strides": 2, "dtype": "bfloat16", "trainable": False}),
     (Flipped, {"dtype": "float32", "trainable": False}),

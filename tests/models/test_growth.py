@@ -5,7 +5,8 @@ import pytest
 from keras import ops
 
 from coda_keras import CoDANet, DAUConv2D
-from coda_keras.models.growth import copy_weights
+from coda_keras.layers import GlobalAveragePooling2D, TemperatureScaling
+from coda_keras.models.growth import copy_weights, for_classes
 
 IMAGES = np.random.default_rng(0).random((3, 8, 8, 3)).astype("float32")
 
@@ -63,3 +64,37 @@ def test_nets_that_do_not_fit_are_refused_and_left_alone(other):
 def test_other_numbers_of_layers_are_refused():
     with pytest.raises(ValueError, match="Received 2 and 1 layers"):
         copy_weights(net((3, 2)), net((2,), layers=1))
+
+
+def test_other_classes_get_a_new_last_layer():
+    layers = [DAUConv2D(5, 3, 3), DAUConv2D(4, 3, 1), GlobalAveragePooling2D()]
+    source = CoDANet(layers, 2.0, -np.log(3), image_size=8, class_names=["a", "b", "c", "d"])
+    target = for_classes(source, ["x", "y"], 12, "tuned")
+    assert (target.classes, target.image_size, target.name) == (2, (12, 12), "tuned")
+    assert (target.temperature, target.class_names) == (2.0, ["x", "y"])
+    assert target.logit_bias == pytest.approx(0)
+    head = target.body[1].get_weights()
+    copy_weights(source, target)
+    for weight, expected in zip(target.body[0].get_weights(), source.body[0].get_weights()):
+        np.testing.assert_array_equal(weight, expected)
+    for weight, expected in zip(target.body[1].get_weights(), head):
+        np.testing.assert_array_equal(weight, expected)
+
+
+def test_classes_of_the_same_names_keep_their_layer():
+    source = CoDANet([DAUConv2D(2, 3, 1)], image_size=4, class_names=["a", "b"], logit_bias=-5.0)
+    target = for_classes(source, ["a", "b"], 4, "again")
+    copy_weights(source, target)
+    assert target.logit_bias == -5.0
+    for weight, expected in zip(target.get_weights(), source.get_weights()):
+        np.testing.assert_array_equal(weight, expected)
+
+
+def test_a_last_layer_without_units_cannot_have_other_classes():
+    class Shared(DAUConv2D):
+        def get_config(self):
+            return {name: v for name, v in super().get_config().items() if name != "filters"}
+
+    source = CoDANet([Shared(3, 2, 1), TemperatureScaling(2.0)], image_size=4)
+    with pytest.raises(ValueError, match="has no number of units to change for other classes"):
+        for_classes(source, ["a", "b"], 4, "none")
