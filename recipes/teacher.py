@@ -9,12 +9,13 @@ line. In a clone, `python recipes/teacher.py` is the same. A CoDANet learns what
     coda-keras train cifar10 --teacher runs/teacher/teacher.npz
 
 The folder given by --output receives model.keras, metrics.json with the accuracy on test images,
-teacher.json with that of six views averaged, and teacher.npz: the logits of the training images,
-flipped or not, shifted by up to --shifts pixels. To choose between settings, hold out images that
-neither teacher nor student has seen: --hold-out 5000 for both. An interrupted run resumes when the
-same command is given again.
+teacher.json with that of six views averaged too, and teacher.npz: the logits of the training
+images, flipped or not, shifted by up to --shifts pixels. To choose between settings, hold out
+images that neither teacher nor student has seen: --hold-out 5000 for both. An interrupted run
+resumes when the same command is given again.
 """
 
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -121,17 +122,19 @@ def finish(settings: Settings, net: "keras.Model", data: "ImageData", shifts: in
     from coda_keras.training import teacher
     from coda_keras.utils.files import write_json
 
+    metrics = json.loads((settings.folder / "metrics.json").read_text("utf-8"))
     data = data.hold_out(settings.hold_out) if settings.hold_out else data
     data = data.limit(settings.limit_train, settings.limit_test)
     logits = six_view_logits(net, data.test_images)
     accuracy = float(np.mean(logits.argmax(axis=-1) == data.test_labels))
+    print(f"with six views      {accuracy:.4f} on {len(logits)} images", flush=True)
     started = time.perf_counter()
     views = teacher.view_logits(net, data.train_images, shifts)
     seconds = time.perf_counter() - started
     teacher.save(teacher.Teacher(views, data.train_labels), answers(settings))
-    scores = {"six_view_accuracy": accuracy, "images": len(logits), "seconds_of_logits": seconds}
-    write_json(settings.folder / "teacher.json", {**scores, "shifts": shifts, "note": data.note})
-    print(f"with six views      {accuracy:.4f} on {len(logits)} images")
+    del metrics["history"]
+    scores = {"six_view_accuracy": accuracy, "shifts": shifts, "seconds_of_logits": seconds}
+    write_json(settings.folder / "teacher.json", {**metrics, **scores})
     print(f"logits              {answers(settings)}, {seconds:.0f} s")
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from coda_keras.training.settings import Settings
 from coda_keras.utils.files import replacing
+from coda_keras.utils.progress import tracked
 
 # Images whose views are computed at once: 200 MB of floats, for 32x32 pixels.
 PART = 2000
@@ -59,7 +60,7 @@ def view_logits(model: keras.Model, images: np.ndarray, padding: int = 1) -> np.
     """
     shifts = range(2 * padding + 1)
     parts = []
-    for start in range(0, len(images), PART):
+    for start in tracked(range(0, len(images), PART), "a teacher's logits", "part"):
         part = images[start : start + PART]
         logits = [
             [

@@ -288,3 +288,20 @@ def test_averages_over_views_are_paired_with_the_net_alone():
     signed = np.array([2.0, 1.0, 0.0, -3.0])
     expected = {"loss": np.mean(np.log1p(np.exp(-signed))), "accuracy": 0.5}
     assert views.fit(values, labels) == pytest.approx(expected)
+
+
+def test_seeds_of_a_candidate_are_one_row_of_their_means():
+    from benchmarks import distillation
+
+    few = {"grids": 3, "localisation": 0.9, "published_rule_grids": 0}
+    all_of_them = {"grids": 20, "localisation": 0.4, "published_rule_grids": 20}
+    rows = [
+        {"candidate": "softmax", "test_accuracy": 0.5, **few},
+        {"candidate": "softmax", "test_accuracy": 0.6, **all_of_them}
+        | {"published_rule_localisation": 0.3},
+        {"candidate": "sigmoids", "test_accuracy": 0.7},
+    ]
+    _, _, softmax, sigmoids = distillation.table(rows)
+    cells = [cell.strip() for cell in softmax.strip("|").split("|")]
+    assert cells == ["softmax", "2", "55.0% (50.0% to 60.0%)", "0.400", "0.300"]
+    assert sigmoids.replace(" ", "") == "|sigmoids|1|70.0%|||"

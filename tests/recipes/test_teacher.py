@@ -28,7 +28,7 @@ def test_a_student_learns_what_a_teacher_has_stored(data, tmp_path, capsys):
     flags = ["--data", str(data), "--hold-out", "16", *COMMON]
     teacher.main([*flags, "--output", str(tmp_path / "teacher")])
     scores = json.loads((tmp_path / "teacher/teacher.json").read_text())
-    assert scores["images"] == 16 and 0 <= scores["six_view_accuracy"] <= 1
+    assert scores["test_images"] == 16 and 0 <= scores["six_view_accuracy"] <= 1
     assert f"{scores['six_view_accuracy']:.4f} on 16 images" in capsys.readouterr().out
     with np.load(tmp_path / "teacher/teacher.npz") as answers:
         assert answers["logits"].shape == (32, 2, 3, 3, 10)

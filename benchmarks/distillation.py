@@ -1,0 +1,132 @@
+"""What a teacher, and other means, are worth to a CoDA-Net: short trainings, several seeds.
+
+    python benchmarks/distillation.py --teacher runs/teacher/teacher.npz \
+        --output benchmarks/results/distillation.json
+
+Trains the small net (all ranks divided by 8) by recipes/cifar10.py with each row of `CANDIDATES` on
+10,000 images for 3 epochs, and scores it on 5,000 training images that neither it nor the teacher
+has seen: accuracy, and localisation on 20 grids of 3x3 images by both rules. Results already in the
+output file are kept, so that an interrupted search goes on; `--candidates` and `--seeds` choose.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from coda_keras import training
+from coda_keras.data import loading
+from coda_keras.models.loading import load_model
+from coda_keras.utils import provenance
+from coda_keras.utils.files import write_json
+from coda_keras.utils.text import markdown_table
+
+ROOT = Path(__file__).resolve().parents[1]
+HELD_OUT, GRIDS = 5000, 20
+# All held out images are for the score; epochs do with a tenth of them.
+COMMON = f"--fast --rank-scale 0.125 --limit-train 10000 --epochs 3 --hold-out {HELD_OUT}"
+COMMON += " --limit-test 500"
+TAUGHT, FIXED = "--teacher {teacher}", "--optimizer fixed_muon"
+CANDIDATES = {
+    "labels alone": "",
+    "labels alone, flips that alternate": "--alternate-flip",
+    "sigmoids": TAUGHT,
+    "sigmoids of doubled logits": f"{TAUGHT} --teacher-scale 2",
+    "sigmoids of halved logits": f"{TAUGHT} --teacher-scale 0.5",
+    "softmax": f"{TAUGHT} --teacher-targets softmax",
+    "softmax of doubled logits": f"{TAUGHT} --teacher-targets softmax --teacher-scale 2",
+    "softmax, a fifth labels": f"{TAUGHT} --teacher-targets softmax --label-weight 0.2",
+    "sigmoids, a fifth labels": f"{TAUGHT} --label-weight 0.2",
+    "sigmoids, flips that alternate": f"{TAUGHT} --alternate-flip",
+    **{
+        f"sigmoids, norms that stay, rate {rate}": f"{TAUGHT} {FIXED} --learning-rate {rate}"
+        for rate in (0.02, 0.05, 0.1)
+    },
+}
+# What a row has of the scores.
+LOCALISATION = {
+    "localisation": ("localisation", "grids"),
+    "by the authors' rule": ("published_rule_localisation", "published_rule_grids"),
+}
+
+
+def main() -> None:
+    args = parse()
+    data = loading.load("cifar10", args.data).hold_out(HELD_OUT)
+    record = json.loads(args.output.read_text()) if args.output.exists() else {"results": []}
+    done = {(row["candidate"], row["seed"]) for row in record["results"]}
+    for seed in args.seeds:
+        for name in args.candidates:
+            if (name, seed) in done:
+                continue
+            with tempfile.TemporaryDirectory() as folder:
+                row = train(name, seed, Path(folder) / "run", args)
+                net = load_model(Path(folder) / "run/model.keras")
+                row.update(training.score(net, data, GRIDS, fewer=True))
+            record["results"].append(row)
+            record["conditions"] = {
+                "commit": provenance.commit(ROOT),
+                "versions": provenance.versions(),
+                "note": data.note,
+            }
+            write_json(args.output, record)
+            print(f"seed {seed}", *table([row])[-1:], flush=True)
+
+
+def train(name: str, seed: int, folder: Path, args: argparse.Namespace) -> dict[str, Any]:
+    """Trains a candidate in `folder`; what the record has of it beside the scores."""
+    flags = f"{COMMON} --seed {seed} {CANDIDATES[name]}".split()
+    filled = [flag.format(teacher=args.teacher) for flag in flags]
+    command = [sys.executable, ROOT / "recipes/cifar10.py", *filled, "--output", folder]
+    command += ["--data", args.data] if args.data else []
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    return {
+        "candidate": name,
+        "seed": seed,
+        "flags": flags,
+        "precision": metrics["arguments"]["precision"],
+        "seconds": metrics["training_seconds"],
+        "hardware": provenance.hardware(),
+    }
+
+
+def table(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """The lines of a table in Markdown: means over the seeds, with the smallest and the largest."""
+    names = dict.fromkeys(row["candidate"] for row in rows)
+    lines = []
+    for name in names:
+        own = [row for row in rows if row["candidate"] == name]
+        cells = [name, str(len(own)), _spread([100 * row["test_accuracy"] for row in own], 1, "%")]
+        for score, grids in LOCALISATION.values():
+            scored = [row for row in own if row.get(grids) == GRIDS]
+            cells.append(_spread([row[score] for row in scored], 3) if scored else "")
+        lines.append(cells)
+    return markdown_table(["", "seeds", "accuracy", *LOCALISATION], lines)
+
+
+def _spread(values, digits, unit=""):
+    mean, low, high = statistics.fmean(values), min(values), max(values)
+    mean, low, high = (f"{value:.{digits}f}{unit}" for value in (mean, low, high))
+    return mean if len(values) == 1 else f"{mean} ({low} to {high})"
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--output", type=Path, required=True, help="JSON file of the results")
+    parser.add_argument("--teacher", type=Path, help="file of a teacher's logits")
+    parser.add_argument("--data", help="folder of prepared data sets")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="default: 0 1 2")
+    parser.add_argument("--candidates", nargs="+", choices=CANDIDATES, default=list(CANDIDATES))
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
