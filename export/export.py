@@ -8,6 +8,7 @@ compared with Keras before it appears. `tf_saved_model` has the signatures of a 
 `coda-keras package` makes versions for model servers.
 """
 
+import argparse
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -73,7 +74,7 @@ def export(model: str, path: Path, format: str, image_size: int | None = None) -
     return found
 
 
-def parse(arguments: Sequence[str] | None, prog: str | None):
+def parse(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespace:
     parser = Parser(prog=prog, description=__doc__)
     parser.add_argument(
         "--model", required=True, help="the trained .keras file, or a preset with weights"

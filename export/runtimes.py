@@ -28,7 +28,7 @@ def openvino(path: Path) -> Run:
     precise = {"INFERENCE_PRECISION_HINT": "f32"}
     model = openvino.Core().compile_model(path, "CPU", precise)
 
-    def run(**inputs):
+    def run(**inputs: np.ndarray) -> dict[str, np.ndarray]:
         answer = model(inputs)
         return {output.any_name: answer[output] for output in model.outputs}
 
