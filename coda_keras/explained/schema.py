@@ -70,9 +70,9 @@ def table(
     """
     names = about["class_names"]
     broken = np.array([error is not None for error in records.errors])
-    logits = np.float32(explanation.logits)
+    logits = np.asarray(explanation.logits, "float32")
     predicted = logits.argmax(axis=-1)
-    maps = np.float32(explanation.contribution_map)
+    maps = np.asarray(explanation.contribution_map, "float32")
     magnitudes = np.abs(maps).sum(axis=(1, 2))
     negative = np.maximum(-maps, 0).sum(axis=(1, 2)) / np.where(magnitudes, magnitudes, 1)
     labels = [_label(label, about) for label in records.labels]
@@ -105,8 +105,9 @@ def table(
 def _label(label: int | str | None, about: dict[str, Any]) -> tuple[int | None, str | None]:
     """Number and name of a true class: by the name where the net knows it, else by the number."""
     of_source, of_net = about["label_names"], about["class_names"]
-    known = isinstance(label, int) and of_source is not None and 0 <= label < len(of_source)
-    name = of_source[label] if known else label if isinstance(label, str) else None
+    name = label if isinstance(label, str) else None
+    if isinstance(label, int) and of_source is not None and 0 <= label < len(of_source):
+        name = of_source[label]
     if name in of_net:
         return of_net.index(name), name
     if isinstance(label, int) and 0 <= label < len(of_net):

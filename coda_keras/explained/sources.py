@@ -136,9 +136,11 @@ class ArrayFile:
         numbers = range(self.start, self.stop)
         images, labels = self._array("images"), self._array("labels")
         assert images is not None
-        labels = [None] * len(self) if labels is None else labels[self.start : self.stop].tolist()
+        known: list[Any] = [None] * len(self)
+        if labels is not None:
+            known = labels[self.start : self.stop].tolist()
         rows = resized(np.asarray(images[self.start : self.stop]), size)
-        return Records([f"{self.split}/{i}" for i in numbers], labels, rows, [None] * len(self))
+        return Records([f"{self.split}/{i}" for i in numbers], known, rows, [None] * len(self))
 
     def identity(self) -> dict[str, Any]:
         size = Path(self.path).stat().st_size

@@ -81,6 +81,10 @@ class GlobalAveragePooling2D(DynamicLinear):
         `(B, 1, 1, C)`.
     """
 
+    # Named, so that arguments of Keras are known.
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+
     def linearize(self, inputs: Tensor) -> tuple[Tensor, Pullback]:
         inputs = self.prepare(inputs)
         shape = ops.shape(inputs)
