@@ -26,7 +26,10 @@ COMMON = (
     "explanation/layer.py",
     "explanation/tensors.py",
     "models/coda_net.py",
+    "models/dynamic_linear_net.py",
+    "models/ensemble.py",
     "models/resnet.py",
+    "models/views.py",
 )
 # What rooms say about their modules decides no number.
 REGISTRY = "registry"

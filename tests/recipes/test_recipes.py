@@ -141,7 +141,7 @@ def test_without_the_extra_for_servables_a_training_says_that_it_makes_none(monk
     monkeypatch.setattr(training, "fit", lambda *arguments: made.append(arguments[-1]))
     for module in ("keras", "no_such_module"):
         monkeypatch.setitem(extras.EXTRAS, "serve", (module,))
-        training_run.run(None, None, None, None, "coda")
+        training_run.run(training.Settings(), None, None, None, "coda")
     assert made[0] is not None and made[1] is None
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("no servable at the end: The package no_such_module is not installed. ")

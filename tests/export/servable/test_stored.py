@@ -26,10 +26,13 @@ def check(servable):
     request = np.load(FOLDER / "servable/request.npz")
     answer = np.load(FOLDER / "servable/answer.npz")
     outputs = {f"{name}.{key}" for name, s in servable.signatures.items() for key in s.outputs}
-    assert outputs == set(answer.files)
+    # Later servables have one more.
+    assert outputs - {"explain.offset"} == set(answer.files)
     for name, signature in servable.signatures.items():
         protos = {key: tf.make_tensor_proto(request[key]) for key in signature.inputs}
         for key, values in servable.predict(name, protos).items():
+            if key == "offset":
+                continue
             stored = answer[f"{name}.{key}"]
             if stored.dtype.kind == "f":
                 scale = max(np.abs(stored).max(), 1e-2)

@@ -56,6 +56,7 @@ WRONG = {
     "class_ids": lambda values: (values + 1) % CLASSES,
     "bias": lambda values: 2 * values,
     "residual": lambda values: values + 0.01,
+    "offset": lambda values: values + 0.1,
     "labels": lambda values: values[::-1],
     "logits": lambda values: values + 0.01,
     "contribution_map": lambda values: tf.transpose(values, (0, 2, 1)),
@@ -81,13 +82,14 @@ def tell_lies(monkeypatch, signature, output, lie):
     monkeypatch.setattr(signatures, "signatures", lying)
 
 
+EXPLANATION = ("logits", "contribution_map", "contributions", "weights", "bias")
 PREDICTION = ("logits", "probabilities", "class_ids", "contribution_map")
 OUTPUTS = {
     "serving_default": PREDICTION,
     "serving_bytes": PREDICTION,
     "classify": ("logits", "probabilities"),
     "classify_without": ("logits", "probabilities"),
-    "explain": ("logits", "contribution_map", "contributions", "weights", "bias", "residual"),
+    "explain": (*EXPLANATION, "residual", "offset"),
     "labels": ("labels",),
 }
 
