@@ -93,7 +93,7 @@ def required(metadata, extra=""):
         for item in items
         if item.marker is None
         or (bool(extra) and item.marker.evaluate({"extra": extra}) and "extra" in str(item.marker))
-        for name in ({item.name} if item.name != "coda-keras" else {*item.extras})
+        for name in {item.name, *item.extras} - {"coda-keras"}
     }
 
 
