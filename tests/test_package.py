@@ -134,9 +134,12 @@ def test_with_keras_last_classes_are_registered_by_the_first_use(name, net_file)
     assert {"coda_keras>DAUMuon", "coda_keras>PaddedShortcut"} <= set(names.split())
 
 
-def test_a_model_is_loaded_without_a_word_of_keras(net_file):
-    code = "import sys, coda_keras; print(type(coda_keras.load_model(sys.argv[1])).__name__)"
-    assert run(code, net_file).strip() == "CoDANet"
+def test_a_model_is_loaded_without_a_word_of_keras(net_file, tmp_path):
+    both = coda_keras.with_views(keras.models.load_model(net_file), "flip")
+    both.save(tmp_path / "both.keras")
+    code = "import sys; from coda_keras.models.loading import load_model; "
+    code += "print(*(type(load_model(path)).__name__ for path in sys.argv[1:]))"
+    assert run(code, net_file, tmp_path / "both.keras").split() == ["CoDANet", "Ensemble"]
 
 
 # What moved.

@@ -6,7 +6,11 @@ from typing import Any
 import keras
 import numpy as np
 
+# Files name classes of all these modules, which register them.
+from coda_keras.models import airbench as airbench
+from coda_keras.models import ensemble as ensemble
 from coda_keras.models import keras_file
+from coda_keras.models import resnet as resnet
 from coda_keras.models.coda_net import CoDANet
 from coda_keras.models.pretrained import cards
 from coda_keras.models.pretrained import check_exists as check_exists
