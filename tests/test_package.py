@@ -136,6 +136,7 @@ def test_with_keras_last_classes_are_registered_by_the_first_use(name, net_file)
 
 def test_a_model_is_loaded_without_a_word_of_keras(net_file, tmp_path):
     both = coda_keras.with_views(keras.models.load_model(net_file), "flip")
+    both(np.zeros((1, 2, 2, 3), "float32"))
     both.save(tmp_path / "both.keras")
     code = "import sys; from coda_keras.models.loading import load_model; "
     code += "print(*(type(load_model(path)).__name__ for path in sys.argv[1:]))"
