@@ -50,7 +50,7 @@ SLIDE = """
 IDLE = "return !codaExplorer.removing"
 
 
-def main():
+def main() -> None:
     argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args()
@@ -72,7 +72,7 @@ def photograph() -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def animate(camera, url, file):
+def animate(camera: Camera, url: str, file: str) -> None:
     """Drop a photograph, look at two classes, take pixels away."""
     page, frames = camera.page, []
 

@@ -83,15 +83,18 @@ def studied(name: str, model: int = 0) -> Lines:
 
 
 def experiments() -> Lines:
+    """All experiments of the paper."""
     return import_module("coda_keras_recipes.experiments").table().splitlines()
 
 
 def swept(name: str) -> Lines:
+    """The runs of a sweep."""
     rows = stored(f"recipes/results/experiments-{name}.json")["results"]
     return import_module("coda_keras_recipes.sweep").table(rows)
 
 
 def supplement(part: str, squares: bool = False) -> Lines:
+    """A table of supplement D or E."""
     module = import_module("coda_keras_recipes.supplement")
     rows = stored(f"{DOCS}/supplement.json")[part]
     return module.table_d(rows, squares) if part == "D" else module.table_e(rows)
@@ -159,6 +162,7 @@ def temperatures() -> Lines:
 
 
 def digits(figure: str) -> Lines:
+    """The numbers below a figure of noisy digits."""
     module = import_module("coda_keras_recipes.mnist")
     return getattr(module, f"table_{figure}")(stored(f"{DOCS}/mnist.json")[figure])
 
@@ -172,6 +176,7 @@ def live(table: str) -> Lines:
 
 
 def precision() -> Lines:
+    """What bfloat16 changes in a net."""
     path = f"{RESULTS}/precision.json"
     record = stored(path)
     lines = import_module("benchmarks.precision").table(record["scores"])

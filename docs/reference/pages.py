@@ -10,6 +10,7 @@ import io
 import json
 import os
 import re
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ STARTUP = re.compile(
 LINK = re.compile(r"(?<=\]\()(?!https?:|#|mailto:)([^)\s#]+)(#[^)\s]*)?(?=\))")
 
 
-def on_config(config):
+def on_config(config: Any) -> Any:
     """Lists the modules below the API; a project with a public address has links to its source."""
     (reference,) = [part["Reference"] for part in config.nav if "Reference" in part]
     (entry,) = [entry for entry in reference if "API" in entry]
@@ -42,7 +43,7 @@ def on_config(config):
     return config
 
 
-def on_files(files, config):
+def on_files(files: Any, config: Any) -> Any:
     """Adds the pages; mkdocs calls it by its name."""
     made = {**api(), "reference/command-line.md": commands(), "reference/presets.md": presets()}
     for page, content in made.items():
@@ -50,7 +51,7 @@ def on_files(files, config):
     return files
 
 
-def on_page_markdown(markdown, page, config, files):
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     """Leads links to files of the repository that are no pages to where they can be read.
 
     That is the project's address where its metadata has one; without one the name is shown.
@@ -76,7 +77,7 @@ def on_page_markdown(markdown, page, config, files):
     return re.sub(r"\[([^\]]*)\]\(repository:([^)\s]+)\)", r"\1 (`\2` in the repository)", text)
 
 
-def on_page_content(html, page, config, files):
+def on_page_content(html: str, page: Any, config: Any, files: Any) -> str:
     """Leaves out what TensorFlow writes when it is imported, which no log level stops."""
     return STARTUP.sub("", html) if page.file.src_uri.endswith(".ipynb") else html
 
@@ -118,7 +119,7 @@ def api() -> dict[str, str]:
     return made
 
 
-def public_names():
+def public_names() -> Iterator[str]:
     """Rows of a table: public names with docstrings, and the first lines of these."""
     for node in ast.parse((LIBRARY / "__init__.pyi").read_text("utf-8")).body:
         if not isinstance(node, ast.ImportFrom) or not node.module:
@@ -136,7 +137,7 @@ def public_names():
             yield f"| [`{name}`][coda_keras.{node.module}.{name}] | {first} |\n"
 
 
-def modules():
+def modules() -> list[Path]:
     """The modules and packages directly in the library, in the order of their names."""
     found = [path for path in LIBRARY.glob("*.py") if not path.name.startswith("_")]
     found += [path.parent for path in LIBRARY.glob("*/__init__.py")]
@@ -187,11 +188,12 @@ def helped(command: Any, prog: str) -> str:
 
 
 def heading(block: str) -> bool:
+    """Whether a block of a help text is a heading and its options."""
     lines = block.splitlines()
     return bool(re.match(r"\S.*:$", lines[0])) and all(line[:2] == "  " for line in lines[1:])
 
 
-def options(lines: list[str]):
+def options(lines: list[str]) -> Iterator[str]:
     """Rows of a table: an option, and what it does."""
     entries = []
     for line in lines:
@@ -277,5 +279,6 @@ def zoo_entry(card: Any, times: dict, machine: str) -> str:
 
 
 def speed(times: dict[str, float], machine: str) -> str:
+    """Times by the size of batches, as a cell of a table."""
     each = ", ".join(f"{value:.1f} ms an image in batches of {n}" for n, value in times.items())
     return f"{each} ({machine})"
