@@ -142,6 +142,7 @@ def settle(module: Any, images: Any) -> None:
 
 
 def forward(module: Any, images: Any) -> None:
+    """Runs a module of PyTorch without gradients."""
     import torch
 
     with torch.no_grad():

@@ -16,7 +16,9 @@ import os
 import re
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
@@ -27,7 +29,14 @@ import tensorflow as tf
 from coda_keras import CoDANet, OneVsAllCrossentropy
 
 
-def build(preset, rank_scale, image_size, implementation, precision, **_):
+def build(
+    preset: str,
+    rank_scale: float,
+    image_size: int | None,
+    implementation: str,
+    precision: str,
+    **_: Any,
+) -> CoDANet:
     """A net with the same seeded weights for every contender."""
     keras.utils.set_random_seed(0)
     return CoDANet.from_preset(
@@ -41,7 +50,7 @@ def build(preset, rank_scale, image_size, implementation, precision, **_):
     )
 
 
-def operation(net, name, mode):
+def operation(net: CoDANet, name: str, mode: str) -> Callable[..., tf.Tensor]:
     """A compiled function of `(images, labels)`."""
     if name == "train":
         loss_function = OneVsAllCrossentropy()
@@ -62,7 +71,8 @@ def operation(net, name, mode):
     return tf.function(run, jit_compile=mode == "xla", autograph=False)
 
 
-def peak_mib():
+def peak_mib() -> float:
+    """The most memory of the GPU, or of this process, so far."""
     if tf.config.list_physical_devices("GPU"):
         return tf.config.experimental.get_memory_info("GPU:0")["peak"] / 2**20
     # Unlike getrusage's figure this one does not start from the parent's.
@@ -70,7 +80,7 @@ def peak_mib():
     return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024
 
 
-def main():
+def main() -> None:
     arguments = json.loads(sys.argv[1])
     net = build(**arguments)
     batch_size = arguments["batch_size"]

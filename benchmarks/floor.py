@@ -78,7 +78,7 @@ def product_rate(dtype: str, size: int = 2048, repetitions: int = 30) -> float:
     return 2 * size**3 / (best["product"] / 1000)
 
 
-def multiply_adds(net) -> dict[str, int]:
+def multiply_adds(net: Any) -> dict[str, int]:
     """Those of both convolutions of every DAU layer, for an image; by the names of the layers."""
     shape, counts = (None, *net.image_size, 6), {}
     for layer in net.body:
@@ -90,7 +90,7 @@ def multiply_adds(net) -> dict[str, int]:
     return counts
 
 
-def floor_milliseconds(net, operation: str, rate: float) -> float:
+def floor_milliseconds(net: Any, operation: str, rate: float) -> float:
     """The floor of an operation of the network, for an image."""
     return 2 * PASSES[operation] * sum(multiply_adds(net).values()) / rate * 1000
 
@@ -154,7 +154,7 @@ def table(rows: Sequence[dict[str, Any]]) -> list[str]:
     return markdown_table(["milliseconds an image (times the floor)", "10^6", *operations], lines)
 
 
-def layer_operation(layer, name: str, input_gradient: bool) -> Callable:
+def layer_operation(layer: Any, name: str, input_gradient: bool) -> Callable:
     """A compiled function of a layer's inputs and a cotangent of its outputs."""
     import tensorflow as tf
 
@@ -181,7 +181,7 @@ def _call(function, *arguments):
     return lambda: tf.nest.flatten(function(*arguments))[-1].numpy()
 
 
-def main():
+def main() -> None:
     args = parse()
     # TensorFlow reads them when it is imported.
     os.environ.update(KERAS_BACKEND="tensorflow", **KERNELS[args.kernels])

@@ -214,7 +214,7 @@ def table(rows: Sequence[dict[str, Any]]) -> list[str]:
     return markdown_table(["milliseconds an image", *names], lines)
 
 
-def main():
+def main() -> None:
     args = parse()
     record = conditions(args)
     load = record["load_average"][0]

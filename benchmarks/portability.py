@@ -184,6 +184,7 @@ def node_packages() -> Path | None:
 
 
 def node_version() -> str | None:
+    """The version of onnxruntime-web, or None if it or Node is not installed."""
     if node_packages() is None:
         return None
     return json.loads((NODE / "onnxruntime-web/package.json").read_text("utf-8"))["version"]

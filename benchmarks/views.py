@@ -132,6 +132,7 @@ def logits(net: Any, images: np.ndarray) -> np.ndarray:
 
 
 def floats(images: np.ndarray) -> np.ndarray:
+    """Images of 8 bits as float32 in [0, 1]."""
     return images.astype("float32") / 255
 
 

@@ -32,7 +32,9 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     parts = (f"{name} {value:.1e}" for name, value in sorted(found.items()))
     print(path)
     if found:
-        print(f"Off from Keras, over the largest of an image: {', '.join(parts)}.")
+        print(
+            f"Differences from Keras, divided by the largest value of an image: {', '.join(parts)}."
+        )
 
 
 def export(model: str, path: Path, format: str, image_size: int | None = None) -> dict[str, float]:

@@ -31,7 +31,7 @@ def open_image(
     Raises:
         ValueError: if the file is no image, or has another size and `resize` is False.
     """
-    data = Path(path).read_bytes()
+    data = image_files.content(path)
     image, original = image_files.decode(data, path, max(height, width) if resize else None)
     as_is = (
         original.format in ("PNG", "JPEG")

@@ -18,6 +18,7 @@ TensorBoard's event files (tensorboard --logdir runs). An interrupted run resume
 command is given again.
 """
 
+import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -25,8 +26,10 @@ from pathlib import Path
 from coda_keras_recipes import experiments, training_run
 
 from coda_keras.data import loading
+from coda_keras.data.cifar10 import is_there
 from coda_keras.data.images import ImageData
 from coda_keras.training import Settings
+from coda_keras.utils import extras
 from coda_keras.utils.command_line import command
 
 VALUES = {
@@ -62,10 +65,24 @@ AUGMENT = partial(training_run.augmentation, padding=4)
 
 @command
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
-    training_run.run(parse(arguments, prog), training_run.coda_net, load, AUGMENT, servable="coda")
+    settings = parse(arguments, prog)
+    check_data(settings)
+    training_run.run(settings, training_run.coda_net, load, AUGMENT, servable="coda")
+
+
+def check_data(settings: Settings) -> None:
+    """Raises ModuleNotFoundError if the data needs TensorFlow Datasets, and that is missing.
+
+    This is known before Keras is imported, which takes seconds.
+    """
+    place = Path(settings.data) if settings.data else None
+    files = place is not None and (place.suffix == ".npz" or is_there(place))
+    if not files and os.environ["KERAS_BACKEND"] == "tensorflow":
+        extras.require("train", "tensorflow_datasets")
 
 
 def load(settings: Settings) -> ImageData:
+    """CIFAR-10, from `--data` or TensorFlow Datasets."""
     return loading.load("cifar10", settings.data)
 
 

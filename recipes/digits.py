@@ -40,10 +40,12 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
 
 
 def load(settings: Settings) -> ImageData:
+    """Scikit-learn's digits."""
     return load_digits()
 
 
 def augment(settings: Settings) -> list[Augment]:
+    """Crops of the images with a border."""
     # A mirrored digit is none.
     return [flip_and_crop(PADDING, flip=False)]
 

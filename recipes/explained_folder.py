@@ -4,12 +4,11 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from coda_keras.explained.description import DESCRIPTION
 from coda_keras.utils import extras
 from coda_keras.utils.command_line import positive_int
 from coda_keras.utils.files import write_text
 
-# Where the library keeps what a folder is about.
-DESCRIPTION = "_explained.json"
 COLUMNS = ("row", "label", "predicted", "probability", "negative", "residual")
 LIMIT = 100
 

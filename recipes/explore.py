@@ -102,6 +102,7 @@ def check_output(args: argparse.Namespace) -> None:
 
 
 def title(args: argparse.Namespace) -> str:
+    """The title of the page."""
     return f"Explanations of {', '.join(args.model)}"
 
 

@@ -68,12 +68,14 @@ def build(settings: Settings, data: ImageData) -> "coda_keras.CoDANet":
 
 
 def load(settings: Settings) -> ImageData:
+    """The images of `--data`, and a line about those that are left out."""
     photographs = image_folder.scan(settings.data, settings.test_fraction)
     print(*photographs.notes, sep="\n")
     return photographs.load(settings.image_size, cache=settings.cache)
 
 
 def augment(settings: Settings) -> list[Augment]:
+    """That of all recipes, with a border as wide as the images need."""
     return training_run.augmentation(settings, round(PADDING * settings.image_size))
 
 

@@ -39,7 +39,9 @@ VALUES = {
 
 @command
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
-    training_run.run(parse(arguments, prog), build, cifar10.load, cifar10.AUGMENT)
+    settings = parse(arguments, prog)
+    cifar10.check_data(settings)
+    training_run.run(settings, build, cifar10.load, cifar10.AUGMENT)
 
 
 def build(settings: Settings, data: "ImageData") -> "keras.Model":

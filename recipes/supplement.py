@@ -192,6 +192,7 @@ def tell(title: str, lines: Sequence[str]) -> None:
 
 
 def written(value: object) -> str:
+    """A cell of a table."""
     if isinstance(value, float):
         return f"{value:.1e}" if abs(value) < 1e-3 else f"{value:.4f}"
     return str(value)

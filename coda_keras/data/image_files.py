@@ -3,7 +3,10 @@
 NumPy and Pillow are all that this module needs; clients of a server read their images by it too.
 """
 
+import contextlib
 import io
+import stat
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +21,10 @@ from coda_keras.utils.text import listed
 
 # Images read at once, and broken files that an error names.
 _AT_ONCE, _NAMED = 256, 5
+# Pixels from which on Pillow warns of a bomb, and bytes of a file. A file of some kilobytes may
+# have gigabytes of pixels, so larger images than the last are decoded one after the other.
+MAX_PIXELS, MAX_BYTES, _LARGE = 89_478_485, 2**30, 2**24
+_LARGE_IMAGES = threading.Lock()
 
 
 class BrokenImage(ValueError):
@@ -43,7 +50,7 @@ def decode(
         `(image, original)`: the PIL image in RGB, and as it was in the file.
 
     Raises:
-        BrokenImage: if that is no image.
+        BrokenImage: if that is no image, or has more than `MAX_PIXELS`.
     """
     try:
         with warnings.catch_warnings():
@@ -52,10 +59,29 @@ def decode(
             original = Image.open(io.BytesIO(data))
             if largest is not None:
                 original.draft(None, (2 * largest, 2 * largest))
-            original.load()
-            return _on_white(_in_8_bits(ImageOps.exif_transpose(original))), original
+            pixels = original.width * original.height
+            if pixels > MAX_PIXELS:
+                raise ValueError(f"it has {pixels} pixels, more than {MAX_PIXELS}")
+            with _LARGE_IMAGES if pixels > _LARGE else contextlib.nullcontext():
+                original.load()
+                return _on_white(_in_8_bits(ImageOps.exif_transpose(original))), original
     except Exception as error:  # Broken files raise whatever their parser raises.
         raise _unreadable(name, error) from error
+
+
+def content(path: str | Path) -> bytes:
+    """The bytes of an image file.
+
+    Raises:
+        BrokenImage: if it is a pipe or a device, or has more than `MAX_BYTES`.
+        OSError: if it cannot be read.
+    """
+    about = Path(path).stat()
+    if not stat.S_ISREG(about.st_mode):
+        raise _unreadable(path, "it is no regular file")
+    if about.st_size > MAX_BYTES:
+        raise _unreadable(path, f"it has {about.st_size} bytes, more than {MAX_BYTES}")
+    return Path(path).read_bytes()
 
 
 def fit(image: Image.Image, height: int, width: int) -> Image.Image:
@@ -169,7 +195,7 @@ class ImageFiles:
 
     def _read(self, path):
         try:
-            data = Path(path).read_bytes()
+            data = content(path)
         except OSError as error:
             raise BrokenImage(f"{path} cannot be read: {error.strerror}") from error
         return pixels(data, path, self.size, self.crop)
@@ -185,6 +211,8 @@ def _header_error(path):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            if not Path(path).is_file():
+                return _unreadable(path, "it is no regular file")
             Image.open(path).close()
     except Exception as error:
         return _unreadable(path, error)
@@ -203,7 +231,7 @@ def _refuse(broken):
     if not broken:
         return
     reasons = listed(broken, _NAMED, longest=None, separator="; ")
-    raise BrokenImage(f"{reasons}. Mend these files or take them away.")
+    raise BrokenImage(f"{reasons}. Repair or remove these files.")
 
 
 def _in_8_bits(image):

@@ -2,7 +2,6 @@
 
 import os
 import zipfile
-import zlib
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from coda_keras.data.image_files import ImageFiles
 from coda_keras.utils.files import replacing
-from coda_keras.utils.inflating import check_archive
+from coda_keras.utils.inflating import read_npz
 
 # `numpy.memmap` is an array as well: one that stays on disk.
 Images: TypeAlias = np.ndarray | ImageFiles
@@ -106,18 +105,14 @@ def load_npz(path: str | os.PathLike) -> ImageData:
     """
     if not zipfile.is_zipfile(path) and Path(path).stat():
         raise ValueError(f"{path} is no .npz file, or cut off.")
-    try:
-        check_archive(path)
-        with np.load(path, allow_pickle=False) as members:
-            arrays = {name: members[name] for name in members.files}
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, MemoryError) as error:
-        raise ValueError(f"{path} is no .npz file of arrays, or damaged: {error}") from error
+    arrays = read_npz(path)
     missing = [name for name in ImageData._fields[:4] if name not in arrays]
     if missing:
         raise ValueError(f"{path} has no {', '.join(missing)}. It has {', '.join(arrays)}.")
     for part in ("train", "test"):
         images, labels = arrays[f"{part}_images"], arrays[f"{part}_labels"]
-        shapes = images.ndim == 4 and images.shape[3] == 3 and labels.shape == images.shape[:1]
+        shapes = images.shape[3:] == (3,) and labels.shape == images.shape[:1]
+        shapes = shapes and 0 not in images.shape[1:3]
         if images.dtype != np.uint8 or labels.dtype.kind not in "iu" or not shapes:
             raise ValueError(
                 f"{path}: expected {part}_images as uint8 (N, H, W, 3) with as many integers as "

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from coda_keras.explained import parts
+from coda_keras.explained.description import DESCRIPTION, described
 from coda_keras.explained.parts import Counts, Explainer, Made
 from coda_keras.explained.records import Part, Read, Size, Source, read, reading
 from coda_keras.explained.schema import FORMAT, MAPS
@@ -124,7 +125,7 @@ def explain_to_parquet(
     # What decides which rows there are and what stands in them.
     identity = {**about, "rows_of_part": count, "source": source.identity()}
     _check_same(folder, identity)
-    write_json(folder / parts.DESCRIPTION, {**identity, "opened": place})
+    write_json(folder / DESCRIPTION, {**identity, "opened": place})
     for leftover in folder.glob(".part-*"):
         leftover.unlink(missing_ok=True)
     batch = batch_size or parts.batch_rows(pixels)
@@ -154,7 +155,7 @@ def card(model: Any, net: Any) -> dict[str, Any]:
 
 def _check_same(folder: Path, identity: dict[str, Any]) -> None:
     """Raises FileExistsError if a folder holds something else."""
-    before = parts.described(folder)
+    before = described(folder)
     if before is None:
         if any(folder.glob("*.parquet")):
             raise FileExistsError(f"{folder} holds other Parquet files. Name another folder.")

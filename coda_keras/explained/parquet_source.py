@@ -9,8 +9,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from coda_keras.explained.records import Records, Size, decoded
+from coda_keras.explained import parquet_files
+from coda_keras.explained.records import Records, Size, decoded, joined
 
+# Rows whose encoded images are in memory at once, and characters of names.
+_AT_ONCE, _MAX_NAME = 32, 4096
 # Columns that name an image and its class, the first that is there.
 IDS, LABELS = ("id", "path", "file_name", "filename"), ("label", "labels", "class")
 
@@ -29,11 +32,11 @@ class ParquetFiles:
     @classmethod
     def open(cls, place: Path, column: str) -> "ParquetFiles":
         paths = sorted(place.glob("*.parquet")) if place.is_dir() else [place]
-        try:
-            counts = [pq.read_metadata(path).num_rows for path in paths]
+        counts = [parquet_files.metadata(path).num_rows for path in paths]
+        if not sum(counts):
+            raise ValueError(f"There are no images in {place}.")
+        with parquet_files.reading(place):
             schema = pq.read_schema(paths[0])
-        except pa.ArrowInvalid as error:
-            raise ValueError(f"{place} is no Parquet, or damaged: {error}") from error
         kind = schema.field(column).type if column in schema.names else None
         if kind is None or not (_is_bytes(kind) or pa.types.is_struct(kind)):
             raise ValueError(
@@ -52,10 +55,13 @@ class ParquetFiles:
         return replace(self, start=self.start + start, stop=self.start + stop)
 
     def read(self, size: Size) -> Records:
-        rows = list(self._rows())
-        ids = [identity for identity, _, _ in rows]
-        labels = [label for _, label, _ in rows]
-        return decoded(ids, labels, [partial(_content, image) for *_, image in rows], size)
+        parts = []
+        for first, batch in self._batches():
+            ids, labels = zip(*(self._named(batch, row, first) for row in range(len(batch))))
+            images = batch.column(self.column)
+            contents = [partial(_content, images, row) for row in range(len(batch))]
+            parts.append(decoded(ids, labels, contents, size))
+        return joined(parts, size)
 
     def identity(self) -> dict[str, Any]:
         sizes = [Path(self.root, name).stat().st_size for name in self.files]
@@ -65,36 +71,55 @@ class ParquetFiles:
     def class_names(self) -> Sequence[str] | None:
         return None
 
-    def _rows(self) -> Iterator[tuple[str, Any, Any]]:
-        """Id, label and image of every row; row groups of others are not read."""
+    def _batches(self) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Some rows at a time, and the number of the first; row groups of others are not read."""
         first = 0
         for name, count in zip(self.files, self.counts):
             if first < self.stop and first + count > self.start:
-                yield from self._rows_of(name, first)
+                path = Path(self.root, name)
+                with parquet_files.reading(path), parquet_files.opened(path) as file:
+                    yield from self._batches_of(file, first)
             first += count
 
-    def _rows_of(self, name: str, first: int) -> Iterator[tuple[str, Any, Any]]:
-        with pq.ParquetFile(Path(self.root, name)) as file:
-            named = next((column for column in IDS if column in file.schema_arrow.names), None)
-            label = next((column for column in LABELS if column in file.schema_arrow.names), None)
-            columns = [column for column in (named, label, self.column) if column]
-            for group in range(file.num_row_groups):
-                count = file.metadata.row_group(group).num_rows
-                low, high = max(self.start, first), min(self.stop, first + count)
-                if low < high:
-                    table = file.read_row_group(group, columns).slice(low - first, high - low)
-                    for number, row in enumerate(table.to_pylist(), low):
-                        image = row[self.column]
-                        path = image.get("path") if isinstance(image, dict) else None
-                        identity = row[named] if named else path or number
-                        yield str(identity), row[label] if label else None, image
-                first += count
+    def _batches_of(self, file: pq.ParquetFile, first: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+        names = {*_first_of(file.schema_arrow, IDS, LABELS), self.column}
+        for group in range(file.num_row_groups):
+            row, count = first, file.metadata.row_group(group).num_rows
+            first += count
+            if row < self.stop and row + count > self.start:
+                for batch in file.iter_batches(_AT_ONCE, [group], sorted(names)):
+                    skipped = min(max(self.start - row, 0), len(batch))
+                    kept = batch.slice(skipped, max(self.stop - row - skipped, 0))
+                    if len(kept):
+                        yield row + skipped, kept
+                    row += len(batch)
+
+    def _named(self, batch: pa.RecordBatch, row: int, first: int) -> tuple[str, Any]:
+        """Id and label of a row."""
+        names = [_first_of(batch.schema, columns) for columns in (IDS, LABELS)]
+        identity, label = (batch.column(name[0])[row].as_py() if name else None for name in names)
+        image = batch.column(self.column)
+        if identity is None and pa.types.is_struct(image.type) and "path" in image.type.names:
+            identity = image.field("path")[row].as_py()
+        identity = str(first + row if identity is None else identity)
+        if max(len(identity), len(label) if isinstance(label, str) else 0) > _MAX_NAME:
+            raise ValueError(
+                f"{self.root}: the name or the label of row {first + row} has more than "
+                f"{_MAX_NAME} characters."
+            )
+        return identity, label
 
 
-def _content(image: bytes | dict[str, Any] | None) -> bytes:
+def _first_of(schema: pa.Schema, *kinds: Sequence[str]) -> list[str]:
+    """The first column of each kind that is there."""
+    found = (next((name for name in names if name in schema.names), None) for names in kinds)
+    return [name for name in found if name]
+
+
+def _content(images: pa.Array, row: int) -> bytes:
     """The bytes of an image; those of none are no image."""
-    content = image.get("bytes") if isinstance(image, dict) else image
-    return content or b""
+    image = images[row].as_py()
+    return (image.get("bytes") if isinstance(image, dict) else image) or b""
 
 
 def _is_bytes(kind: pa.DataType) -> bool:

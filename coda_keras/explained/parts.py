@@ -1,6 +1,5 @@
 """The files of an explained data set, each of which appears complete or not at all."""
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from coda_keras.data.images import TEST_BATCH, TEST_PIXELS
+from coda_keras.explained import parquet_files
 from coda_keras.explained.records import Read, Size
 from coda_keras.explained.schema import table
 from coda_keras.explanation.dataset import explain_dataset
@@ -49,7 +49,7 @@ def path(folder: str | os.PathLike, number: int) -> Path:
 
 def counts(file: Path) -> Counts:
     """What a file says of its rows."""
-    about = pq.read_metadata(file)
+    about = parquet_files.metadata(file)
     column = about.schema.to_arrow_schema().get_field_index("error")
     groups = [about.row_group(index) for index in range(about.num_row_groups)]
     nulls = sum(group.column(column).statistics.null_count for group in groups)
@@ -133,13 +133,3 @@ class Made:
             file.write_bytes(self._model)
             net = load_model(file)
         return Explainer(net, *self._rest)
-
-
-def described(folder: Path) -> dict[str, Any] | None:
-    """What a folder says of its making; None if it says nothing."""
-    file = folder / DESCRIPTION
-    return json.loads(file.read_text("utf-8")) if file.exists() else None
-
-
-# Readers of Parquet leave names out that begin so.
-DESCRIPTION = "_explained.json"

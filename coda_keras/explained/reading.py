@@ -9,10 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from coda_keras.explained import parts
+from coda_keras.explained import parquet_files, parts
+from coda_keras.explained.description import DESCRIPTION, described
+from coda_keras.explained.schema import schema
 from coda_keras.explained.sources import open_source
 from coda_keras.explorer.view import View
-from coda_keras.utils.text import nearest
+from coda_keras.utils.text import listed, nearest
 
 # What rows are chosen by: everything but the arrays.
 SCALARS = ["row", "id", "label", "predicted", "probability", "residual", "negative", "error"]
@@ -33,11 +35,16 @@ class Explanations:
 
     def __init__(self, folder: str | os.PathLike) -> None:
         self.folder = Path(folder)
-        about, files = parts.described(self.folder), sorted(self.folder.glob("part-*.parquet"))
+        about, files = described(self.folder), sorted(self.folder.glob("part-*.parquet"))
         if about is None or not files:
             raise ValueError(f"{folder} holds no explanations as explain_to_parquet writes them.")
         self.about: dict[str, Any] = about
         self._files = files
+        expected = schema(about)
+        for file in files:
+            found = parquet_files.metadata(file).schema.to_arrow_schema()
+            if not found.equals(expected):
+                raise ValueError(f"{file} has other columns than {DESCRIPTION} says.")
 
     def choose(
         self,
@@ -66,7 +73,8 @@ class Explanations:
         Raises:
             ValueError: if there is no such class, or no row fits.
         """
-        table = pa.concat_tables(pq.read_table(file, columns=SCALARS) for file in self._files)
+        with parquet_files.reading(self.folder):
+            table = pa.concat_tables(pq.read_table(file, columns=SCALARS) for file in self._files)
         fits = pc.is_null(table["error"])
         for column, name in (("predicted", predicted), ("label", label)):
             if name is not None:
@@ -97,16 +105,22 @@ class Explanations:
         """
         if self.about["maps"] == "none":
             raise ValueError(f"{self.folder} has no maps. Explain the data anew with maps.")
-        table = self._rows(rows)
+        with parquet_files.reading(self.folder):
+            table = self._rows(rows)
+        names, predicted = self.about["class_names"], table["predicted"].to_pylist()
+        values = table.select(["id", "predicted", "offset", "logits", "map"])
+        known = set(range(len(names)))
+        if any(column.null_count for column in values.columns) or not known.issuperset(predicted):
+            raise ValueError(f"{self.folder} has rows without numbers, or of no class.")
         size = tuple(self.about["image_size"])
         maps = np.stack([np.float32(value) for value in table["map"].to_numpy()])
         labels = table["label"].to_pylist()
         return View(
             images=self._images(rows, size),
             logits=np.stack(table["logits"].to_numpy()),
-            class_ids=np.array(table["predicted"])[:, None],
+            class_ids=np.array(predicted)[:, None],
             maps=maps.reshape(len(rows), 1, *size),
-            class_names=self.about["class_names"],
+            class_names=names,
             bias=self.about["bias"],
             offsets=np.array(table["offset"])[:, None],
             labels=None if None in labels else np.array(labels),
@@ -131,6 +145,8 @@ class Explanations:
             tables.append(table.filter(pc.is_in(table["row"], pa.array(rows, pa.int64()))))
         whole = pa.concat_tables(tables)
         order = {row: index for index, row in enumerate(whole["row"].to_pylist())}
+        if missing := [row for row in rows if row not in order]:
+            raise ValueError(f"{self.folder} lacks the rows {listed(missing)}.")
         return whole.take([order[row] for row in rows])
 
     def _images(self, rows: list[int], size: tuple[int, int]) -> np.ndarray:

@@ -82,6 +82,16 @@ def decoded(
     return Records(list(ids), list(labels), images, errors)
 
 
+def joined(records: Sequence[Records], size: Size) -> Records:
+    """Records one after the other as one."""
+    images = [np.zeros((0, *size, 3), "uint8"), *(part.images for part in records)]
+    ids, labels, errors = (
+        [value for part in records for value in getattr(part, name)]
+        for name in ("ids", "labels", "errors")
+    )
+    return Records(ids, labels, np.concatenate(images), errors)
+
+
 def resized(images: np.ndarray, size: Size) -> np.ndarray:
     """Images `(N, H, W, 3)` of uint8, cropped and scaled where their size is another."""
     if images.shape[1:3] == size:

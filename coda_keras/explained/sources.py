@@ -1,18 +1,22 @@
 """The data sets that can be explained: folders, `.npz` files, TensorFlow Datasets, Parquet."""
 
 import hashlib
+import math
 import os
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from coda_keras.data import image_files
 from coda_keras.explained.records import Records, Size, Source, decoded, resized
-from coda_keras.utils.text import listed
+from coda_keras.utils.inflating import read_npz
+from coda_keras.utils.text import listed, short
 
 
 def open_source(
@@ -76,7 +80,7 @@ class ImageFolder:
         return replace(self, paths=self.paths[rows])
 
     def read(self, size: Size) -> Records:
-        contents = [Path(self.root, path).read_bytes for path in self.paths]
+        contents = [partial(image_files.content, Path(self.root, path)) for path in self.paths]
         folders = [Path(path).parent.name or None for path in self.paths]
         return decoded(self.paths, folders, contents, size)
 
@@ -115,13 +119,18 @@ class ArrayFile:
     def open(cls, path: Path, split: str) -> "ArrayFile":
         whole = cls(str(path.resolve()), split, 0, 0)
         images, labels = whole._array("images"), whole._array("labels")
-        if images is None or images.dtype != np.uint8 or images.shape[3:] != (3,):
+        fits = images is not None and images.shape[3:] == (3,) and 0 not in images.shape[1:3]
+        if images is None or not fits or images.dtype != np.uint8:
             known = "" if images is None else f" Received {images.dtype} {images.shape}."
             raise ValueError(
                 f"{path} has no images of the split {split}. Expected {split}_images or images, "
                 f"uint8 (N, H, W, 3).{known}"
             )
-        if labels is not None and (labels.dtype.kind not in "iu" or len(labels) != len(images)):
+        if not len(images):
+            raise ValueError(f"There are no images in {path}.")
+        if labels is not None and (
+            labels.dtype.kind not in "iu" or labels.shape != images.shape[:1]
+        ):
             raise ValueError(f"{path}: expected as many integers for labels as there are images.")
         return replace(whole, stop=len(images))
 
@@ -147,38 +156,50 @@ class ArrayFile:
         return {"kind": "npz", "split": self.split, "images": len(self), "bytes": size}
 
     def class_names(self) -> Sequence[str] | None:
-        with np.load(self.path, allow_pickle=False) as arrays:
-            return list(map(str, arrays["class_names"])) if "class_names" in arrays else None
+        names = read_npz(self.path, ["class_names"]).get("class_names")
+        if names is not None and names.ndim != 1:
+            raise ValueError(f"{self.path}: expected a list of class_names.")
+        return None if names is None else list(map(str, names))
 
     def _array(self, name: str) -> np.ndarray | None:
         """An array of the file; one that is not compressed stays on the disk."""
+        names = [f"{self.split}_{name}", name]
         try:
             with zipfile.ZipFile(self.path) as archive:
                 there = {member.filename: member for member in archive.infolist()}
-                member = there.get(f"{self.split}_{name}.npy") or there.get(f"{name}.npy")
-                if member is None:
-                    return None
-                with archive.open(member) as content:
-                    if member.compress_type != zipfile.ZIP_STORED:
-                        return np.lib.format.read_array(content, allow_pickle=False)
-                    version = np.lib.format.read_magic(content)
-                    read = {(1, 0): np.lib.format.read_array_header_1_0}.get(
-                        version, np.lib.format.read_array_header_2_0
-                    )
-                    shape, fortran, dtype = read(content)
-                    header = content.tell()
-        except (zipfile.BadZipFile, ValueError, EOFError) as error:
+                stored = [there[f"{one}.npy"] for one in names if f"{one}.npy" in there]
+                if stored and stored[0].compress_type == zipfile.ZIP_STORED:
+                    return self._mapped(archive, stored[0])
+        except OSError:
+            raise
+        # Damaged archives and made-up headers raise a dozen kinds of errors.
+        except Exception as error:
+            reason = short(error, 200) or type(error).__name__
             raise ValueError(
-                f"{self.path} is no .npz file of arrays, or damaged: {error}"
+                f"{self.path} is no .npz file of arrays, or damaged: {reason}"
             ) from error
+        arrays = read_npz(self.path, names)
+        return next((arrays[one] for one in names if one in arrays), None)
+
+    def _mapped(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+        with archive.open(member) as content:
+            version = np.lib.format.read_magic(content)
+            read = {(1, 0): np.lib.format.read_array_header_1_0}.get(
+                version, np.lib.format.read_array_header_2_0
+            )
+            shape, fortran, dtype = read(content)
+            header = content.tell()
+        if dtype.hasobject:
+            raise ValueError(f"{member.filename} holds pickled objects")
+        if math.prod(shape) * dtype.itemsize != member.file_size - header:
+            raise ValueError(f"{member.filename} is not as long as its header says")
         with Path(self.path).open("rb") as file:
             # The lengths of name and extra field, which precede the content, differ from those
             # of the archive's directory.
             file.seek(member.header_offset + 26)
             lengths = np.frombuffer(file.read(4), "<u2")
         start = member.header_offset + 30 + int(lengths.sum()) + header
-        order = "F" if fortran else "C"
-        return np.memmap(self.path, dtype, "r", start, shape, order)
+        return np.memmap(self.path, dtype, "r", start, shape, "F" if fortran else "C")
 
 
 def check_known(name: str, known: Sequence[str]) -> None:

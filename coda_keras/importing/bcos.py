@@ -33,6 +33,8 @@ _LAYERS: dict[type, Parameters] = {
 }
 # A mean that is not subtracted, and a count of steps.
 _UNUSED = ("_running_mean", "_num_batches_tracked")
+# A layer of so many classes is made before its weights are compared with those of the file.
+MAX_CLASSES = 2**16
 # The parameter of the last layer, a row for every class.
 _LAST = ("fc_linear_weight", "classifier_linear_weight", "linear_head_linear_linear_weight")
 
@@ -59,6 +61,8 @@ def net(state: Mapping[str, np.ndarray], architecture: str) -> CoDANet:
             f"it has no last layer of a {architecture}, but parameters such as {listed(state, 3)}"
         )
     classes = len(last[0])
+    if classes > MAX_CLASSES:
+        raise ValueError(f"its last layer has {classes} classes, more than {MAX_CLASSES}")
     names = imagenet.class_names() if classes == 1000 else None
     built = bcos_net(architecture, classes, class_names=names)
     used = set()

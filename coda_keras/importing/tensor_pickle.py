@@ -12,8 +12,10 @@ from io import BytesIO
 from itertools import islice
 from typing import Any, NamedTuple
 
-# Of some ten thousand tensors.
-MAX_OPERATIONS = 2**20
+# Of some ten thousand tensors; axes as many as NumPy has.
+MAX_OPERATIONS, MAX_AXES = 2**20, 64
+# Larger numbers can be chosen so that a dict takes hours: all fall into one place of its table.
+MAX_KEY = 2**32
 
 # The names of torch's storages, and what their bytes are to NumPy.
 DTYPES = {
@@ -135,7 +137,7 @@ def _step(name: str, argument: Any, stack: list[Any], memo: dict[int, Any]) -> N
             del stack[-2:]
         else:
             items = _after_mark(stack)
-        keys = [_of_type(key, (str, int)) for key in items[::2]]
+        keys = [_key(key) for key in items[::2]]
         _of_type(stack[-1], dict).update(zip(keys, items[1::2], strict=True))
     elif name == "GLOBAL":
         stack.append(_name(argument))
@@ -180,11 +182,13 @@ def _make(name: str, arguments: tuple[Any, ...]) -> Any:
         return _of_type(arguments[0], Tensor)
     if name in (_TENSOR, _OLD_TENSOR):
         storage, offset, shape, strides = arguments[:4]
+        if len(_of_type(shape, tuple)) > MAX_AXES:
+            raise ValueError(f"its pickle has a tensor of {len(shape)} axes")
         return Tensor(
             _of_type(storage, Storage),
             _count(offset),
-            tuple(_count(size) for size in _of_type(shape, tuple)),
-            tuple(_count(step) for step in _of_type(strides, tuple)),
+            tuple(map(_count, shape)),
+            tuple(map(_count, _of_type(strides, tuple))),
         )
     raise ValueError(f"its pickle calls {name.replace(' ', '.')}, which makes no tensor")
 
@@ -200,6 +204,12 @@ def _of_type(value: Any, kind: type | tuple[type, ...]) -> Any:
     if not isinstance(value, kind):
         raise TypeError(f"{type(value).__name__} in place of {kind}")
     return value
+
+
+def _key(value: Any) -> str | int:
+    if isinstance(value, int) and not 0 <= value < MAX_KEY:
+        raise TypeError("a key that is no small number")
+    return _of_type(value, (str, int))
 
 
 def _count(value: Any) -> int:

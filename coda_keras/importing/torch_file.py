@@ -26,6 +26,8 @@ _MAGIC, _VERSION = 0x1950A86A20F9469CFC6C, 1001
 # was trained on several devices.
 _INNER, _PREFIX = "state_dict", "module."
 _FOLDER = "archive"
+# Of a file, and of what it inflates to: three times those of the largest net that is published.
+MAX_BYTES = 2**31
 
 Read = Callable[[Storage], np.ndarray]
 
@@ -77,6 +79,7 @@ def _read_archive(path: str | os.PathLike) -> dict[str, np.ndarray]:
     check_archive(path)
     with zipfile.ZipFile(path) as archive:
         sizes = {member.filename: member.file_size for member in archive.infolist()}
+        _check_bytes(sum(sizes.values()))
         pickles = [name for name in sizes if name.endswith("data.pkl") and name.count("/") <= 1]
         if len(pickles) != 1:
             raise ValueError("it is a zip archive without the data.pkl of `torch.save`")
@@ -95,6 +98,7 @@ def _read_archive(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 
 def _read_pickles(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    _check_bytes(Path(path).stat().st_size)
     content = Path(path).read_bytes()
     if not content.startswith(b"\x80\x02"):
         raise ValueError("it is neither a zip archive nor a pickle, or it is cut off")
@@ -112,6 +116,11 @@ def _read_pickles(path: str | os.PathLike) -> dict[str, np.ndarray]:
             raise ValueError("it has numbers that belong to no tensor of its state dict")
         found = {wanted[key]: _next_numbers(file, wanted[key]) for key in keys}
     return _arrays(state, lambda storage: _named(found, storage))
+
+
+def _check_bytes(size: int) -> None:
+    if size > MAX_BYTES:
+        raise ValueError(f"it has {size} bytes, more than {MAX_BYTES}")
 
 
 def _next_numbers(file: BinaryIO, storage: Storage) -> np.ndarray:

@@ -144,8 +144,8 @@ class Distillation:
 
     teacher: str | None = _training(
         None,
-        "file of a teacher's logits, which recipes/teacher.py writes: the net learns those, under "
-        "flips and the shifts that are in it",
+        "file of a teacher's logits, which `coda-keras train teacher` writes: the net learns "
+        "those, under flips and the shifts that are in it",
         metavar="FILE",
     )
     label_weight: float = _training(

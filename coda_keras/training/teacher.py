@@ -5,8 +5,6 @@ flipped or not, shifted by a few pixels. A step of the student then costs nothin
 """
 
 import os
-import zipfile
-import zlib
 from typing import Any, NamedTuple
 
 import keras
@@ -14,6 +12,7 @@ import numpy as np
 
 from coda_keras.training.settings import Settings
 from coda_keras.utils.files import replacing
+from coda_keras.utils.inflating import read_npz
 from coda_keras.utils.progress import tracked
 
 # Images whose views are computed at once: 200 MB of floats, for 32x32 pixels.
@@ -99,15 +98,13 @@ def load(path: str | os.PathLike, labels: np.ndarray) -> Teacher:
         FileNotFoundError: if there is no such file.
         ValueError: if it is another file, damaged, or of other images.
     """
-    try:
-        with np.load(path, allow_pickle=False) as members:
-            teacher = Teacher(members["logits"], members["labels"])
-    except (KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    arrays = read_npz(path, Teacher._fields)
+    if len(arrays) < len(Teacher._fields):
         raise ValueError(
-            f"{path} holds no answers of a teacher ({error}). Expected a file that "
-            "recipes/teacher.py has written."
-        ) from error
-    logits, known = teacher
+            f"{path} holds no answers of a teacher. Expected a file that `coda-keras train "
+            "teacher` has written."
+        )
+    logits, known = Teacher(**arrays)
     shifts = logits.shape[2:4]
     if logits.ndim != 5 or logits.shape[1] != 2 or shifts[0] != shifts[1] or shifts[0] % 2 == 0:
         raise ValueError(
@@ -119,7 +116,7 @@ def load(path: str | os.PathLike, labels: np.ndarray) -> Teacher:
     if len(known) != len(logits) or not np.array_equal(known[:count], labels):
         raise ValueError(
             f"{path} has answers for {len(known)} images, which are not the {count} to train on, "
-            "in their order. Write them anew for this data, with recipes/teacher.py."
+            "in their order. Write them anew for this data, by `coda-keras train teacher`."
         )
     return Teacher(logits[:count], known[:count])
 

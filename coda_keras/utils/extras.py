@@ -19,10 +19,16 @@ def missing(extra: str) -> list[str]:
     return [module for module in EXTRAS[extra] if find_spec(module) is None]
 
 
-def require(extra: str) -> None:
-    """Raises ModuleNotFoundError, which says what to install, unless an extra is installed."""
+def require(extra: str, *needed: str) -> None:
+    """Raises ModuleNotFoundError, which says what to install, unless an extra is installed.
+
+    Args:
+        extra: its name.
+        needed: those of its modules that must be there; all if omitted.
+    """
     for module in missing(extra):
-        raise ModuleNotFoundError(remedy(module), name=module)
+        if not needed or module in needed:
+            raise ModuleNotFoundError(remedy(module), name=module)
 
 
 def remedy(module: str | None) -> str | None:

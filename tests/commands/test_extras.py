@@ -18,7 +18,7 @@ for words in {lines!r}:
         try:
             main(words)
         except SystemExit as end:
-            told = (err.getvalue() or out.getvalue()).strip().replace(chr(10), "|")
+            told = (err.getvalue() + out.getvalue()).strip().replace(chr(10), "|")
             print(end.code, told, file=sys.__stdout__)
 """
 
@@ -53,6 +53,7 @@ def test_a_command_whose_extra_is_absent_says_what_to_type(site, tmp_path):
         ("accept", "localhost:1", "a"): "serve",
         ("explore", "--server", "localhost:1", "--model", "a", image): "serve",
         ("train", "cifar10", "--output", "run"): "train",
+        ("train", "resnet56", "--output", "run"): "train",
         ("evaluate", "--model", "s_coda_cifar10"): "train",
         ("explain-data", ".", "--model", "s_coda_cifar10", "--out", "out"): "parquet",
         ("sweep", "s_coda_sq_t10", "--ray", "--output", "out"): "cluster",

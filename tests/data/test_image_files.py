@@ -1,6 +1,7 @@
 """Image files as arrays, folders of classes, and decoded images on disk."""
 
 import json
+import os
 import warnings
 
 import numpy as np
@@ -110,7 +111,7 @@ def test_broken_files_are_named(files, tmp_path):
     (tmp_path / "text.png").write_text("no image")
     (tmp_path / "half.png").write_bytes(files[0].read_bytes()[:90])
     images = ImageFiles([*files, tmp_path / "text.png", tmp_path / "half.png"], 8)
-    with pytest.raises(BrokenImage, match=r"text\.png is no image.*half\.png is no image.*Mend"):
+    with pytest.raises(BrokenImage, match=r"text\.png is no image.*half\.png is no image.*Repair"):
         images.read()
     with pytest.raises(ValueError, match=r"text\.png"):
         images[6]
@@ -123,6 +124,46 @@ def test_broken_files_are_named(files, tmp_path):
     many = ImageFiles([tmp_path / "text.png"] * 8, 8)
     with pytest.raises(BrokenImage, match="and 3 more"):
         many.read()
+
+
+def test_devices_pipes_and_huge_files_are_not_read(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "zero.png").symlink_to("/dev/zero")
+    for name in ("pipe.png", "zero.png"):
+        with pytest.raises(BrokenImage, match="it is no regular file"):
+            ImageFiles([tmp_path / name], 8)[0]
+        with pytest.raises(BrokenImage, match="it is no regular file"):
+            ImageFiles([tmp_path / name], 8).check()
+    monkeypatch.setattr(image_files, "MAX_BYTES", 9)
+    with pytest.raises(BrokenImage, match="it has 10 bytes, more than 9"):
+        (tmp_path / "long.png").write_bytes(bytes(10))
+        image_files.content(tmp_path / "long.png")
+
+
+def test_images_of_too_many_pixels_are_refused(tmp_path, monkeypatch):
+    path = save(tmp_path / "wide.png", np.zeros((20, 60, 3), "uint8"))
+    jpeg = save(tmp_path / "wide.jpg", np.zeros((64, 64, 3), "uint8"))
+    monkeypatch.setattr(image_files, "MAX_PIXELS", 1199)
+    with pytest.raises(BrokenImage, match="it has 1200 pixels, more than 1199"):
+        ImageFiles([path], 8)[0]
+    # Of a large JPEG only a part is decoded.
+    assert ImageFiles([jpeg], 8)[0].shape == (8, 8, 3)
+
+
+def test_large_images_are_decoded_one_after_the_other(files, monkeypatch):
+    monkeypatch.setattr(image_files, "_LARGE", 10)
+    taken = []
+
+    class Lock:
+        def __enter__(self):
+            taken.append(True)
+
+        def __exit__(self, *_):
+            pass
+
+    monkeypatch.setattr(image_files, "_LARGE_IMAGES", Lock())
+    ImageFiles(files, 8).read()
+    assert len(taken) == len(files)
 
 
 def test_a_folder_is_scanned_and_divided(folder):

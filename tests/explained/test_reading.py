@@ -1,5 +1,8 @@
 """Explained data sets, opened again."""
 
+import json
+import shutil
+
 import keras
 import numpy as np
 import pytest
@@ -8,8 +11,10 @@ from tiny import SIZE
 from coda_keras import CoDANet, DAUConv2D, explain_to_parquet
 from coda_keras.explained import parts
 
+pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 
+from coda_keras.explained.description import DESCRIPTION  # noqa: E402
 from coda_keras.explained.reading import Explanations  # noqa: E402
 
 pytestmark = pytest.mark.once
@@ -76,3 +81,82 @@ def test_a_view_has_maps_images_and_names_of_its_rows(explained):
 def test_another_folder_is_told(tmp_path):
     with pytest.raises(ValueError, match="holds no explanations"):
         Explanations(tmp_path)
+
+
+@pytest.fixture
+def changed(explained, tmp_path):
+    """A copy of the folder with another description, and another first file."""
+
+    def write(about=None, table=None):
+        folder = shutil.copytree(explained[0], tmp_path / "changed", dirs_exist_ok=True)
+        description = folder / DESCRIPTION
+        if isinstance(about, bytes):
+            description.write_bytes(about)
+        elif about is not None:
+            description.write_text(json.dumps({**json.loads(description.read_text()), **about}))
+        if table is not None:
+            part = folder / "part-000000.parquet"
+            pq.write_table(table(pq.read_table(part)), part)
+        return folder
+
+    return write
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        b"{",
+        b"[]",
+        b"7",
+        b"\xff",
+        b"[" * 100_000,
+        {"image_size": [10**9, 10**9]},
+        {"image_size": [0, 8]},
+        {"image_size": "8"},
+        {"rows_of_part": 0},
+        {"class_names": None},
+        {"class_names": [1, 2, 3]},
+        {"bias": "0"},
+        {"card": {}},
+        {"images": -1},
+        {"opened": {"place": 7}},
+        {"opened": {"place": "x", "evil": "y"}},
+    ],
+)
+def test_damaged_descriptions_are_refused(changed, about):
+    with pytest.raises(ValueError, match="describes no explained images") as error:
+        Explanations(changed(about))
+    assert "\n" not in str(error.value)
+
+
+def test_files_with_other_columns_or_rows_are_refused(changed):
+    for table in (
+        lambda rows: rows.drop_columns(["map"]),
+        lambda rows: rows.set_column(0, "row", pa.array(["x"] * len(rows))),
+    ):
+        with pytest.raises(ValueError, match="has other columns"):
+            Explanations(changed(table=table))
+    with pytest.raises(ValueError, match="has other columns"):
+        Explanations(changed({"class_names": ["a"]}))
+
+    def filled(name, value):
+        def change(rows):
+            field = rows.schema.field(name)
+            values = pa.array([value] * len(rows), field.type)
+            return rows.set_column(rows.schema.names.index(name), field, values)
+
+        return change
+
+    for name, value, said in (
+        ("predicted", 7, "of no class"),
+        ("predicted", None, "without numbers"),
+        ("logits", None, "without numbers"),
+        ("row", 3, "lacks the rows 0"),
+    ):
+        folder = changed(table=filled(name, value))
+        with pytest.raises(ValueError, match=said):
+            Explanations(folder).view([0])
+    part = changed() / "part-000001.parquet"
+    part.write_bytes(part.read_bytes()[:2000])
+    with pytest.raises(ValueError, match="is no Parquet, or damaged"):
+        Explanations(part.parent)

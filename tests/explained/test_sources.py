@@ -1,6 +1,7 @@
 """Where the images of explained data sets come from."""
 
 import io
+import zipfile
 
 import numpy as np
 import pytest
@@ -115,6 +116,90 @@ def test_what_is_no_data_set_is_told(tmp_path, make, said):
     make(tmp_path / "place")
     with pytest.raises(ValueError, match=said):
         open_source(tmp_path / "place")
+
+
+def header(descr, shape):
+    """The bytes of an array's header, without an array behind it."""
+    buffer = io.BytesIO()
+    described = {"descr": descr, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(buffer, described)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("member", "content"),
+    [
+        ("images", header("|u1", (10**9, 8, 8, 3))),
+        ("images", header("|u1", (2**62, 2**62, 8, 3))),
+        ("images", header("|O", (2, 8, 8, 3)) + bytes(8 * 2 * 8 * 8 * 3)),
+        ("images", header("|u1", (2, 0, 0, 3))),
+        ("images", b"no array"),
+        ("labels", header("|O", (2,)) + bytes(16)),
+        ("labels", header("<i8", (10**12,))),
+        ("labels", header("<i8", ()) + bytes(8)),
+        ("class_names", header("<U1000000", (10**6,))),
+        ("class_names", header("<U1", ()) + bytes(4)),
+    ],
+)
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_npz_files_that_say_what_is_not_there_are_refused(tmp_path, member, content, compression):
+    path = tmp_path / "data.npz"
+    members = {"images": header("|u1", (2, 8, 8, 3)) + bytes(2 * 8 * 8 * 3), member: content}
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, array in members.items():
+            archive.writestr(f"{name}.npy", array)
+    with pytest.raises(ValueError, match=str(path)) as error:
+        open_source(path).class_names()
+    assert "\n" not in str(error.value) and len(str(error.value)) < 400 + len(str(path))
+
+
+def test_npz_files_of_other_kinds_are_refused(tmp_path):
+    path = tmp_path / "data.npz"
+    np.savez_compressed(path, images=np.zeros((2**9, 64, 64, 3), "uint8"))
+    with pytest.raises(ValueError, match="would inflate to"):
+        open_source(path)
+    np.savez_compressed(path, images=np.zeros((2, 8, 8, 3), "uint8"))
+    whole = path.read_bytes()
+    # Flags and method of the local header, and of the directory: encrypted, and unknown.
+    for place, value in ((6, 1), (8, 99)):
+        damaged = bytearray(whole)
+        for magic, further in ((b"PK\x03\x04", 0), (b"PK\x01\x02", 2)):
+            damaged[whole.find(magic) + place + further] = value
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"no \.npz file of arrays, or damaged"):
+            open_source(path)
+
+
+def test_damaged_and_hostile_parquet_is_refused(tmp_path, monkeypatch):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    from coda_keras.explained import parquet_files
+
+    path = tmp_path / "data.parquet"
+    pq.write_table(pa.table({"image": [png(value) for value in range(30)]}), path)
+    whole = path.read_bytes()
+    for content in (b"", b"PAR1" * 9, whole[:-9], whole[:99] + whole[200:]):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="is no Parquet, or damaged"):
+            open_source(path).read(SIZE)
+    damaged = bytearray(whole)
+    damaged[4:400:7] = bytes(len(damaged[4:400:7]))
+    path.write_bytes(damaged)
+    with pytest.raises(ValueError, match="is no Parquet, or damaged"):
+        open_source(path).read(SIZE)
+    pq.write_table(pa.table({"image": pa.nulls(10_000, pa.binary())}), path)
+    with pytest.raises(ValueError, match="says that it has 10000 rows in"):
+        open_source(path)
+    pq.write_table(pa.table({"image": [png(1)] * 2, "id": ["x" * 9999] * 2}), path)
+    with pytest.raises(ValueError, match="the name or the label of row 0 has more than"):
+        open_source(path).read(SIZE)
+    pq.write_table(pa.table({"image": pa.array([], pa.binary())}), path)
+    with pytest.raises(ValueError, match="There are no images in"):
+        open_source(path)
+    monkeypatch.setattr(parquet_files, "FREE", 2**20)
+    bomb = pa.table({"image": [bytes(2**22)]})
+    pq.write_table(bomb, path, compression="zstd", use_dictionary=False)
+    with pytest.raises(ValueError, match="would inflate to"):
+        open_source(path)
 
 
 def test_an_npz_file_without_images_is_told(tmp_path):

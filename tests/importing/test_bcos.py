@@ -104,6 +104,7 @@ def test_other_parameters_are_refused_in_a_sentence(vit):
         ({"extra.weight": np.ones(3)}, "its parameter 'extra_weight' is none of a simple_vit"),
         ({"linear_head_linear.linear.weight": None}, "it has no last layer of a simple_vit"),
         ({"linear_head_linear.linear.weight": np.ones(())}, "it has no last layer"),
+        ({"linear_head_linear.linear.weight": np.ones((2**16 + 1, 1))}, "65537 classes, more"),
     ]:
         changed = {name: a for name, a in {**state, **change}.items() if a is not None}
         with pytest.raises(ValueError, match=sentence):

@@ -155,6 +155,14 @@ def test_views_beyond_their_numbers_are_refused(refuses):
     refuses(archive(tensor(), numbers, b"big"), "lowest byte first")
 
 
+def test_absurdly_many_axes_and_keys_that_collide_are_refused(refuses):
+    numbers = [b"\0" * 4]
+    many = (2**30,) * 10_000
+    refuses(archive(tensor(shape=many, strides=many), numbers), "a tensor of 10000 axes")
+    for key in (2**61 - 1, -1):
+        refuses(archive(pickle.dumps({key: None}, 2)), "its pickle is broken")
+
+
 def test_what_is_no_state_dict_is_refused(refuses):
     for value in [7, [], {}, {"weight": 3}, {"state_dict": {}}, {1: 2}, {"weight": {"a": 1}}, "x"]:
         refuses(archive(pickle.dumps(value, 2)), "no state dict")
@@ -207,5 +215,9 @@ def test_bombs_are_refused_before_they_burst(refuses, monkeypatch):
     # A list in itself, and lists of lists: nothing walks along them.
     refuses(archive(b"\x80\x02]q\x00h\x00a."), "no state dict")
     refuses(archive(b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b"."), "no state dict")
+    with monkeypatch.context() as patched:
+        patched.setattr(torch_file, "MAX_BYTES", 1000)
+        for content in (archive(tensor(count=250), [bytes(1000)]), b"\x80\x02" * 1000):
+            refuses(content, "bytes, more than 1000")
     monkeypatch.setattr(tensor_pickle, "MAX_OPERATIONS", 1000)
     refuses(archive(b"\x80\x02" + b"NN" * 1000 + b"."), "more than 1000 operations")

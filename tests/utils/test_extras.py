@@ -11,6 +11,7 @@ def test_an_absent_extra_is_told_with_what_to_type(monkeypatch):
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'coda-keras\[serve\]'") as error:
         extras.require("serve")
     assert error.value.name == "no_such_module"
+    extras.require("serve", "keras")
     monkeypatch.setitem(extras.EXTRAS, "serve", ("keras",))
     extras.require("serve")
 
