@@ -16,6 +16,8 @@ Images: TypeAlias = np.ndarray | ImageFiles
 
 # Test images in a batch at most, and pixels, so that large images take no more memory.
 TEST_BATCH, TEST_PIXELS = 250, 2**19
+# Every class that labels of a file name gets a name.
+MAX_CLASSES = 2**20
 
 
 class ImageData(NamedTuple):
@@ -118,6 +120,11 @@ def load_npz(path: str | os.PathLike) -> ImageData:
                 f"{path}: expected {part}_images as uint8 (N, H, W, 3) with as many integers as "
                 f"{part}_labels. Received {images.dtype} {images.shape} and {labels.dtype} "
                 f"{labels.shape}."
+            )
+        if labels.size and not 0 <= labels.min() <= labels.max() < MAX_CLASSES:
+            raise ValueError(
+                f"{path}: expected {part}_labels from 0 to {MAX_CLASSES - 1}. Received "
+                f"{labels.min()} to {labels.max()}."
             )
         arrays[f"{part}_labels"] = labels.astype("int32")
     classes = 1 + max(arrays[f"{part}_labels"].max(initial=0) for part in ("train", "test"))

@@ -104,6 +104,12 @@ def test_a_data_set_as_one_file(tmp_path, rng):
         ({"test_labels": None}, "has no test_labels"),
         ({"train_images": np.zeros((5, 4, 4), "uint8")}, r"expected train_images.*\(5, 4, 4\)"),
         ({"train_labels": np.zeros(4, "int32")}, "as many integers"),
+        ({"train_labels": np.full(5, 2**62)}, "train_labels from 0 to 1048575"),
+        ({"train_labels": np.full(5, -1)}, "Received -1 to -1"),
+        (
+            {"train_images": np.zeros((5, 0, 4, 3), "uint8")},
+            r"\(5, 0, 4, 3\)",
+        ),
         ({"test_images": np.zeros((2, 4, 4, 3), "float32")}, "float32"),
     ],
 )
