@@ -106,6 +106,7 @@ def test_a_data_set_as_one_file(tmp_path, rng):
         ({"train_labels": np.zeros(4, "int32")}, "as many integers"),
         ({"train_labels": np.full(5, 2**62)}, "train_labels from 0 to 1048575"),
         ({"train_labels": np.full(5, -1)}, "Received -1 to -1"),
+        ({"class_names": np.array("a")}, "class_names as a list"),
         (
             {"train_images": np.zeros((5, 0, 4, 3), "uint8")},
             r"\(5, 0, 4, 3\)",
