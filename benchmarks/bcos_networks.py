@@ -1,22 +1,29 @@
-"""B-cos networks beside the PyTorch package `bcos`: the same numbers, and how long both take.
+"""B-cos networks beside the PyTorch package `bcos`: the same numbers, times and memory.
 
     PYTHONPATH=. python benchmarks/bcos_networks.py --output benchmarks/results/bcos_networks.json
 
-Needs PyTorch, torchvision, and the packages `bcos` and `einops`. Nets of random weights, whose
-state dicts are imported. For every net: the largest differences of logits less b_0 and of
-contributions, as shares of the largest; then, in turn in one process, times of a forward pass of a
-batch and of explaining it, ours compiled, theirs by its `explain`, an image a call. Last how much
-memory the process needs more for explaining so many images with `explain_dataset`.
+Needs PyTorch, torchvision, and the packages `bcos` and `einops`. Nets have random weights, written
+by `torch.save` and imported as `coda-keras import bcos` does it. For every net, in three parts:
+
+- differences: the largest of logits less b_0 and of contributions, as shares of the largest value;
+- times of a forward pass and of explaining, in turn in one process, the best of some repetitions;
+  ours are compiled, theirs are of its `explain`, which takes an image a call;
+- memory: the most that the process holds while `net.explain(images, batch_size=4)` explains 64
+  images, and while it explains 4. Linux only.
+
+--parts measures some of them. What --output has of other parts and nets is kept.
 """
 
 import argparse
+import json
 import os
-import resource
+import re
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,72 +35,137 @@ from coda_keras.utils.text import markdown_table
 
 ROOT = Path(__file__).resolve().parents[1]
 NETS = ("resnet_18", "resnet_50", "densenet_121", "simple_vit_ti_patch16_224")
+PARTS = ("differences", "times", "memory")
 SIZE = 224
+AT_A_TIME, MANY = 4, 64
+# Threads of a library that has just computed wait busily for more.
+PAUSE = 0.3
+
+
+class Pair(NamedTuple):
+    """A net of the package, and the same imported."""
+
+    module: Any
+    net: Any
 
 
 @command
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
     args = parse(arguments, prog)
-    rows = []
+    rows = {}
+    if args.output.is_file():
+        rows = {row["name"]: row for row in json.loads(args.output.read_text("utf-8"))["results"]}
     for name in args.nets:
-        rows.append(compare(name, args.batch_size, args.repetitions, args.many))
-        print(*table(rows[-1:]), sep="\n", flush=True)
+        row = rows.setdefault(name, {"name": name})
+        both = pair(name)
+        row["parameters"] = sum(parameter.numel() for parameter in both.module.parameters())
+        if "differences" in args.parts:
+            row["differences"] = differences(both, args.batch_size)
+        if "times" in args.parts:
+            sizes = (1, args.batch_size)
+            row["times"] = [times(both, size, args.repetitions) for size in sizes]
+        if "memory" in args.parts:
+            row["memory"] = memory(both.net)
+        row["load_average"] = os.getloadavg()
+        print(*table([row]), sep="\n", flush=True)
     packages = ("coda-keras", "tensorflow", "keras", "numpy", "torch", "torchvision", "bcos")
     record = {
         **provenance.record(vars(args)),
         "versions": provenance.versions(packages),
         "commit": provenance.commit(ROOT),
-        "load_average": os.getloadavg(),
-        "results": rows,
+        "results": [rows[name] for name in sorted(rows, key=list(NETS).index)],
     }
     write_json(args.output, record)
 
 
-def compare(name: str, batch_size: int, repetitions: int, many: int) -> dict[str, Any]:
-    """Differences and times of one net.
-
-    Args:
-        name: of an architecture.
-        batch_size: int, random images.
-        repetitions: int, of which the fastest counts; 0 times nothing.
-        many: int, images that are explained for the memory; 0 for none.
-    """
+def pair(name: str) -> Pair:
+    """A net of random weights, by the package and imported from its file."""
     import torch
 
-    from coda_keras.importing import bcos
+    from coda_keras.importing import bcos, torch_file
 
     torch.manual_seed(0)
     module = theirs(name)
-    pixels = np.random.default_rng(0).uniform(size=(batch_size, SIZE, SIZE, 3)).astype("float32")
+    settle(module, tensor(images(4)))
+    with tempfile.TemporaryDirectory() as folder:
+        stored = Path(folder) / f"{name}.pth"
+        torch.save(module.state_dict(), stored)
+        return Pair(module, bcos.net(torch_file.read(stored), name))
+
+
+def images(count: int) -> np.ndarray:
+    """Random images `(count, 224, 224, 3)`."""
+    return np.random.default_rng(0).uniform(size=(count, SIZE, SIZE, 3)).astype("float32")
+
+
+def tensor(pixels: np.ndarray) -> Any:
+    """Images as the package takes them, `(B, 6, H, W)`."""
+    import torch
+
     encoded = np.concatenate([pixels, 1 - pixels], -1).transpose(0, 3, 1, 2)
-    images = torch.from_numpy(encoded.copy())
-    settle(module, images)
-    net = bcos.net({key: value.numpy() for key, value in module.state_dict().items()}, name)
+    return torch.from_numpy(encoded.copy())
+
+
+def differences(both: Pair, batch_size: int) -> dict[str, Any]:
+    """The largest differences of `logits` and `contributions` of the predicted classes."""
+    import torch
+
+    pixels = images(batch_size)
+    encoded, bias = tensor(pixels), both.net.logit_bias
     with torch.no_grad():
-        logits = module(images).numpy()
+        logits = both.module(encoded).numpy()
     class_ids = logits.argmax(1)
-    own = net.explain(pixels, class_ids).numpy()
-    contributions = np.stack(explain_each(module, images, class_ids))
-    row = {
-        "name": name,
-        "parameters": sum(parameter.numel() for parameter in module.parameters()),
+    own = both.net.explain(pixels, class_ids).numpy()
+    contributions = np.stack(explain_each(both.module, encoded, class_ids))
+    return {
         "batch_size": batch_size,
-        "logits": difference(own.logits - net.logit_bias, logits - net.logit_bias),
+        "logits": difference(own.logits - bias, logits - bias),
         "contributions": difference(own.contributions, contributions.transpose(0, 2, 3, 1)),
     }
-    if repetitions:
-        row["times"] = times(
-            {
-                "forward": lambda: net.predict_on_batch(pixels),
-                "forward of theirs": lambda: forward(module, images),
-                "explain": lambda: net.explain(pixels, class_ids).numpy(),
-                "explain of theirs": lambda: explain_each(module, images, class_ids),
-            },
-            repetitions,
-        )
-    if many:
-        row["many"], row["memory_growth_mib"] = many, memory(net, pixels, many)
-    return row
+
+
+def times(both: Pair, batch_size: int, repetitions: int) -> dict[str, Any]:
+    """Seconds that a batch takes at best, by either; the functions take turns."""
+    pixels, class_ids = images(batch_size), np.arange(batch_size)
+    encoded = tensor(pixels)
+    functions: dict[str, Callable[[], Any]] = {
+        "forward": lambda: both.net.predict_on_batch(pixels),
+        "forward of theirs": lambda: forward(both.module, encoded),
+        "explain": lambda: both.net.explain(pixels, class_ids).numpy(),
+        "explain of theirs": lambda: explain_each(both.module, encoded, class_ids),
+    }
+    best = dict.fromkeys(functions, float("inf"))
+    for repetition in range(repetitions + 1):
+        for name, function in functions.items():
+            time.sleep(PAUSE)
+            begin = time.perf_counter()
+            function()
+            # The first call compiles.
+            if repetition:
+                best[name] = min(best[name], time.perf_counter() - begin)
+    return {"batch_size": batch_size, "repetitions": repetitions, **best}
+
+
+def memory(net: Any) -> dict[str, Any]:
+    """Mebibytes that the process holds before it explains, and at most while it does."""
+    pixels = images(MANY)
+    found: dict[str, Any] = {"images": MANY, "batch_size": AT_A_TIME}
+    net.explain(pixels[:1]).numpy()
+    found["before"] = resident()
+    for name, count in (("of_a_batch", AT_A_TIME), ("of_all", MANY)):
+        # Makes the peak what is held now.
+        Path("/proc/self/clear_refs").write_text("5")
+        explanation = net.explain(pixels[:count], batch_size=AT_A_TIME).numpy()
+        found[name] = resident("VmHWM")
+        found[f"{name}_result"] = sum(a.nbytes for a in explanation.arrays().values()) / 2**20
+    return found
+
+
+def resident(line: str = "VmRSS") -> float:
+    """Mebibytes of memory that this process holds, or held at most."""
+    status = Path("/proc/self/status").read_text()
+    (kilobytes,) = re.findall(rf"{line}:\s+(\d+) kB", status)
+    return int(kilobytes) / 1024
 
 
 def theirs(name: str) -> Any:
@@ -158,56 +230,34 @@ def explain_each(module: Any, images: Any, class_ids: np.ndarray) -> list[np.nda
     return found
 
 
-def times(functions: dict[str, Callable[[], Any]], repetitions: int) -> dict[str, float]:
-    """Seconds that functions take at best; they take turns."""
-    best = dict.fromkeys(functions, float("inf"))
-    for function in functions.values():
-        function()
-    for _ in range(repetitions):
-        for name, function in functions.items():
-            begin = time.perf_counter()
-            function()
-            best[name] = min(best[name], time.perf_counter() - begin)
-    return best
-
-
-def memory(net: Any, pixels: np.ndarray, many: int) -> float:
-    """Mebibytes by which the largest memory of this process grows, of so many images."""
-    from coda_keras import explain_dataset
-
-    batches = (pixels for _ in range(-(-many // len(pixels))))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for explanation in explain_dataset(net, batches, progress=False):
-        assert np.isfinite(explanation.contribution_map).all()
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-
-
 def table(rows: Sequence[dict[str, Any]]) -> list[str]:
     """The lines of a table in Markdown. Ratios above 1 say that ours is faster."""
+    sizes = [f" of {timed['batch_size']}" for timed in rows[0].get("times", [])]
     head = ["net", "parameters", "difference of logits", "of contributions"]
-    head += ["forward, theirs / ours", "explaining, theirs / ours", "images, memory"]
-    return markdown_table(head, map(_cells, rows))
+    for what in ("forward pass", "explaining"):
+        head += [f"{what}{size}" for size in sizes]
+    return markdown_table([*head, "memory for 4 images, for 64"], map(_cells, rows))
 
 
 def _cells(row):
-    seconds = row.get("times")
-    ratios = [seconds[f"{what} of theirs"] / seconds[what] for what in ("forward", "explain")]
-    return [
-        row["name"],
-        f"{row['parameters'] / 1e6:.1f}M",
-        f"{row['logits']:.1e}",
-        f"{row['contributions']:.1e}",
-        *(f"{ratio:.2f}" for ratio in ratios),
-        f"{row['many']}, +{row['memory_growth_mib']:.0f} MiB",
-    ]
+    compared, held = row.get("differences"), row.get("memory")
+    cells = [row["name"], f"{row['parameters'] / 1e6:.1f}M"]
+    cells += [f"{compared[what]:.1e}" if compared else "" for what in ("logits", "contributions")]
+    for what in ("forward", "explain"):
+        for timed in row.get("times", []):
+            own, other = timed[what], timed[f"{what} of theirs"]
+            cells.append(f"{other / own:.2f} ({own:.2f} s)")
+    if held:
+        cells.append(f"{held['of_a_batch'] / 1024:.2f}, {held['of_all'] / 1024:.2f} GiB")
+    return [*cells, *([] if held else [""])]
 
 
 def parse(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespace:
     parser = Parser(prog=prog, description=__doc__)
-    parser.add_argument("--nets", nargs="+", default=NETS, help="names of architectures")
+    parser.add_argument("--nets", nargs="+", default=NETS, choices=NETS, help="default: all")
+    parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS, help="default: all")
     parser.add_argument("--batch-size", type=positive_int, default=4, help="images (default: 4)")
     parser.add_argument("--repetitions", type=positive_int, default=3, help="default: 3")
-    parser.add_argument("--many", type=positive_int, default=64, help="images (default: 64)")
     parser.add_argument("--output", type=Path, required=True, help="JSON file")
     return parser.parse_args(arguments)
 

@@ -2,22 +2,29 @@
 
     python benchmarks/views.py --output benchmarks/results/views.json
 
-For every trained preset: accuracy on the test images of CIFAR-10 alone, with the flip, and with
-flip and shifts as `coda_keras.with_views` makes them; a paired test of each against the net alone
-(McNemar, exact, two-sided); localisation of the contributions; and the cost, which is the number of
-nets averaged: so many forward passes, and so many pullbacks for a map.
+For every trained preset alone, with the flip, and with flip and shifts as `coda_keras.with_views`
+makes them, in three parts:
 
-How a shift fills the border and what it weighs is chosen on training images, by their mean loss:
-the rows `choice`. The test images are looked at once. Nothing is timed.
+- choice: how a shift fills the border and what it weighs, compared on training images by their mean
+  loss;
+- accuracy on the test images of CIFAR-10, which are looked at once, and a paired test of each
+  average against the net alone (McNemar, exact, two-sided);
+- localisation of the contributions on the same grids for all three, which are of the images that
+  the net alone is most confident of. No image is in two grids. The score of every grid is stored,
+  with the mean difference to the net alone, its standard error, and a paired t-test.
+
+The cost is the number of nets averaged: so many forward passes, and so many pullbacks for a map.
+Nothing is timed. --parts measures some of them; what --output has of other parts and nets is kept.
 """
 
 import argparse
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest
+from scipy.stats import binomtest, ttest_rel
 
 from coda_keras import CoDANet, Ensemble, Flipped, Shifted, attribution, backend, with_views
 from coda_keras.data import loading
@@ -32,6 +39,7 @@ from coda_keras.utils.text import markdown_table
 
 ROOT = Path(__file__).resolve().parents[1]
 BATCH = 250
+PARTS = ("choice", "accuracy", "localisation")
 WEIGHTS = (0.25, 0.5, 0.75)
 NAMES = {"alone": "the net alone", "flip": "with its flip", "shifts": "with flip and shifts"}
 
@@ -39,30 +47,35 @@ NAMES = {"alone": "the net alone", "flip": "with its flip", "shifts": "with flip
 @command
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
     args = parse(arguments, prog)
-    record = {
-        "arguments": provenance.plain(vars(args)),
-        "commit": provenance.commit(ROOT),
-        "uncommitted": provenance.uncommitted(ROOT, "coda_keras", "benchmarks/views.py"),
-        "versions": provenance.versions(),
-        "hardware": provenance.hardware(),
-        "started": provenance.now(),
-        "results": [],
-    }
+    rows = {}
+    if args.output.is_file():
+        rows = {row["preset"]: row for row in json.loads(args.output.read_text())["results"]}
     data = loading.load("cifar10", args.data)
     test = floats(data.test_images[: args.limit_test]), data.test_labels[: args.limit_test]
     train = floats(data.train_images[: args.train]), data.train_labels[: args.train]
     for name in args.preset or cards():
         net = CoDANet.from_preset(name)
-        row = {"preset": name, "choice": choice(net, *train)}
-        record["results"].append({**row, **scored(net, *test, args.grids)})
+        row = rows.setdefault(name, {"preset": name})
+        if "choice" in args.parts:
+            row["choice"] = choice(net, *train)
+        if "accuracy" in args.parts:
+            row["scores"] = scored(net, *test)
+        if "localisation" in args.parts:
+            row["localisation"] = located(net, *test, args.grids)
+        commits = dict.fromkeys(args.parts, provenance.commit(ROOT))
+        row["measured"] = {**row.get("measured", {}), **commits}
+        record = {
+            **provenance.record(vars(args)),
+            "commit": provenance.commit(ROOT),
+            "uncommitted": provenance.uncommitted(ROOT, "coda_keras", "benchmarks/views.py"),
+            "results": list(rows.values()),
+        }
         write_json(args.output, record)
         print(*table(record["results"]), sep="\n", flush=True)
 
 
 def choice(net: CoDANet, images: np.ndarray, labels: np.ndarray) -> list[dict[str, Any]]:
     """Loss and accuracy on training images, by fill and weight of the shifts; the best first."""
-    if not len(images):
-        return []
     plain = logits(Ensemble([net, Flipped(net)]), images)
     rows = [{"fill": None, "weight": 0.0, **fit(plain, labels)}]
     for fill in FILLS:
@@ -81,10 +94,8 @@ def fit(values: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     return {"loss": float(loss), "accuracy": float(np.mean(values.argmax(-1) == labels))}
 
 
-def scored(
-    net: CoDANet, images: np.ndarray, labels: np.ndarray, grids: int
-) -> dict[str, list[dict[str, Any]]]:
-    """Scores of the net alone and with its views."""
+def scored(net: CoDANet, images: np.ndarray, labels: np.ndarray) -> list[dict[str, Any]]:
+    """Accuracy of the net alone and with its views."""
     seen = {name: with_views(net, name) for name in ("flip", "shifts")}
     nets = {"alone": net, **seen}
     # Members are in several averages: each is asked once.
@@ -99,22 +110,50 @@ def scored(
         first = logits(nets[views], images[:10])
         np.testing.assert_allclose(first, values[:10], rtol=1e-4, atol=1e-4)
         right = values.argmax(-1) == labels
-        row = {
+        rows.append(
+            {
+                "views": views,
+                "passes": len(getattr(nets[views], "members", [net])),
+                "accuracy": float(right.mean()),
+                "images": len(labels),
+                **paired(alone, right),
+            }
+        )
+    return rows
+
+
+def located(
+    net: CoDANet, images: np.ndarray, labels: np.ndarray, grids: int
+) -> list[dict[str, Any]]:
+    """Localisation of the net alone and with its views, on grids that the net alone chooses."""
+    chosen = make_grids(images, logits(net, images), labels, grids, fewer=True)
+    contributions = attribution.get("contributions")
+    scores = {}
+    for views in NAMES:
+        of = net if views == "alone" else with_views(net, views)
+        scores[views] = localisation(of, chosen, contributions).scores.mean(axis=1)
+    return [
+        {
             "views": views,
-            "passes": len(getattr(nets[views], "members", [net])),
-            "accuracy": float(right.mean()),
-            "images": len(labels),
-            **paired(alone, right),
+            "grids": len(chosen),
+            "mean": float(values.mean()),
+            **differences(scores["alone"], values),
+            "by_grid": [round(float(value), 5) for value in values],
         }
-        if grids:
-            chosen = make_grids(images, values, labels, grids, fewer=True)
-            row["grids"] = len(chosen)
-            if len(chosen):
-                contributions = attribution.get("contributions")
-                row["localisation"] = localisation(nets[views], chosen, contributions).mean
-        rows.append(row)
-        print(row, flush=True)
-    return {"scores": rows}
+        for views, values in scores.items()
+    ]
+
+
+def differences(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
+    """The mean difference of scores of the same grids, its standard error and its p-value."""
+    change = after - before
+    if not change.any():
+        return {"difference": 0.0, "standard_error": 0.0, "p_value": 1.0}
+    return {
+        "difference": float(change.mean()),
+        "standard_error": float(change.std(ddof=1) / len(change) ** 0.5),
+        "p_value": float(ttest_rel(after, before).pvalue),
+    }
 
 
 def paired(before: np.ndarray, after: np.ndarray) -> dict[str, Any]:
@@ -138,21 +177,26 @@ def floats(images: np.ndarray) -> np.ndarray:
 
 def table(rows: Sequence[dict[str, Any]]) -> list[str]:
     """The lines of a table in Markdown."""
-    head = ["net", "forward passes", "accuracy", "gained / lost", "p (McNemar)", "localisation"]
+    head = ["net", "forward passes", "accuracy", "gained / lost", "p (McNemar)"]
+    head += ["localisation", "less that of the net alone", "p (paired t)"]
     lines = []
-    for preset, scores in ((row["preset"], scores) for row in rows for scores in row["scores"]):
-        compared = scores["views"] != "alone"
-        place = scores.get("localisation")
-        lines.append(
-            [
-                f"`{preset}`, {NAMES[scores['views']]}",
+    for row in rows:
+        places = {score["views"]: score for score in row.get("localisation", [])}
+        for scores in row.get("scores", []):
+            compared = scores["views"] != "alone"
+            line = [
+                f"`{row['preset']}`, {NAMES[scores['views']]}",
                 str(scores["passes"]),
                 f"{scores['accuracy']:.2%}",
                 f"{scores['gained']} / {scores['lost']}" if compared else "",
                 f"{scores['p_value']:.1e}" if compared else "",
-                "" if place is None else f"{place:.3f} on {scores['grids']} grids",
             ]
-        )
+            if place := places.get(scores["views"]):
+                line.append(f"{place['mean']:.3f} on {place['grids']} grids")
+                if compared:
+                    line.append(f"{place['difference']:+.4f} ± {place['standard_error']:.4f}")
+                    line.append(f"{place['p_value']:.1e}")
+            lines.append([*line, *[""] * (len(head) - len(line))])
     return markdown_table(head, lines)
 
 
@@ -161,9 +205,15 @@ def parse(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespa
     parser.add_argument("--output", type=Path, required=True, help="JSON file of the results")
     parser.add_argument("--data", help="folder of TensorFlow Datasets, or of CIFAR-10's batches")
     parser.add_argument("--preset", action="append", help="a trained preset; all if omitted")
-    parser.add_argument("--grids", type=int, default=20, help="for localisation (%(default)s)")
     parser.add_argument(
-        "--train", type=int, default=1000, help="training images to choose on (%(default)s)"
+        "--grids", type=positive_int, default=250, help="for localisation (%(default)s)"
+    )
+    parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS, help="default: all")
+    parser.add_argument(
+        "--train",
+        type=positive_int,
+        default=1000,
+        help="training images to choose on (%(default)s)",
     )
     parser.add_argument("--limit-test", type=positive_int, metavar="N")
     return parser.parse_args(arguments)

@@ -139,6 +139,34 @@ def computed_by_compiled(
     return compiled_for(net, key, step, as_numpy)(encoded, *ids)
 
 
+def computed_in_parts(
+    compute: Callable[[Any, Tensor, ClassIds], dict[str, Tensor]],
+    net: Any,
+    encoded: Tensor,
+    class_ids: ClassIds,
+    size: int,
+) -> dict[str, Tensor]:
+    """The tensors of an `Explanation`, by name, of so many images at a time.
+
+    Args:
+        compute: `computed` or `computed_by_compiled`.
+        net, encoded, class_ids: as for these; the number of images is known.
+        size: int, how many images at a time.
+    """
+    several = False
+    if class_ids is not None and not isinstance(class_ids, str):
+        class_ids, _ = checked_class_ids(class_ids, encoded.shape[0], net.classes)
+        several = len(class_ids.shape) > 0
+    parts = []
+    for first in range(0, encoded.shape[0], size):
+        some = slice(first, first + size)
+        parts.append(compute(net, encoded[some], class_ids[some] if several else class_ids))
+    return {
+        name: value if name == "bias" else ops.concatenate([part[name] for part in parts])
+        for name, value in parts[0].items()
+    }
+
+
 def compiled_for(
     net: Any, key: tuple[Any, ...], step: Callable[..., Any], as_numpy: bool = True
 ) -> Callable[..., Any]:

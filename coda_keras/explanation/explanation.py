@@ -13,10 +13,11 @@ from keras import ops
 from coda_keras import backend
 from coda_keras.backend.types import Tensor
 from coda_keras.explanation.class_ids import ClassIds
-from coda_keras.explanation.computing import computed, computed_by_compiled
+from coda_keras.explanation.computing import computed, computed_by_compiled, computed_in_parts
 from coda_keras.explanation.tensors import Array, Tensors
 from coda_keras.explanation.wrapped import parts
 from coda_keras.layers.encoding import encode
+from coda_keras.utils.arguments import positive_int
 
 # Logits closer to the bias than this are taken for that far, in `completeness_error`.
 COMPLETENESS_FLOOR = 0.01
@@ -158,7 +159,9 @@ class Explanation(Tensors, Generic[Array]):
 backend.register_tree(Explanation)
 
 
-def explain(net: Any, images: Tensor, class_ids: ClassIds = None) -> Explanation[Tensor]:
+def explain(
+    net: Any, images: Tensor, class_ids: ClassIds = None, batch_size: int | None = None
+) -> Explanation[Tensor]:
     """Explains logits of a `CoDANet`.
 
     Like `predict` of Keras an eager call compiles at the first call for a net and a shape, unless
@@ -176,6 +179,8 @@ def explain(net: Any, images: Tensor, class_ids: ClassIds = None) -> Explanation
         images: `(B, H, W, 3)` in [0, 1], or `(B, H, W, 6)` encoded; what such a model takes.
         class_ids: the classes to explain: `(B,)` or `(B, n)` integers, one integer for all images,
             `"all"`, or None for the predicted class.
+        batch_size: int, how many images are explained at a time, which bounds the memory; None
+            for all at once, as in compiled code.
 
     Returns:
         An `Explanation`; for every image and class
@@ -205,8 +210,12 @@ def explain(net: Any, images: Tensor, class_ids: ClassIds = None) -> Explanation
         inputs = features(images)
         if is_inherent(net):
             inputs = encoded_batch(net, inputs)
-    eagerly = model.run_eagerly or not backend.is_known(inputs)
-    tensors = (computed if eagerly else computed_by_compiled)(net, inputs, class_ids)
+    known = backend.is_known(inputs)
+    compute = computed if model.run_eagerly or not known else computed_by_compiled
+    if batch_size is not None and positive_int("batch_size", batch_size) and known:
+        tensors = computed_in_parts(compute, net, inputs, class_ids, batch_size)
+    else:
+        tensors = compute(net, inputs, class_ids)
     return Explanation(**tensors, class_names=known_class_names(net))
 
 

@@ -56,13 +56,13 @@ def net(state: Mapping[str, np.ndarray], architecture: str) -> CoDANet:
     prefix = "0." if all(name.startswith("0.") for name in state) else ""
     state = {name.removeprefix(prefix).replace(".", "_"): array for name, array in state.items()}
     last = [state[name] for name in _LAST if name in state]
-    if len(last) != 1 or not last[0].ndim or last[0].shape[0] < 2:
+    if len(last) != 1 or last[0].ndim < 2:
         raise ValueError(
             f"it has no last layer of a {architecture}, but parameters such as {listed(state, 3)}"
         )
     classes = len(last[0])
-    if classes > MAX_CLASSES:
-        raise ValueError(f"its last layer has {classes} classes, more than {MAX_CLASSES}")
+    if not 2 <= classes <= MAX_CLASSES:
+        raise ValueError(f"it has {classes} classes. Expected 2 to {MAX_CLASSES}")
     names = imagenet.class_names() if classes == 1000 else None
     built = bcos_net(architecture, classes, class_names=names)
     used = set()

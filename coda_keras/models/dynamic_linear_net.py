@@ -101,6 +101,8 @@ class DynamicLinearNet(ImageClassifier):
             "trainable": self.trainable,
         }
 
-    def explain(self, images: Tensor, class_ids: ClassIds = None) -> Explanation[Tensor]:
+    def explain(
+        self, images: Tensor, class_ids: ClassIds = None, batch_size: int | None = None
+    ) -> Explanation[Tensor]:
         """Explains logits by contribution maps. See `coda_keras.explain`."""
-        return explain(self, images, class_ids)
+        return explain(self, images, class_ids, batch_size)

@@ -290,6 +290,12 @@ def test_averages_over_views_are_paired_with_the_net_alone():
     signed = np.array([2.0, 1.0, 0.0, -3.0])
     expected = {"loss": np.mean(np.log1p(np.exp(-signed))), "accuracy": 0.5}
     assert views.fit(values, labels) == pytest.approx(expected)
+    scores = np.array([0.5, 0.6, 0.7])
+    assert views.differences(scores, scores)["p_value"] == 1
+    found = views.differences(scores, scores + np.array([0.1, 0.2, 0.3]))
+    # t = 0.2 / (0.1 / sqrt 3) with two degrees of freedom.
+    wanted = {"difference": 0.2, "standard_error": 0.1 / 3**0.5, "p_value": 0.0742}
+    assert found == pytest.approx(wanted, rel=1e-3)
 
 
 def test_seeds_of_a_candidate_are_one_row_of_their_means():

@@ -3,7 +3,9 @@
 import functools
 import hashlib
 import json
+import pickle
 import threading
+import zipfile
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -87,6 +89,44 @@ def test_what_is_no_such_net_is_refused_in_a_line(tmp_path, refuses):
     refuses(["authors", NAME, "--out", tmp_path / "net.h5"], "must end with .keras")
     refuses(["authors", NAME], "one of the arguments --out --to-torch is required")
     refuses(["authors", path, "--to-torch", out], "cannot be loaded as a Keras model")
+    assert not out.exists()
+
+
+class Harm:
+    """Writes a file wherever it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+@pytest.mark.parametrize("family", ["authors", "bcos"])
+def test_files_of_neither_kind_are_refused_in_a_line(family, stored, tmp_path, refuses):
+    out = tmp_path / "net.keras"
+    path = tmp_path / {"authors": f"{NAME}.pkl", "bcos": "resnet_18.pth"}[family]
+    words = [family, path, "--out", out]
+    for hostile in ({"fc.weight": Harm(tmp_path / "harm")}, Harm(tmp_path / "harm")):
+        path.write_bytes(pickle.dumps(hostile, 2))
+        refuses(words, "its pickle asks for io.open, which is no tensor")
+        torch_file.write(path, {"fc.weight": np.ones((3, 2))})
+        with zipfile.ZipFile(path) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        members["archive/data.pkl"] = pickle.dumps(hostile, 2)
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in members.items():
+                archive.writestr(name, content)
+        refuses(words, "its pickle asks for io.open, which is no tensor")
+    assert not (tmp_path / "harm").exists()
+    path.write_bytes(stored.read_bytes()[:-1000])
+    refuses(words, "cannot be read as a state dict of `torch.save`: it is neither a zip archive")
+    title = {"authors": "the authors of the paper: its parameter 'fc", "bcos": "B-cos v2: it lacks"}
+    torch_file.write(path, {"fc.linear.weight": np.ones((3, 512, 1, 1))})
+    refuses(words, f"{path} holds no net of {title[family]}")
+    if family == "bcos":
+        path.write_bytes(stored.read_bytes())
+        refuses(words, "it has no last layer of a resnet_18, but parameters such as 0_weight_mod")
     assert not out.exists()
 
 

@@ -428,6 +428,22 @@ def test_method_and_function_are_the_same(net, images):
     assert isinstance(by_function.numpy().weights, np.ndarray)
 
 
+@pytest.mark.parametrize("class_ids", [None, 1, "all", [0, 4, 2], [[0, 1], [4, 4], [2, 3]]])
+def test_parts_of_a_batch_are_explained_as_the_whole(class_ids, net, images):
+    whole = net.explain(images, class_ids).numpy()
+    parts = net.explain(images, class_ids, batch_size=2).numpy()
+    for name, values in whole.arrays().items():
+        np.testing.assert_allclose(getattr(parts, name), values, **TOLERANCE)
+        assert np.shape(getattr(parts, name)) == np.shape(values)
+
+
+def test_parts_of_a_batch_are_checked_as_the_whole(net, images):
+    with pytest.raises(ValueError, match="Received shape \\(2,\\) for 3 images"):
+        net.explain(images, [0, 1], batch_size=2)
+    with pytest.raises(ValueError, match="`batch_size` must be a positive integer"):
+        net.explain(images, batch_size=0)
+
+
 @pytest.mark.tensorflow
 def test_explaining_inside_a_graph_of_unknown_sizes(net, images, expected):
     import tensorflow as tf
