@@ -45,7 +45,9 @@ from coda_keras.utils.files import write_text
 
 OUTPUT = Path("explorer.html")
 BATCH = 32
-CLASSES = 20
+CLASSES, FEWEST = 20, 3
+# Of all maps of a page, which has about 22 bytes for each. 40 maps of 224x224.
+PIXELS = 2**21
 # Where the recipes leave the names of classes, beside model.keras.
 LABELS = "servables/*/*/assets.extra/labels.txt"
 OLD_SERVABLE = (
@@ -129,8 +131,18 @@ def view(args: argparse.Namespace, source: "Local | Served") -> explorer.View:
         class_names=source.labels(args.labels),
         names=[file.name for file in args.images],
         title=source.name,
-        classes=args.classes or CLASSES,
+        classes=args.classes or classes_with_maps(len(args.images), source.size),
     )
+
+
+def classes_with_maps(images: int, size: Sequence[int]) -> int:
+    """How many classes of an image have maps: fewer where pages would be too large for browsers.
+
+    >>> classes_with_maps(10, (32, 32)), classes_with_maps(4, (224, 224))
+    (20, 10)
+    """
+    maps = PIXELS // (images * size[0] * size[1])
+    return min(CLASSES, max(FEWEST, maps))
 
 
 class Local:
@@ -239,7 +251,8 @@ def parse(arguments: Sequence[str] | None = None, prog: str | None = None) -> ar
         "--classes",
         type=positive_int,
         metavar="N",
-        help=f"classes of an image that have maps, the likeliest first (default: {CLASSES})",
+        help=f"classes of an image that have maps, the likeliest first (default: {CLASSES}, but "
+        f"as few as {FEWEST} where images are many and large)",
     )
     flags.add_argument(
         "--live",

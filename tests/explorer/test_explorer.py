@@ -50,6 +50,25 @@ def test_the_account_of_a_rectangle_is_that_of_numpy(page):
     assert number(shown) == pytest.approx(100 * share, abs=0.051)
 
 
+def test_many_classes_are_listed_by_their_logits(browser, tmp_path):
+    from selenium.webdriver.common.keys import Keys
+
+    logits = np.random.default_rng(0).normal(size=(2, 30)).astype("float32")
+    ids = np.argsort(-logits, axis=1)[:, :2]
+    names = [f"class {number}" for number in range(30)]
+    maps = np.zeros((2, 2, 4, 4), "float32")
+    images = np.zeros((2, 4, 4, 3), "uint8")
+    shown = explorer.View(images, logits, ids, maps, names)
+    explorer.write_html(tmp_path / "page.html", shown)
+    page = browser.open((tmp_path / "page.html").as_uri())
+    for image in (0, 1):
+        order = np.argsort(-logits[image], kind="stable")
+        assert page.texts(".classes .name") == [names[number] for number in order]
+        page.press(Keys.ARROW_DOWN)
+        assert page.text("h1").startswith(f"Why {names[order[1]]}?")
+        page.press(Keys.ESCAPE, Keys.ARROW_RIGHT)
+
+
 def test_constants_inside_of_a_net_have_a_term_of_their_own(browser, tmp_path):
     _, _, maps, logits = numbers(0)
     offsets = np.linspace(-1, 1, COUNT * CLASSES, dtype="float32").reshape(COUNT, CLASSES)

@@ -80,6 +80,8 @@ export function classList(app) {
   const element = h("section", { class: "card class-list", "aria-label": "Classes" }, heads, list);
   let rows = [];
   let names = null;
+  let listed = "";
+  let drawn = [];
 
   const build = () => {
     names = app.sides[0].source.manifest.classes;
@@ -95,21 +97,17 @@ export function classList(app) {
       versus.className = "versus";
       return { element: h("li", { "data-id": id }, choose, versus), choose, versus, bars, values };
     });
-    list.replaceChildren(...rows.map((row) => row.element));
+    listed = "";
+    drawn = [];
   };
 
-  const update = () => {
-    const { source } = app.sides[0];
-    if (names !== source.manifest.classes) build();
-    const columns = app.sides.map((side) => logitsOf(app, side));
+  const draw = (columns) => {
+    const order = app.sides[0].source.order(app.state.image);
+    if (String(order) !== listed) list.replaceChildren(...order.map((id) => rows[id].element));
+    listed = String(order);
     const largest = Math.max(1e-9, ...columns.flatMap((c) => [...c.logits, ...(c.before ?? [])].map(Math.abs)));
     heads.textContent = columns.length > 1 || columns[0].before ? columns[0].head : "logit · probability";
-    const explained = explainedClass(source, app.state);
     rows.forEach((row, id) => {
-      const { contrast } = app.state;
-      row.choose.setAttribute("aria-pressed", id === explained);
-      row.versus.setAttribute("aria-pressed", id === contrast);
-      row.versus.disabled = id === explained;
       row.bars.replaceChildren(
         ...columns.flatMap(({ logits, before }) => [
           ...(before ? [bar(before[id], largest, "bar before")] : []),
@@ -122,6 +120,25 @@ export function classList(app) {
           return h("span", { title }, h("b", {}, shown(logits[id], 2)), ` ${percent(probability(id))}`);
         }),
       );
+    });
+  };
+
+  const update = () => {
+    const { source } = app.sides[0];
+    if (names !== source.manifest.classes) build();
+    const columns = app.sides.map((side) => logitsOf(app, side));
+    // A thousand rows are not drawn again wherever the pointer goes.
+    const shownNow = [source, ...columns.flatMap(({ logits, before }) => [logits, before])];
+    if (shownNow.length !== drawn.length || shownNow.some((values, i) => values !== drawn[i])) {
+      draw(columns);
+      drawn = shownNow;
+    }
+    const explained = explainedClass(source, app.state);
+    const { contrast } = app.state;
+    rows.forEach((row, id) => {
+      row.choose.setAttribute("aria-pressed", id === explained);
+      row.versus.setAttribute("aria-pressed", id === contrast);
+      row.versus.disabled = id === explained;
     });
   };
   return { element, update };

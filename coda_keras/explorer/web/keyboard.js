@@ -37,8 +37,9 @@ export function listen(app, target, signal) {
 
   const classBy = (steps) => {
     const { source } = app.sides[0];
-    const count = source.manifest.classes.length;
-    app.chooseClass((explainedClass(source, app.state) + steps + count) % count);
+    const order = source.order(app.state.image);
+    const place = order.indexOf(explainedClass(source, app.state)) + steps;
+    app.chooseClass(order[(place + order.length) % order.length]);
   };
 
   const strongestOther = () => {

@@ -37,6 +37,9 @@ function withNames(arrays, names) {
   return arrays;
 }
 
+// So many classes are listed by their numbers.
+const IN_ORDER = 20;
+
 export class Source {
   /**
    * manifest: as storage.py writes it; read(blob): a promise of the arrays of a blob, by what the
@@ -56,6 +59,13 @@ export class Source {
 
   image(index) {
     return this.manifest.images[index];
+  }
+
+  /** The ids of the classes as they are listed: by number; many of them the likeliest first. */
+  order(index) {
+    const { logits } = this.image(index);
+    const ids = [...logits.keys()];
+    return ids.length > IN_ORDER ? ids.sort((a, b) => logits[b] - logits[a]) : ids;
   }
 
   predicted(index) {
