@@ -50,14 +50,18 @@ def main() -> None:
         "hardware": provenance.hardware(),
     }
     rows = {row["what"]: row for row in record.get("results", [])}
+
+    def keep() -> None:
+        write_json(args.output, {**record, **about, "results": list(rows.values())})
+
     with tempfile.TemporaryDirectory() as folder:
-        if "one" in args.steps:
-            rows[ONE] = explained(args, Path(folder) / "one", ONE, [])
-        if "actors" in args.steps:
-            rows[ACTORS] = explained(args, Path(folder) / "wide", ACTORS, ["--ray"])
+        for step, name, flags in (("one", ONE, []), ("actors", ACTORS, ["--ray"])):
+            if step in args.steps:
+                rows[name] = explained(args, Path(folder) / step, name, flags)
+                keep()
         if "stages" in args.steps:
             record["stages"] = photographs(Path(folder), args.seconds, args.rank_scale)
-    write_json(args.output, {**record, **about, "results": list(rows.values())})
+            keep()
     print(*table(list(rows.values())), sep="\n")
     if "stages" in record:
         print(*calculation(record), sep="\n")

@@ -49,12 +49,13 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
         sys.exit(1)
 
 
-def add_ray(parser: Any, what: str) -> None:
-    """Adds the flag that names a Ray cluster.
+def add_ray(parser: Any, what: str, taker: str) -> None:
+    """Adds the flags that name a Ray cluster, and say how many cores work takes there.
 
     Args:
         parser: of a command, or a group of its flags.
         what: what the cluster does.
+        taker: what takes the cores.
     """
     parser.add_argument(
         "--ray",
@@ -63,6 +64,13 @@ def add_ray(parser: Any, what: str) -> None:
         metavar="ADDRESS",
         help=f"{what} on a Ray cluster: that at ADDRESS, or the one that Ray finds, or a new one "
         "on this machine",
+    )
+    parser.add_argument(
+        "--cpus",
+        type=positive_int,
+        default=1,
+        metavar="N",
+        help=f"with --ray and without GPUs: cores of each {taker} (%(default)s)",
     )
 
 
@@ -98,14 +106,7 @@ def parse(arguments: Sequence[str] | None = None, prog: str | None = None) -> ar
     flags.add_argument(
         "--batch-size", type=positive_int, metavar="N", help="images that the net sees at once"
     )
-    add_ray(flags, "explain")
-    flags.add_argument(
-        "--cpus",
-        type=positive_int,
-        default=1,
-        metavar="N",
-        help="with --ray and without GPUs: cores of each actor (%(default)s)",
-    )
+    add_ray(flags, "explain", "actor")
     return flags.parse_args(arguments)
 
 

@@ -222,8 +222,7 @@ def parse(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespa
     )
     number(how, "--rise-masks", "masks of RISE", RISE_MASKS)
     number(how, "--lime-samples", "hidden variants of LIME", LIME_SAMPLES)
-    add_ray(how, "compute")
-    number(how, "--cpus", "with --ray and without GPUs: cores of each call", 1)
+    add_ray(how, "compute", "call")
     text = "LIME's quickshift; 1 finds more superpixels"
     number(how, "--lime-kernel-size", text, LIME_KERNEL_SIZE)
     number(how, "--batch-size", "images the model sees at once; bounds the memory", BATCH_SIZE)

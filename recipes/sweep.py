@@ -284,14 +284,7 @@ def parse(
         type=positive_int,
         help="runs at the same time (default: one per GPU, else one)",
     )
-    add_ray(parser, "run")
-    parser.add_argument(
-        "--cpus",
-        type=positive_int,
-        default=1,
-        metavar="N",
-        help="with --ray and without GPUs: cores of each run (%(default)s)",
-    )
+    add_ray(parser, "run", "run")
     return parser.parse_known_args(arguments)
 
 
