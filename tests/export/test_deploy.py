@@ -1,4 +1,4 @@
-"""The files in export/deploy for Kubernetes: valid, and as the server is."""
+"""The files in export/deploy: valid for Kubernetes and Docker Compose, and as the server is."""
 
 import json
 from pathlib import Path
@@ -22,6 +22,15 @@ def test_kubernetes_accepts_the_file(path):
     kubernetes = pytest.importorskip("kubernetes_validate")
     for document in documents(path):
         kubernetes.validate(document, kubernetes.latest_version(), strict=True)
+
+
+def test_compose_accepts_the_file():
+    compose = pytest.importorskip("compose_pydantic")
+    (described,) = documents(ROOT / "export/deploy/compose.yaml")
+    assert set(compose.ComposeSpecification(**described).services) == {"serving", "unbatched"}
+    described["services"]["serving"]["memory"] = "4g"
+    with pytest.raises(ValueError, match=r"services\.serving\.memory"):
+        compose.ComposeSpecification(**described)
 
 
 @pytest.fixture
