@@ -3,11 +3,10 @@
     make portability
 
 writes benchmarks/results/portability.json. The net that ships answers test images of CIFAR-10, 50
-of them in Node, which runs onnxruntime-web by WebAssembly in one thread, as browsers do; an L-CoDA
-of 240x240 pixels, untrained and with all ranks divided by 8, answers four. Differences are of every
-image over the largest magnitude of that image, and the largest of all images is kept.
-To classify is timed on files of logits and probabilities alone, to explain on those of everything;
-the median call counts.
+of them in Node, which runs onnxruntime-web by WebAssembly in one thread, as browsers do; an
+untrained L-CoDA of 240x240 pixels answers four. Differences are of every image over the largest
+magnitude of that image, and the largest of all images is kept. To classify is timed on files of
+logits and probabilities alone, to explain on those of everything; the median call counts.
 """
 
 import json
@@ -30,7 +29,7 @@ from coda_keras.utils.text import markdown_table
 
 ROOT = Path(__file__).resolve().parents[1]
 NET, PRESET = "s_coda_quarter_cifar10", "l_coda"
-RANK_SCALE, LARGE_IMAGES, NODE_IMAGES = 0.125, 4, 50
+LARGE_IMAGES, NODE_IMAGES = 4, 50
 PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino", "litert": "ai-edge-litert"}
 NAMES = {"onnx": "onnxruntime", "openvino": "OpenVINO", "litert": "LiteRT"}
 SCORES = ("logits", "probabilities")
@@ -44,7 +43,8 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     from coda_keras.data.tf_batches import load_tfds
 
     started = provenance.now()
-    images = load_tfds("cifar10", args.data).limit(test=args.images).test_images / np.float32(255)
+    data = load_tfds("cifar10", args.data).limit(test=args.images)
+    images = np.asarray(data.test_images, "float32") / 255
     rows = list(measured(args, NET, images, (1, 64)))
     if not args.small:
         rows += measured(args, PRESET, enlarged(images[:LARGE_IMAGES], 240), (1,))
@@ -73,7 +73,7 @@ def measured(args: Any, name: str, images: np.ndarray, batches: Sequence[int]) -
         import keras
 
         keras.utils.set_random_seed(0)
-        net = coda_keras.CoDANet.from_preset(name, rank_scale=RANK_SCALE)
+        net = coda_keras.CoDANet.from_preset(name)
     else:
         net = coda_keras.load_model(name)
     parts = [images[i : i + 50] for i in range(0, len(images), 50)]
@@ -191,7 +191,11 @@ def node_version() -> str | None:
 
 
 def in_node(
-    path: Path, images: np.ndarray, batch: int, seconds: float = 0, ids: int | None = -1
+    path: Path,
+    images: np.ndarray,
+    batch: int,
+    seconds: float = 0,
+    ids: int | list[int] | None = -1,
 ) -> tuple[dict[str, np.ndarray], list[float]]:
     """Runs an ONNX file in Node.
 
@@ -200,10 +204,13 @@ def in_node(
         images: `(B, H, W, 3)`.
         batch: images of a call.
         seconds: for which the first batch is repeated, to time it.
-        ids: the class to explain; None to leave it out.
+        ids: the class to explain, or one for each image of the only batch; None to leave it out.
 
     Returns:
         The outputs by name, and the milliseconds of the repeated calls.
+
+    Raises:
+        ChildProcessError: with the words of onnxruntime-web, if it refuses the inputs.
     """
     with tempfile.TemporaryDirectory() as folder:
         images.astype("float32").tofile(Path(folder, "images"))
@@ -220,7 +227,7 @@ def in_node(
         script = ROOT / "benchmarks/node/run_onnx.mjs"
         done = subprocess.run(["node", script, json.dumps(job)], capture_output=True, text=True)
         if done.returncode:
-            raise ChildProcessError(f"Node ended with {done.returncode}: {done.stderr[-500:]}")
+            raise ChildProcessError(f"Node ended with {done.returncode}: {done.stderr[-1500:]}")
         told = json.loads(done.stdout)
         answer = {
             name: np.fromfile(

@@ -25,8 +25,9 @@ def openvino(path: Path) -> Run:
     """Loads OpenVINO IR on the CPU, where it computes in bfloat16 if it is let."""
     import openvino
 
-    precise = {"INFERENCE_PRECISION_HINT": "f32"}
-    model = openvino.Core().compile_model(path, "CPU", precise)
+    from coda_keras.exporting.openvino import PRECISE
+
+    model = openvino.Core().compile_model(path, "CPU", PRECISE)
 
     def run(**inputs: np.ndarray) -> dict[str, np.ndarray]:
         answer = model(inputs)

@@ -4,7 +4,7 @@
 //     "shape": [32, 32, 3], "batch": 1, "seconds": 0, "ids": -1, "outputs": "folder"}'
 //
 // Writes every output as raw numbers into the folder, and prints shapes and milliseconds a batch as
-// JSON. `ids` null leaves the class ids out.
+// JSON. `ids` is one for all images or those of one batch; null leaves them out.
 import { readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
@@ -26,8 +26,8 @@ function feeds(first) {
   const count = part.length / size;
   const found = { images: new ort.Tensor("float32", part, [count, ...job.shape]) };
   if (job.ids !== null && job.ids !== undefined) {
-    const ids = new Int32Array(count).fill(job.ids);
-    found.target_class_ids = new ort.Tensor("int32", ids, [count]);
+    const ids = Array.isArray(job.ids) ? job.ids : Array(count).fill(job.ids);
+    found.target_class_ids = new ort.Tensor("int32", Int32Array.from(ids), [ids.length]);
   }
   return found;
 }

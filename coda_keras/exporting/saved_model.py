@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
+import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from coda_keras.exporting import graph, signatures
 from coda_keras.exporting.metadata import metadata
+from coda_keras.exporting.transposes import as_convolutions
 
 ENDPOINT = "serving_default"
 # Where model servers leave files alone.
@@ -33,11 +35,25 @@ def write(net: Any, path: Path, outputs: Sequence[str]) -> None:
 
 
 def write_graph(net: Any, path: str | os.PathLike, outputs: Sequence[str]) -> None:
-    """Writes the one graph as a SavedModel of one signature.
+    """Writes the one graph as a SavedModel of one signature, for converters to read.
 
-    The archive tracks TensorFlow's own variables. Of a SavedModel that tracks those of Keras, which
-    hold them, LiteRT's converter keeps the graph and none of the weights, and all answers are NaN.
+    Weights are constants in it. Of a SavedModel of Keras' variables LiteRT's converter keeps the
+    graph and none of the weights. Transposed convolutions are ordinary ones, see `transposes`.
     """
-    archive = keras.export.ExportArchive()
-    archive.add_endpoint(ENDPOINT, graph.function(net, outputs), graph.specs(net, outputs))
-    archive.write_out(str(path), verbose=False)
+    traced = graph.function(net, outputs).get_concrete_function()
+    frozen = convert_variables_to_constants_v2(traced)
+    definition = as_convolutions(frozen.graph)
+
+    @tf.function(autograph=False, input_signature=graph.specs(net, outputs))
+    def run(*inputs):
+        values = tf.graph_util.import_graph_def(
+            definition,
+            {tensor.name: given for tensor, given in zip(frozen.inputs, inputs)},
+            [tensor.name for tensor in frozen.outputs],
+            name="",
+        )
+        return dict(zip(sorted(traced.structured_outputs), values))
+
+    module = tf.Module()
+    module.run = run
+    tf.saved_model.save(module, path, {ENDPOINT: run})

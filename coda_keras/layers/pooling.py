@@ -10,7 +10,13 @@ from keras import ops
 from coda_keras import backend
 from coda_keras.backend.types import Tensor
 from coda_keras.layers.dynamic_linear import DynamicLinear, Pullback, ReceptiveField
-from coda_keras.layers.windows import fold_patches, output_size, unfold, zero_pad
+from coda_keras.layers.windows import (
+    fold_equal,
+    fold_patches,
+    output_size,
+    unfold,
+    zero_pad,
+)
 from coda_keras.utils.arguments import positive_int
 from coda_keras.utils.registration import PACKAGE
 
@@ -62,8 +68,7 @@ class AveragePooling2D(_Pooling2D):
 
         def pullback(cotangent):
             shares = ops.cast(cotangent, self.compute_dtype) / size**2
-            copies = ops.tile(shares, (1, 1, 1, size**2))
-            return fold_patches(copies, size, self.strides, height, width)
+            return fold_equal(shares, size, self.strides, height, width)
 
         padded = zero_pad(inputs, size)
         outputs = ops.average_pool(padded, size, self.strides, "valid", "channels_last")

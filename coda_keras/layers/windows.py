@@ -104,17 +104,30 @@ def fold_patches(
     shape = ops.shape(patches)
     channels = shape[-1] // kernel_size**2
     sums = ops.reshape(patches, (*shape[:3], kernel_size, kernel_size * channels))
-    sums = _add_shifted(sums, 1, strides)
+    sums = _add_shifted([sums[..., i, :] for i in range(kernel_size)], 1, strides)
     sums = ops.reshape(sums, (*ops.shape(sums)[:3], kernel_size, channels))
-    sums = _add_shifted(sums, 2, strides)
+    sums = _add_shifted([sums[..., i, :] for i in range(kernel_size)], 2, strides)
+    return _without_padding(sums, kernel_size, height, width)
+
+
+def fold_equal(
+    values: Tensor, kernel_size: int, strides: int, height: int | Tensor, width: int | Tensor
+) -> Tensor:
+    """Does what `fold_patches` does, of patches that have one value `(B, h, w, C)` everywhere."""
+    for axis in (1, 2):
+        values = _add_shifted([values] * kernel_size, axis, strides)
+    return _without_padding(values, kernel_size, height, width)
+
+
+def _without_padding(sums, kernel_size, height, width):
     pad = (kernel_size - 1) // 2
     return sums[:, pad : pad + height, pad : pad + width]
 
 
-def _add_shifted(values, axis, strides):
-    """Adds up slices of the axis before the last one, each moved one further along `axis`."""
-    count = values.shape[-2]
-    moved = [_shifted(values[..., i, :], axis, strides, i, count - 1 - i) for i in range(count)]
+def _add_shifted(parts, axis, strides):
+    """Adds up tensors `(B, h, w, C)`, each moved one further along `axis`."""
+    last = len(parts) - 1
+    moved = [_shifted(part, axis, strides, i, last - i) for i, part in enumerate(parts)]
     return sum(moved[1:], moved[0])
 
 

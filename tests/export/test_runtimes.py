@@ -49,6 +49,12 @@ RUNTIMES = [
     for name in runtimes.RUNTIMES
 ]
 in_every_runtime = pytest.mark.parametrize("runtime", RUNTIMES)
+without_node = pytest.mark.skipif(
+    portability.node_packages() is None, reason="without onnxruntime-web"
+)
+everywhere = pytest.mark.parametrize(
+    "runtime", [*RUNTIMES, pytest.param("node", marks=without_node)]
+)
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +98,20 @@ def answers(written, photographs):
     return parity.expected(net, photographs)
 
 
+@pytest.fixture
+def tiny_run(runtime, written):
+    """The tiny net in a runtime."""
+    if runtime != "node":
+        return runtimes.load(written("tiny", runtime)[1], runtime)
+    path = written("tiny", "onnx")[1]
+
+    def run(images, target_class_ids):
+        ids = target_class_ids.tolist()
+        return portability.in_node(path, images, len(images), ids=ids)[0]
+
+    return run
+
+
 def assert_same(found):
     assert found["logits"] <= 1e-5 and found["contributions"] <= 1e-5
     assert found["residual"] <= 1e-4 and found["class_ids"] == 0
@@ -110,7 +130,7 @@ def test_32_photographs_are_classified_and_explained_as_in_keras(
     assert_same(found)
 
 
-@pytest.mark.skipif(portability.node_packages() is None, reason="without onnxruntime-web")
+@without_node
 def test_32_photographs_are_classified_and_explained_in_node(
     written, photographs, answers, tmp_path
 ):
@@ -131,14 +151,13 @@ def test_classes_are_chosen_and_batches_have_any_size(runtime, written, rng):
     assert answer["class_ids"].tolist() == [2, 2]
 
 
-@in_every_runtime
-def test_nothing_is_explained_that_a_servable_refuses(runtime, written, rng):
-    net, path = written("tiny", runtime)
-    run = runtimes.load(path, runtime)
+@everywhere
+def test_nothing_is_explained_that_a_servable_refuses(tiny_run, written, rng):
+    net, _ = written("tiny", "onnx")
     images = rng.random((5, HEIGHT, WIDTH, 3), "float32")
     images[0, 3, 2, 1], images[1, 0, 0, 0], images[2, 7, 6, 2] = 1.001, -1e-3, np.nan
     ids = np.array([-1, 0, 1, CLASSES, -2], "int32")
-    answer = run(images=images, target_class_ids=ids)
+    answer = tiny_run(images=images, target_class_ids=ids)
     assert answer["class_ids"].tolist() == [-1] * 5
     for name in ("contribution_map", "contributions", "weights", "residual", "offset"):
         assert np.isnan(answer[name]).all(), name
@@ -149,7 +168,7 @@ def test_nothing_is_explained_that_a_servable_refuses(runtime, written, rng):
     )
 
 
-@in_every_runtime
+@everywhere
 @pytest.mark.parametrize(
     "shape, ids",
     [
@@ -161,12 +180,11 @@ def test_nothing_is_explained_that_a_servable_refuses(runtime, written, rng):
         ((3, HEIGHT, WIDTH, 3), [0, 1]),
     ],
 )
-def test_shapes_that_do_not_fit_are_refused(runtime, shape, ids, written):
-    run = runtimes.load(written("tiny", runtime)[1], runtime)
+def test_shapes_that_do_not_fit_are_refused(tiny_run, shape, ids):
     images = np.full(shape, 0.5, "float32")
     # Every runtime has its own errors, and words.
     with pytest.raises(Exception, match=r"(?i)shape|dimension|rank|axis|prepare"):
-        run(images=images, target_class_ids=np.array(ids, "int32"))
+        tiny_run(images=images, target_class_ids=np.array(ids, "int32"))
 
 
 def read_metadata(path, runtime):
@@ -213,12 +231,10 @@ def test_whatever_is_composed_exports(runtime, tmp_path):
     body = [
         DAUConv2D(4, 4, 3, rescale="l2", implementation="patches"),
         DynamicBatchNormalization(),
+        Residual([BcosConv2D(4, 3), MaxOut(1)]),
+        AveragePooling2D(2),
         DAUConv2D(CLASSES, 3, 3, strides=3),
     ]
-    if runtime != "openvino":
-        # OpenVINO explains these wrongly, and the command refuses to write them; see
-        # docs/portability.md.
-        body[2:2] = [Residual([BcosConv2D(4, 3), MaxOut(1)]), AveragePooling2D(2)]
     first = CoDANet(body, temperature=3, image_size=9)
     second = CoDANet([Halved(), DAUConv2D(CLASSES, 2, 1), MaxPooling2D(3)], image_size=9)
     for net in (first, second):
@@ -228,6 +244,14 @@ def test_whatever_is_composed_exports(runtime, tmp_path):
     net.export(path, format=runtime)
     found = parity.verify(runtimes.load(path, runtime), float32_copy(net))
     assert max(found.values()) <= 2e-5
+
+
+@pytest.mark.skipif(bool(extras.missing("openvino")), reason="without openvino")
+def test_what_openvino_computes_otherwise_is_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr("coda_keras.exporting.openvino.TOLERANCE", 0)
+    with pytest.raises(ValueError, match="OpenVINO does not compute this net rightly"):
+        tiny_net().export(tmp_path / "tiny.xml", format="openvino")
+    assert list(tmp_path.iterdir()) == []
 
 
 @in_every_runtime

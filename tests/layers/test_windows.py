@@ -6,7 +6,13 @@ import pytest
 from conftest import EXACT_DTYPE, gradients
 from keras import ops
 
-from coda_keras.layers.windows import by_convolution, by_product
+from coda_keras.layers.windows import (
+    by_convolution,
+    by_product,
+    fold_equal,
+    fold_patches,
+    output_size,
+)
 
 TOLERANCE = 1e-9 if EXACT_DTYPE == "float64" else 1e-4
 WAYS = [by_convolution, by_product]
@@ -44,6 +50,16 @@ def test_windows_are_convolved_and_folded(way, kernel_size, strides, size, rng):
     columns = np.einsum("xhwijc,ijcn->xhwn", _patches(pixels, kernel, strides), kernel)
     transposed = np.einsum("xhwn,bhwn->bx", columns, values).reshape(inputs.shape)
     np.testing.assert_allclose(folded, transposed, rtol=TOLERANCE, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize(("kernel_size", "strides", "size"), SIZES)
+def test_equal_patches_fold_like_any(kernel_size, strides, size, rng):
+    sizes = [output_size(length, kernel_size, strides) for length in size]
+    values = rng.normal(size=(2, *sizes, 3))
+    patches = np.tile(values, (1, 1, 1, kernel_size**2))
+    right = fold_patches(_tensor(patches), kernel_size, strides, *size)
+    folded = fold_equal(_tensor(values), kernel_size, strides, *size)
+    np.testing.assert_allclose(_numpy(folded), _numpy(right), rtol=TOLERANCE, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize(("kernel_size", "strides", "size"), SIZES[2:4])
