@@ -19,18 +19,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
-from numpy.typing import ArrayLike
+from coda_keras_recipes.mnist_figures import (
+    SHOWN,
+    TEMPERATURES,
+    draw_figure2,
+    draw_figure3,
+    save,
+    table_figure2,
+    table_figure3,
+)
 
 import coda_keras
 from coda_keras.data.idx import load_idx
 from coda_keras.data.images import ImageData, load_digits
-from coda_keras.figures import Column, contribution_rgb, map_table, save_figure, shared_scale
 from coda_keras.utils import provenance
 from coda_keras.utils.command_line import Parser, positive_int, tensorflow_command
 from coda_keras.utils.files import check_folder, write_json
 from coda_keras.utils.progress import tracked
-from coda_keras.utils.text import markdown_table
 
 NOISE = 0.3  # standard deviation, of images in [0, 1]
 # Filters, rank, kernel size and stride of every layer.
@@ -38,11 +43,7 @@ LAYERS = {
     "single layer": [(10, 32, 1, 1)],
     "five layers": [(16, 16, 5, 2), (16, 16, 3, 1), (32, 16, 3, 2), (32, 16, 3, 1), (10, 32, 1, 1)],
 }
-# A single layer's logit is at most the norm of its input over T, and that of a digit is about 45.
-TEMPERATURES = {"single layer": 10.0, "five layers": 50.0}
 EPOCHS, BATCH_SIZE, LEARNING_RATE = 8, 64, 3e-3
-# Fig. 2 has the first test image of each of these, Fig. 3 the first training image.
-SHOWN = (2, 4, 7)
 SAMPLES, SAMPLE_NOISE = 1024, 0.5  # of each digit in Fig. 3
 RANK, MAXIMISED = 3, 50  # of the unit there; passes over all samples
 
@@ -148,30 +149,6 @@ def aligned(net: "coda_keras.CoDANet", images: np.ndarray, pairs: np.ndarray) ->
     }
 
 
-def draw_figure2(
-    images: np.ndarray, rows: Sequence[tuple[str, "coda_keras.Explanation"]], names: Sequence[str]
-) -> Figure:
-    """A row for every net and image: weights for brighter pixels, and contributions."""
-    columns = []
-    for which, role in enumerate(("label", "strongest other")):
-        weights, maps, captions = [], [], []
-        for _, explanation in rows:
-            # What the images' grey meets: the weights of r, g, b less those of 1-r, 1-g, 1-b.
-            applied = explanation.weights
-            grey = applied[..., :3].sum(-1) - applied[..., 3:].sum(-1)
-            weights += [contribution_rgb(pair[which], shared_scale(pair)) for pair in grey]
-            maps += list(explanation.contribution_map[:, which])
-            winners = zip(explanation.class_ids[:, which], explanation.logits)
-            captions += [f"{names[i]}: {logits[i]:.1f}" for i, logits in winners]
-        columns += [
-            Column(f"weights,\n{role}", weights, pictures=True),
-            Column(f"contributions,\n{role}", maps, captions),
-        ]
-    titles = [name for name, explanation in rows for _ in explanation.logits]
-    explained = "the class; in weights, for bright pixels"
-    return map_table([*images] * len(rows), columns, titles, scale="row", explained=explained)
-
-
 def figure3(args: argparse.Namespace, data: ImageData) -> dict[str, Any]:
     """Maximises a DAU over noisy samples of three digits and draws the eigenvectors of its AB."""
     import keras
@@ -199,16 +176,8 @@ def figure3(args: argparse.Namespace, data: ImageData) -> dict[str, Any]:
         "reached": float(output / np.linalg.norm(samples, axis=1).mean()),
         "reached_at_best": alignment.reached(samples, best),
     }
-    side = pictures.shape[1:]
-    noise = np.clip(samples[::SAMPLES], 0, 1).reshape(-1, *side)
-    columns = [
-        Column("a noisy sample", rgb(noise), pictures=True),
-        Column("eigenvector\nof AB", vectors.reshape(-1, *side), captioned(cosine)),
-        Column("singular vector\nof samples", singular.reshape(-1, *side), captioned(likeness)),
-    ]
-    figure = map_table(
-        rgb(pictures), columns, scale="all", explained="entries", ends=("negative", "positive")
-    )
+    noise = samples[::SAMPLES].reshape(pictures.shape)
+    figure = draw_figure3(pictures, noise, (vectors, cosine), (singular, likeness))
     save(figure, args.output / "figure3")
     return results
 
@@ -222,51 +191,6 @@ def matched(vectors: np.ndarray, digits: np.ndarray) -> tuple[np.ndarray, np.nda
     rows, columns = linear_sum_assignment(-np.abs(table))
     cosine = table[rows, columns]
     return vectors[columns] * np.sign(cosine)[:, None], np.abs(cosine)
-
-
-def captioned(cosine: ArrayLike) -> list[str]:
-    return [f"cosine {value:.3f}" for value in cosine]
-
-
-def rgb(grey: np.ndarray) -> np.ndarray:
-    return np.repeat(grey[..., None], 3, axis=-1)
-
-
-def table_figure2(nets: dict[str, Any]) -> list[str]:
-    """The lines of a table in Markdown: a row for each net."""
-    return markdown_table(
-        ["", "T", "parameters", "test accuracy", "cosine of W(x) and x, label", "strongest other"],
-        (
-            (
-                name,
-                f"{TEMPERATURES[name]:g}",
-                f"{row['parameters']:,}",
-                f"{row['test_accuracy']:.1%}",
-                f"{row['cosine_of_label']:.2f}",
-                f"{row['cosine_of_strongest_other']:.2f}",
-            )
-            for name, row in nets.items()
-        ),
-    )
-
-
-def table_figure3(results: dict[str, Any]) -> list[str]:
-    """The lines of a table in Markdown: how near the digits the vectors come."""
-    return markdown_table(
-        ["", *map(str, SHOWN)],
-        (
-            [f"cosine of digit and {kind}vector", *map("{:.3f}".format, results[key])]
-            for kind, key in (
-                ("eigen", "cosine_of_eigenvectors"),
-                ("singular ", "cosine_of_singular_vectors"),
-            )
-        ),
-    )
-
-
-def save(figure: Figure, path: Path) -> None:
-    for suffix in ("png", "pdf"):
-        save_figure(figure, path.with_suffix(f".{suffix}"))
 
 
 def load(args: argparse.Namespace) -> ImageData:

@@ -68,8 +68,7 @@ def save(rows: Sequence[Row], folder: Path) -> None:
             for rescale, (label, colour) in KINDS.items()
         ]
         figure = sweep_figure(curves, x_label, title(points), place in LOGARITHMIC, size)
-        for suffix in ("png", "pdf"):
-            save_figure(figure, folder / f"{name}.{suffix}")
+        save_figure(figure, [folder / f"{name}.{suffix}" for suffix in ("png", "pdf")])
         print(f"figure   {folder / name}.png")
 
 

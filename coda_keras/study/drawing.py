@@ -56,10 +56,10 @@ def draw(
             else:
                 figure = study.figure(name)
                 written = [f"figure_{name}{suffix}" for suffix in FORMATS]
-                for file in written:
-                    save_figure(figure, study.folder / file)
+                paths = [study.folder / file for file in written]
+                save_figure(figure, paths)
                 if board is not None:
-                    board.figure(f"figure_{name}", figure)
+                    board.picture(f"figure_{name}", paths[0])
         except Missing as missing:
             skipped[name] = str(missing)
             report(f"figure {name} skipped: {missing}.")

@@ -13,12 +13,11 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from matplotlib.figure import Figure
+from PIL import Image
 from tensorboard.compat.proto import summary_pb2
 
 from coda_keras.explorer import View
 from coda_keras.explorer.storage import encoded_view, fitted
-from coda_keras.figures import figure_rgb
 from coda_keras.tensorboard.drawing import Drawing, Pace
 
 PLUGIN = "explanations"
@@ -58,10 +57,11 @@ class Board:
     def __init__(self, folder: str | Path | None) -> None:
         self._writer = tf.summary.create_file_writer(str(folder)) if folder else None
 
-    def figure(self, name: str, figure: Figure) -> None:
-        """Writes a figure as a picture."""
+    def picture(self, name: str, path: Path) -> None:
+        """Writes the picture of a file."""
         if self._writer:
-            self.video(name, [figure_rgb(figure)])
+            with Image.open(path) as picture:
+                self.video(name, [np.asarray(picture.convert("RGB"))])
 
     def video(self, name: str, frames: Sequence[np.ndarray]) -> None:
         """Writes frames `(h, w, 3)`, one step each, so that TensorBoard's slider plays them."""

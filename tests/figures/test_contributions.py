@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from coda_keras import figures
@@ -286,7 +287,7 @@ def test_figures_are_written_whole_or_not_at_all(tmp_path):
     with pytest.raises(ValueError, match=r"figure\.xyz"):
         figures.save_figure(figure, tmp_path / "new" / "figure.xyz")
 
-    class Broken:
+    class Broken(Figure):
         def savefig(self, path, **kwargs):
             path.write_bytes(b"half")
             raise RuntimeError("disk full")

@@ -194,8 +194,9 @@ def row(name, accuracy, localisation, **arguments):
 def test_figures_show_the_runs_beside_the_paper(monkeypatch, tmp_path):
     drawn = {}
 
-    def keep(figure, path, **_):
-        drawn[path.stem] = figure
+    def keep(figure, paths):
+        assert [path.suffix for path in paths] == [".png", ".pdf"]
+        drawn[paths[0].stem] = figure
 
     monkeypatch.setattr("coda_keras.figures.save_figure", keep)
     sweep_figures.save(
@@ -225,7 +226,7 @@ def test_figures_show_the_runs_beside_the_paper(monkeypatch, tmp_path):
 def test_other_grids_than_the_paper_s_stand_without_its_localisation(monkeypatch, tmp_path):
     drawn = {}
     monkeypatch.setattr(
-        "coda_keras.figures.save_figure", lambda f, path: drawn.update({path.stem: f})
+        "coda_keras.figures.save_figure", lambda f, paths: drawn.update({paths[0].stem: f})
     )
     small = {**row("s_coda_sq_t10", 0.5, 0.25, temperature=10.0), "grid_size": 2}
     sweep_figures.save([small], tmp_path)
