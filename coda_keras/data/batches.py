@@ -41,7 +41,7 @@ class Draws(Protocol):
     """The random numbers of an epoch.
 
     Attributes:
-        arrays: module with NumPy's `where` and `reshape` for the arrays of the framework.
+        arrays: module with NumPy's `where`, `reshape` and `pad` for the arrays of the framework.
     """
 
     arrays: ModuleType
@@ -58,8 +58,36 @@ class Draws(Protocol):
     def view(self, index: Any, shifts: int) -> Any:
         """Three integers: 0 or 1, then two below `shifts`, all equally likely."""
 
-    def shifted(self, image: Any, row: Any, column: Any, padding: int) -> Any:
-        """What begins at `(row, column)` of the image reflected at its edges, of its size."""
+
+def cropped(
+    arrays: ModuleType,
+    images: Any,
+    corner: Sequence[Any],
+    padding: int,
+    size: Sequence[int] | None = None,
+    mode: Any = "reflect",
+) -> Any:
+    """Cuts images that are padded on all sides.
+
+    Args:
+        arrays: module of the images: NumPy or TensorFlow.
+        images: `(..., H, W, C)`.
+        corner: row and column of the padded images where the cut begins, both `padding` for the
+            images as they are.
+        padding: int, pixels on each side.
+        size: height and width to cut; None for those of the images.
+        mode: `"reflect"` for their reflection about their outermost pixels, `"constant"` for zeros.
+
+    Returns:
+        `(..., height, width, C)`.
+    """
+    *before, height, width, channels = images.shape
+    around = [*((0, 0) for _ in before), (padding, padding), (padding, padding), (0, 0)]
+    (row, column), (height, width) = corner, size or (height, width)
+    padded = arrays.pad(images, around, mode)
+    cut = padded[..., row : row + height, column : column + width, :]
+    # TensorFlow knows no shape of what begins at a tensor.
+    return arrays.reshape(cut, (*before, height, width, channels))
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +186,7 @@ class TrainBatches:
         """
         if self.targets is not None:
             flip, row, column = self.view(epoch, index, draws)
-            image = draws.shifted(image, row, column, self.shifts // 2)
+            image = cropped(draws.arrays, image, (row, column), self.shifts // 2)
             image = draws.arrays.where(flip == 1, image[:, ::-1], image)
         elif self.alternate_flip:
             flipped = (epoch + draws.first_flip(index)) % 2 == 0

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from coda_keras.data.batches import Augment
+from coda_keras.data.batches import Augment, cropped
 
 # What `cutout` fills its squares with.
 GREY = 128
@@ -16,11 +16,10 @@ def flip_and_crop(
     """See `coda_keras.data.augmentation.flip_and_crop`."""
 
     def augment(image, random):
-        padded = np.pad(image, ((padding, padding), (padding, padding), (0, 0)), mode)
         rows, columns = image.shape[:2] if size is None else (size, size)
-        corners = (padded.shape[0] - rows + 1, padded.shape[1] - columns + 1)
-        row, column = random.integers(0, corners)
-        image = padded[row : row + rows, column : column + columns]
+        height, width = (padding + side + padding for side in image.shape[:2])
+        corner = random.integers(0, (height - rows + 1, width - columns + 1))
+        image = cropped(np, image, corner, padding, (rows, columns), mode)
         return image[:, ::-1] if flip and random.random() < 0.5 else image
 
     return augment

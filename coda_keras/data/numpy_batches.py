@@ -44,10 +44,6 @@ class Draws:
     def view(self, index: int, shifts: int) -> tuple[int, int, int]:
         return tuple(self.of(index, VIEW).integers(0, (2, shifts, shifts)))
 
-    def shifted(self, image: np.ndarray, row: int, column: int, padding: int) -> np.ndarray:
-        padded = np.pad(image, ((padding, padding), (padding, padding), (0, 0)), "reflect")
-        return padded[row : row + image.shape[0], column : column + image.shape[1]]
-
 
 def train_batches(batches: TrainBatches) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Makes batches to train on, float32 images in [0, 1] and labels; see `TrainBatches`."""

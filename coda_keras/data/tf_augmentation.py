@@ -4,7 +4,7 @@ import functools
 
 import tensorflow as tf
 
-from coda_keras.data.batches import Augment
+from coda_keras.data.batches import Augment, cropped
 from coda_keras.data.numpy_augmentation import GREY
 
 
@@ -27,12 +27,11 @@ def flip_and_crop(
     def augment(image, seed):
         height, width = (padding + side + padding for side in image.shape[:2])
         rows, columns = image.shape[:2] if size is None else (size, size)
-        image = tf.pad(image, ((padding, padding), (padding, padding), (0, 0)), mode)
         # Not `seed + 1` for the second draw: that is the seed of another image.
         crop_seed, flip_seed = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
         corners = tf.constant([height - rows + 1, width - columns + 1], tf.float32)
         corner = tf.cast(tf.random.stateless_uniform((2,), crop_seed) * corners, tf.int32)
-        image = tf.slice(image, [corner[0], corner[1], 0], [rows, columns, 3])
+        image = cropped(tf, image, tf.unstack(corner), padding, (rows, columns), mode)
         if not flip:
             return image
         coin = tf.random.stateless_uniform((), flip_seed) < 0.5

@@ -121,14 +121,6 @@ class Draws:
         drawn = tf.random.stateless_uniform((3,), self.of(index, VIEW), 0, 2**31 - 1, tf.int64)
         return drawn[0] % 2, drawn[1] % shifts, drawn[2] % shifts
 
-    def shifted(
-        self, image: tf.Tensor, row: tf.Tensor, column: tf.Tensor, padding: int
-    ) -> tf.Tensor:
-        padded = tf.pad(image, ((padding, padding), (padding, padding), (0, 0)), "reflect")
-        return tf.ensure_shape(
-            tf.slice(padded, [row, column, 0], tf.shape(image, tf.int64)), image.shape
-        )
-
 
 def train_batches(batches: TrainBatches) -> tf.data.Dataset:
     """Makes batches to train on, float32 images in [0, 1] and labels; see `TrainBatches`."""

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from coda_keras.data.batches import cropped
 from coda_keras.training.settings import Settings
 from coda_keras.utils.files import replacing
 from coda_keras.utils.inflating import read_npz
@@ -39,10 +40,7 @@ def views(images: np.ndarray, flip: int, row: int, column: int, padding: int) ->
     >>> views(np.arange(8).reshape(1, 2, 4, 1), flip=1, row=1, column=2, padding=1)[0, 0, :, 0]
     array([2, 3, 2, 1])
     """
-    height, width = images.shape[1:3]
-    around = (padding, padding)
-    padded = np.pad(images, ((0, 0), around, around, (0, 0)), "reflect")
-    shifted = padded[:, row : row + height, column : column + width]
+    shifted = cropped(np, images, (row, column), padding)
     return shifted[:, :, ::-1] if flip else shifted
 
 
