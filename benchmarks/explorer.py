@@ -9,7 +9,6 @@ need maps not decoded yet are told apart. Needs Chromium and chromedriver.
 """
 
 import argparse
-import os
 import statistics
 import tempfile
 import time
@@ -171,17 +170,9 @@ def table(pages):
 
 def main():
     args = parse()
-    record = {
-        "arguments": provenance.plain(vars(args)),
-        "commit": provenance.commit(ROOT),
-        "uncommitted": provenance.uncommitted(
-            ROOT, "coda_keras/explorer", "benchmarks/explorer.py"
-        ),
-        "versions": provenance.versions(("coda-keras", "numpy", "selenium")),
-        "hardware": provenance.hardware(),
-        "load_average": os.getloadavg(),
-        "started": provenance.now(),
-    }
+    paths = "coda_keras/explorer", "benchmarks/explorer.py"
+    packages = "coda-keras", "numpy", "selenium"
+    record = provenance.conditions(vars(args), ROOT, *paths, packages=packages)
     driver = launch()
     try:
         record["browser"] = driver.capabilities["browserVersion"]

@@ -179,18 +179,12 @@ def measure(args: argparse.Namespace, operation: str) -> list[dict[str, object]]
 
 def conditions(args: argparse.Namespace) -> dict[str, object]:
     """What the figures depend on: arguments, code, packages, machine and its other load."""
+    arguments = {key: value for key, value in vars(args).items() if key not in ("other", "authors")}
+    packages = PACKAGES + ("torch",) * bool(args.authors)
     return {
-        "arguments": provenance.plain(
-            {key: value for key, value in vars(args).items() if key not in ("other", "authors")}
-        ),
-        "commit": provenance.commit(ROOT),
-        "uncommitted": provenance.uncommitted(ROOT, "coda_keras", *SOURCES),
+        **provenance.conditions(arguments, ROOT, "coda_keras", *SOURCES, packages=packages),
         "other_commit": provenance.commit(args.other) if args.other else None,
         "authors_commit": provenance.commit(args.authors) if args.authors else None,
-        "versions": provenance.versions(PACKAGES + ("torch",) * bool(args.authors)),
-        "hardware": provenance.hardware(),
-        "load_average": os.getloadavg(),
-        "started": provenance.now(),
     }
 
 

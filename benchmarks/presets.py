@@ -7,7 +7,6 @@ two calls that are not counted. The model zoo of the documentation shows them.
 """
 
 import argparse
-import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -31,15 +30,7 @@ WARM_UP = 2
 @command
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
     args = parse(arguments, prog)
-    record = {
-        "arguments": provenance.plain(vars(args)),
-        "commit": provenance.commit(ROOT),
-        "uncommitted": provenance.uncommitted(ROOT, "coda_keras", "benchmarks/presets.py"),
-        "versions": provenance.versions(),
-        "hardware": provenance.hardware(),
-        "load_average": os.getloadavg(),
-        "started": provenance.now(),
-    }
+    record = provenance.conditions(vars(args), ROOT, "coda_keras", "benchmarks/presets.py")
     record["results"] = [measure(name, args.repetitions) for name in cards()]
     write_json(args.output, record)
     print(*table(record["results"]), sep="\n")

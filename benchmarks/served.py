@@ -1,7 +1,6 @@
 """What the benchmarks of serving share: a servable, a server of its own, and requests to it."""
 
 import argparse
-import os
 import re
 import shutil
 import subprocess
@@ -80,15 +79,8 @@ def running(models: Path, arguments: Sequence[str] = ()) -> Iterator[Server]:
 def conditions(args: argparse.Namespace) -> dict[str, object]:
     """What figures depend on: arguments, code, packages, machine and its other load."""
     packages = ("coda-keras", "tensorflow", "grpcio", "protobuf", "numpy")
-    return {
-        "arguments": provenance.plain(vars(args)),
-        "commit": provenance.commit(ROOT),
-        "uncommitted": provenance.uncommitted(ROOT, "coda_keras", "export", "benchmarks"),
-        "versions": provenance.versions(packages),
-        "hardware": provenance.hardware(),
-        "load_average": os.getloadavg(),
-        "started": provenance.now(),
-    }
+    paths = "coda_keras", "export", "benchmarks"
+    return provenance.conditions(vars(args), ROOT, *paths, packages=packages)
 
 
 @contextmanager

@@ -62,6 +62,31 @@ def record(arguments: Mapping[str, object]) -> dict[str, object]:
     }
 
 
+def conditions(
+    arguments: Mapping[str, object],
+    folder: str | os.PathLike,
+    *paths: str,
+    packages: Sequence[str] | None = None,
+) -> dict[str, object]:
+    """The head of a benchmark's record, made when it begins.
+
+    Args:
+        arguments: of the benchmark.
+        folder: of the git repository.
+        paths: what the numbers depend on there.
+        packages: as for `versions`.
+    """
+    return {
+        "arguments": plain(arguments),
+        "commit": commit(folder),
+        "uncommitted": uncommitted(folder, *paths),
+        "versions": versions(packages),
+        "hardware": hardware(),
+        "load_average": os.getloadavg(),
+        "started": now(),
+    }
+
+
 def commit(folder: str | os.PathLike) -> str | None:
     """The commit that `folder` is checked out at; None outside of a git repository."""
     return _git(folder, "rev-parse", "HEAD")
