@@ -232,24 +232,22 @@ def explain_each(module: Any, images: Any, class_ids: np.ndarray) -> list[np.nda
 
 def table(rows: Sequence[dict[str, Any]]) -> list[str]:
     """The lines of a table in Markdown. Ratios above 1 say that ours is faster."""
-    sizes = [f" of {timed['batch_size']}" for timed in rows[0].get("times", [])]
+    sizes = [timed["batch_size"] for timed in rows[0].get("times", [])]
     head = ["net", "parameters", "difference of logits", "of contributions"]
-    for what in ("forward pass", "explaining"):
-        head += [f"{what}{size}" for size in sizes]
-    return markdown_table([*head, "memory for 4 images, for 64"], map(_cells, rows))
+    head += [f"{what} of {size}" for what in ("forward pass", "explaining") for size in sizes]
+    return markdown_table([*head, f"memory, {AT_A_TIME} images", f"{MANY}"], map(_cells, rows))
 
 
 def _cells(row):
-    compared, held = row.get("differences"), row.get("memory")
+    compared, held = row.get("differences", {}), row.get("memory", {})
     cells = [row["name"], f"{row['parameters'] / 1e6:.1f}M"]
-    cells += [f"{compared[what]:.1e}" if compared else "" for what in ("logits", "contributions")]
+    cells += [f"{compared[name]:.1e}" if compared else "" for name in ("logits", "contributions")]
     for what in ("forward", "explain"):
         for timed in row.get("times", []):
             own, other = timed[what], timed[f"{what} of theirs"]
-            cells.append(f"{other / own:.2f} ({own:.2f} s)")
-    if held:
-        cells.append(f"{held['of_a_batch'] / 1024:.2f}, {held['of_all'] / 1024:.2f} GiB")
-    return [*cells, *([] if held else [""])]
+            cells.append(f"{other / own:.2f} ({1000 * own:.0f} ms)")
+    peaks = [held[name] / 1024 if held else None for name in ("of_a_batch", "of_all")]
+    return [*cells, *("" if peak is None else f"{peak:.2f} GiB" for peak in peaks)]
 
 
 def parse(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespace:

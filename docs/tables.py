@@ -269,6 +269,7 @@ TABLES: dict[str, Callable[[], Lines]] = {
     },
     "floors": floors,
     "imported": partial(printed, "imported", "imported"),
+    "bcos-networks": partial(printed, "bcos_networks", "bcos_networks"),
     "live": partial(live, "table"),
     "live-photographs": partial(live, "photographs_table"),
     "live-ort": partial(live, "ort_table"),
