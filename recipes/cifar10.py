@@ -45,7 +45,9 @@ VALUES = {
     "optimizer": "adam",
     "output": Path("runs/cifar10"),
     **training_run.defaults("initial", "alternate_flip", "randaugment", "cutout", "fast"),
-    **training_run.defaults("start_temperature", "rise", "grow", "regularisation", "hold_out"),
+    **training_run.defaults(
+        "start_temperature", "rise", "grow", "regularisation", "grid_loss", "hold_out"
+    ),
     **training_run.defaults("teacher", "label_weight", "teacher_targets", "teacher_scale"),
 }
 # With --fast; docs/training.md says what each of these is worth.

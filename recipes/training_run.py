@@ -45,6 +45,7 @@ def coda_net(settings: Settings, data: "ImageData") -> "coda_keras.CoDANet":
         image_size=data.test_images.shape[1],
         class_names=data.class_names,
         regularisation=settings.regularisation,
+        grid_loss=settings.grid_loss,
         **named,
     )
 

@@ -21,6 +21,7 @@ from coda_keras.layers.dynamic_linear import (
 from coda_keras.layers.encoding import encode
 from coda_keras.models.dynamic_linear_net import DynamicLinearNet
 from coda_keras.models.from_preset import LOGIT_BIAS, FromPreset
+from coda_keras.models.grid_loss import GridLoss
 from coda_keras.models.map_penalty import MapPenalty
 from coda_keras.utils.registration import PACKAGE
 
@@ -48,6 +49,8 @@ class CoDANet(FromPreset, DynamicLinearNet):
         class_names: list of str, names of the classes in the order of the logits, or None.
         regularisation: non-negative number λ: `λ mean |W_{0->L}|` is added to the loss in training
             (eq. 10); see `coda_keras.models.map_penalty`. Predictions do not depend on it.
+        grid_loss: non-negative number λ: what the contributions of grids of training images lack in
+            localisation, times λ, is added to the loss; see `coda_keras.models.grid_loss`.
         **kwargs: `name`, `dtype`, ... of `keras.Model`.
 
     Input shape:
@@ -74,6 +77,7 @@ class CoDANet(FromPreset, DynamicLinearNet):
         image_size: int | tuple[int, int] | None = None,
         class_names: Sequence[str] | None = None,
         regularisation: float = 0.0,
+        grid_loss: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -90,6 +94,7 @@ class CoDANet(FromPreset, DynamicLinearNet):
         self.image_size = _pair(image_size)
         self.class_names = None if class_names is None else [str(name) for name in class_names]
         self.penalty = MapPenalty(regularisation) if regularisation else None
+        self.grids = GridLoss(grid_loss) if grid_loss else None
         if self.image_size is not None:
             self.build((None, *self.image_size, 3))
 
@@ -113,6 +118,8 @@ class CoDANet(FromPreset, DynamicLinearNet):
         return self.scaling.temperature
 
     def call(self, images: Tensor, training: bool | None = None) -> Tensor:
+        if training and self.grids is not None:
+            self.grids.keep(self.linearize, images)
         if training and self.penalty is not None:
             # The loss needs rows of W_{0->L} of this pass.
             outputs, pullback = self.linearize(images)
@@ -134,6 +141,8 @@ class CoDANet(FromPreset, DynamicLinearNet):
         loss = super().compute_loss(x, y, y_pred, sample_weight, training)
         if training and self.penalty is not None:
             loss = loss + ops.cast(self.penalty.loss(y, y_pred), loss.dtype)
+        if training and self.grids is not None:
+            loss = loss + ops.cast(self.grids.loss(y, y_pred), loss.dtype)
         return loss
 
     def linearize(self, images: Tensor) -> tuple[Tensor, Pullback]:
@@ -176,6 +185,7 @@ class CoDANet(FromPreset, DynamicLinearNet):
             "image_size": self.image_size,
             "class_names": self.class_names,
             "regularisation": 0.0 if self.penalty is None else self.penalty.strength,
+            "grid_loss": 0.0 if self.grids is None else self.grids.strength,
         }
 
     @classmethod

@@ -44,7 +44,8 @@ class FromPreset:
             image_size: int or `(height, width)`; None for the preset's (32, 32, 240, 64).
             implementation: see `DAUConv2D`.
             logit_bias: number b_0.
-            **kwargs: `regularisation` of `CoDANet`; `name`, `dtype`, ... of `keras.Model`.
+            **kwargs: `regularisation`, `grid_loss` of `CoDANet`; `name`, `dtype`, ... of
+                `keras.Model`.
 
         Raises:
             ValueError: if there is no such preset, an argument is out of range, or weights were

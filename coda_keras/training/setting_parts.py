@@ -125,6 +125,13 @@ class Regularisation:
         non_negative_number,
         metavar="LAMBDA",
     )
+    grid_loss: float = _training(
+        0.0,
+        "adds lambda (1 - localisation on grids of 2x2 training images) to the loss: an "
+        "experiment, since such a net has learned the metric",
+        non_negative_number,
+        metavar="LAMBDA",
+    )
     alternate_flip: bool = _training(
         False, "flip every image in every second epoch, instead of by chance"
     )
