@@ -46,7 +46,13 @@ def evaluate(args: argparse.Namespace) -> None:
     check_fits(net, args.model, data.test_images, len(data.class_names))
     net = float32_copy(net if args.views is None else coda_keras.with_views(net, args.views))
     scores = training.score(
-        net, data, args.grids, args.occlusion_grids, fewer=args.fewer, grid_size=args.grid_size
+        net,
+        data,
+        args.grids,
+        args.occlusion_grids,
+        fewer=args.fewer,
+        grid_size=args.grid_size,
+        all_correct=args.all_correct,
     )
     tell(scores, args.grid_size, name, data.note)
     if args.gallery:
@@ -73,6 +79,9 @@ def tell(scores: dict[str, Any], grid_size: int, data: str, note: str | None) ->
     if scores.get("published_rule_grids"):
         published, grids = scores["published_rule_localisation"], scores["published_rule_grids"]
         print(f"                    {published:.4f} on {grids} grids by the authors' rule")
+    if scores.get("grids_without_threshold"):
+        score, grids = scores["localisation_without_threshold"], scores["grids_without_threshold"]
+        print(f"                    {score:.4f} on {grids} grids without the threshold of 50%")
     if "occlusion_grids" in scores:
         print(
             f"                    {scores['localisation_beside_occlusion']:.4f} on the first "
@@ -104,6 +113,12 @@ def parse(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespa
         "--fewer",
         action="store_true",
         help="take fewer grids if the net has too few confident images",
+    )
+    parser.add_argument(
+        "--all-correct",
+        action="store_true",
+        help="also grids of all images classified correctly, without the paper's threshold of "
+        "50%%, for nets that are rarely so confident",
     )
     parser.add_argument(
         "--gallery", type=Path, help="file for the most confident images with their maps"

@@ -192,7 +192,14 @@ def train_and_score(sweep: Sweep, name: str) -> str | None:
         error = run_script(sweep, name, recipe, line)
     if error is None and recipe in SCORED and not (folder / scores).exists():
         line = ["--model", str(folder / "model.keras"), "--output", str(folder / scores)]
-        line += ["--grids", str(sweep.grids), "--grid-size", str(sweep.grid_size), "--fewer"]
+        line += [
+            "--grids",
+            str(sweep.grids),
+            "--grid-size",
+            str(sweep.grid_size),
+            "--fewer",
+            "--all-correct",
+        ]
         data = sweep.data[name]
         error = run_script(sweep, name, "evaluate", line + (["--data", data] if data else []))
     return error

@@ -10,7 +10,7 @@ import numpy as np
 from coda_keras.evaluation.confidence import most_confident
 from coda_keras.utils.arguments import one_of
 
-RULES = ("blocks", "published")
+RULES = ("blocks", "published", "all_correct")
 # Of the cells of a grid: indices of images, and class ids.
 Cells = tuple[list[int], list[int]]
 
@@ -92,7 +92,9 @@ def make_grids(
         seed: int, seed of the class draws.
         activation: `"sigmoid"` or `"softmax"`, see `log_odds`.
         fewer: bool, whether fewer grids, even none, will do where there are too few images.
-        rule: `"blocks"`, a grid for each block, or `"published"`, as the authors' code does.
+        rule: `"blocks"`, a grid for each block; `"published"`, as the authors' code does; or
+            `"all_correct"`, blocks of all images that are classified correctly, without the
+            threshold of 50%. The last one is ours, for nets that are rarely that confident.
 
     Returns:
         `Grids`.
@@ -104,11 +106,12 @@ def make_grids(
     if len(images) != len(logits):
         raise ValueError(f"Received {len(images)} images, but logits for {len(logits)}.")
     one_of("rule", rule, RULES)
-    queues = most_confident(logits, labels, minimum=0.5, activation=activation)
-    blocks = _blocks(queues, n * n, n * n if rule == "blocks" else n * n + 1, seed)
-    chosen = list(islice(blocks if rule == "blocks" else _published(blocks, n * n), grids))
+    minimum = 0.0 if rule == "all_correct" else 0.5
+    queues = most_confident(logits, labels, minimum=minimum, activation=activation)
+    blocks = _blocks(queues, n * n, n * n + 1 if rule == "published" else n * n, seed)
+    chosen = list(islice(_published(blocks, n * n) if rule == "published" else blocks, grids))
     if len(chosen) < grids and not fewer:
-        raise ValueError(_too_few(grids, n, len(chosen), [len(queue) for queue in queues]))
+        raise ValueError(_too_few(grids, n, len(chosen), queues, minimum))
     cells = np.reshape(np.asarray(chosen, "int64"), (-1, 2, n * n))
     return Grids(images, cells[:, 0], cells[:, 1], n)
 
@@ -137,13 +140,16 @@ def _published(blocks: Iterable[Cells], size: int) -> Iterator[Cells]:
             next(images, None)
 
 
-def _too_few(asked: int, n: int, possible: int, available: Sequence[int]) -> str:
-    counts = ", ".join(f"{class_id}: {count}" for class_id, count in enumerate(available))
+def _too_few(
+    asked: int, n: int, possible: int, queues: Sequence[np.ndarray], minimum: float
+) -> str:
+    counts = ", ".join(f"{class_id}: {len(queue)}" for class_id, queue in enumerate(queues))
+    confidence = f" with more than {minimum:.0%}" if minimum else ""
     if len(counts) > 300:
         counts = counts[:300] + ", …"
     return (
         f"{asked} grids of {n}x{n} images were asked for, but only {possible} can be made: each "
-        f"needs {n * n} distinct classes with an unused image that the model classifies correctly "
-        f"with more than 50%. Such images by class: {counts}. Ask for at most {possible} grids, "
+        f"needs {n * n} distinct classes with an unused image that the model classifies correctly"
+        f"{confidence}. Such images by class: {counts}. Ask for at most {possible} grids, "
         "for smaller ones, or give more images."
     )

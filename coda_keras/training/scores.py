@@ -55,6 +55,7 @@ def score(
     occlusion_grids: int = 0,
     fewer: bool = False,
     grid_size: int = 3,
+    all_correct: bool = False,
 ) -> dict[str, Any]:
     """Scores a net on all test images.
 
@@ -67,6 +68,7 @@ def score(
         fewer: bool, whether fewer grids, even none, will do for a net with too few confident
             images; the localisation on none is None.
         grid_size: int, images a side of a grid; the paper has 3.
+        all_correct: bool, whether localisation is scored without the threshold of 50% as well.
 
     Returns:
         Dict with `test_accuracy`, of many classes also `test_top5_accuracy`, `test_images`,
@@ -75,7 +77,8 @@ def score(
         `occlusion_grids` of them, with `localisation_beside_occlusion` that of the own
         contributions on the same: grids of more confident images come first and are easier; and
         `published_rule_localisation` on `published_rule_grids`, of which there may be fewer, the
-        number to set beside the authors' (see `make_grids`).
+        number to set beside the authors' (see `make_grids`); and with `all_correct`
+        `localisation_without_threshold` on `grids_without_threshold`, of that rule.
 
     Raises:
         ValueError: if the net leaves too few confident images for so many grids.
@@ -102,13 +105,15 @@ def score(
                     localisation_beside_occlusion=float(own.scores[:occlusion_grids].mean()),
                     occlusion_grids=len(part),
                 )
-            published = make_grids(
-                images, logits, labels, grids, n=grid_size, fewer=True, rule="published"
-            )
-            scores["published_rule_grids"] = len(published)
-            if len(published):
-                own = localisation(net, published, contributions)
-                scores["published_rule_localisation"] = own.mean
+        rules = {"published": ("published_rule_localisation", "published_rule_grids")}
+        if all_correct:
+            rules["all_correct"] = ("localisation_without_threshold", "grids_without_threshold")
+        for rule, (score_name, count_name) in rules.items():
+            chosen = make_grids(images, logits, labels, grids, n=grid_size, fewer=True, rule=rule)
+            scores[count_name] = len(chosen)
+            if len(chosen):
+                own = localisation(net, chosen, attribution.get("contributions"))
+                scores[score_name] = own.mean
     return scores
 
 

@@ -102,6 +102,20 @@ def test_grids_by_the_published_rule(n):
         make_grids(images, logits, labels, grids=999, n=n, rule="published")
 
 
+def test_grids_without_the_threshold():
+    images, logits, labels = data(images=300)
+    # Where all are confident there is no difference.
+    expected = make_grids(images, logits + 100, labels, grids=999, n=2, fewer=True)
+    grids = make_grids(images, logits - 100, labels, 999, 2, fewer=True, rule="all_correct")
+    assert len(grids) > 5
+    np.testing.assert_array_equal(grids.indices, expected.indices)
+    np.testing.assert_array_equal(grids.class_ids, expected.class_ids)
+    with pytest.raises(ValueError, match=r"only 0 can be made.* with more than 50%"):
+        make_grids(images, logits - 100, labels, grids=1, n=2)
+    with pytest.raises(ValueError, match=r"model classifies correctly\. Such"):
+        make_grids(images, logits, labels, grids=999, n=2, rule="all_correct")
+
+
 def test_an_unknown_rule_of_grids_is_refused():
     with pytest.raises(ValueError, match=r"Unknown `rule`: 'best'. Expected one of .*published"):
         make_grids(*data(), grids=1, rule="best")

@@ -147,6 +147,10 @@ def test_occlusion_stands_beside_own_contributions_on_the_same_grids(
     single = scores("--grids", 3, "--grid-size", 1)
     assert single["published_rule_grids"] == 3 and single["published_rule_localisation"] == 1
     assert "1.0000 on 3 grids by the authors' rule" in capsys.readouterr().out
+    assert "localisation_without_threshold" not in single
+    all_correct = scores("--grids", 2, "--all-correct")
+    said = f"{all_correct['localisation_without_threshold']:.4f} on 2 grids without the threshold"
+    assert said in capsys.readouterr().out
 
 
 def test_a_run_is_released(data, tmp_path, monkeypatch):
