@@ -75,6 +75,8 @@ class Explanations:
         """
         with parquet_files.reading(self.folder):
             table = pa.concat_tables(pq.read_table(file, columns=SCALARS) for file in self._files)
+        if table["row"].null_count:
+            raise ValueError(f"{self.folder} has rows without numbers.")
         fits = pc.is_null(table["error"])
         for column, name in (("predicted", predicted), ("label", label)):
             if name is not None:

@@ -156,6 +156,8 @@ def test_files_with_other_columns_or_rows_are_refused(changed):
         folder = changed(table=filled(name, value))
         with pytest.raises(ValueError, match=said):
             Explanations(folder).view([0])
+    with pytest.raises(ValueError, match="rows without numbers"):
+        Explanations(changed(table=filled("row", None))).choose()
     part = changed() / "part-000001.parquet"
     part.write_bytes(part.read_bytes()[:2000])
     with pytest.raises(ValueError, match="is no Parquet, or damaged"):
