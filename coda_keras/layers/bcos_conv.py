@@ -10,7 +10,7 @@ from coda_keras.backend.types import Tensor
 from coda_keras.layers.bcos import Bcos
 from coda_keras.layers.dau import Initializer, Regularizer
 from coda_keras.layers.dynamic_linear import Pullback, ReceptiveField
-from coda_keras.layers.windows import by_convolution, output_size, zero_pad
+from coda_keras.layers.windows import MAX_STRIDES, by_convolution, output_size, zero_pad
 from coda_keras.utils.arguments import positive_int
 from coda_keras.utils.registration import PACKAGE
 
@@ -26,7 +26,7 @@ class BcosConv2D(Bcos):
     Args:
         filters: int, number of units.
         kernel_size: odd int.
-        strides: int.
+        strides: int, at most 512.
         b: number B of at least 1; 1 is a convolution by weight vectors of norm 1.
         max_out: int, of how many weight vectors a unit takes the one with the largest product.
         kernel_initializer: initialiser of the weight vectors, of which only the direction counts.
@@ -64,7 +64,7 @@ class BcosConv2D(Bcos):
         super().__init__(b, max_out, kernel_initializer, kernel_regularizer, **kwargs)
         self.filters = positive_int("filters", filters)
         self.kernel_size = positive_int("kernel_size", kernel_size)
-        self.strides = positive_int("strides", strides)
+        self.strides = positive_int("strides", strides, MAX_STRIDES)
         if self.kernel_size % 2 == 0:
             raise ValueError(
                 f"`kernel_size` must be odd, so that the same number of zeros goes on each side. "

@@ -11,7 +11,7 @@ from coda_keras.backend.types import Tensor
 from coda_keras.layers import factored, patches
 from coda_keras.layers import rescale as rescaling
 from coda_keras.layers.dynamic_linear import DynamicLinear, Pullback, ReceptiveField
-from coda_keras.layers.windows import output_size, zero_pad
+from coda_keras.layers.windows import MAX_STRIDES, output_size, zero_pad
 from coda_keras.utils.arguments import one_of, positive_int
 from coda_keras.utils.registration import PACKAGE
 
@@ -36,7 +36,7 @@ class DAUConv2D(DynamicLinear):
         filters: int, number of DAUs.
         rank: int, rank r of the matrices `A_j B`.
         kernel_size: odd int.
-        strides: int.
+        strides: int, at most 512.
         rescale: `"squash"`: `g(u) = u ||u|| / (1 + ||u||^2)`, or `"l2"`: `g(u) = u / ||u||`.
         implementation: `"factored"`, which is fast and never holds w in memory, or `"patches"`,
             the paper's Algorithm 1 as printed. Both compute the same numbers up to rounding.
@@ -86,7 +86,7 @@ class DAUConv2D(DynamicLinear):
         self.filters = positive_int("filters", filters)
         self.rank = positive_int("rank", rank)
         self.kernel_size = positive_int("kernel_size", kernel_size)
-        self.strides = positive_int("strides", strides)
+        self.strides = positive_int("strides", strides, MAX_STRIDES)
         if self.kernel_size % 2 == 0:
             raise ValueError(
                 f"`kernel_size` must be odd, so that the same number of zeros goes on each side. "

@@ -11,6 +11,7 @@ from coda_keras import backend
 from coda_keras.backend.types import Tensor
 from coda_keras.layers.dynamic_linear import DynamicLinear, Pullback, ReceptiveField
 from coda_keras.layers.windows import (
+    MAX_STRIDES,
     fold_equal,
     fold_patches,
     output_size,
@@ -24,10 +25,14 @@ from coda_keras.utils.registration import PACKAGE
 class _Pooling2D(DynamicLinear):
     """Windows of `(pool_size, pool_size)`, with `(pool_size - 1) // 2` positions of padding."""
 
+    # Of `pool_size`.
+    largest = MAX_STRIDES
+
     def __init__(self, pool_size: int, strides: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.pool_size = positive_int("pool_size", pool_size)
-        self.strides = self.pool_size if strides is None else positive_int("strides", strides)
+        self.pool_size = positive_int("pool_size", pool_size, self.largest)
+        strides = self.pool_size if strides is None else strides
+        self.strides = positive_int("strides", strides, MAX_STRIDES)
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
     @property
@@ -50,8 +55,8 @@ class AveragePooling2D(_Pooling2D):
     `torch.nn.AvgPool2d`.
 
     Args:
-        pool_size: int, height and width of a window.
-        strides: int; None for `pool_size`.
+        pool_size: int, height and width of a window, at most 512.
+        strides: int, at most 512; None for `pool_size`.
         **kwargs: `name`, `dtype`, ... of `keras.layers.Layer`.
 
     Input shape:
@@ -113,8 +118,8 @@ class MaxPooling2D(_Pooling2D):
     chosen.
 
     Args:
-        pool_size: int, height and width of a window.
-        strides: int; None for `pool_size`.
+        pool_size: int, height and width of a window, at most 64.
+        strides: int, at most 512; None for `pool_size`.
         **kwargs: `name`, `dtype`, ... of `keras.layers.Layer`.
 
     Input shape:
@@ -123,6 +128,9 @@ class MaxPooling2D(_Pooling2D):
     Output shape:
         `(B, h, w, C)` with `h = (H + 2 ((k - 1) // 2) - k) // strides + 1`.
     """
+
+    # The positions of a window are compared one after the other.
+    largest = 64
 
     def linearize(self, inputs: Tensor) -> tuple[Tensor, Pullback]:
         inputs = self.prepare(inputs)

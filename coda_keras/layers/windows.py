@@ -12,6 +12,9 @@ from keras import ops
 
 from coda_keras.backend.types import Tensor
 
+# Transposes spread their inputs by the strides, and average pooling pads by its windows.
+MAX_STRIDES = 512
+
 
 class Windows(NamedTuple):
     """What can be done with the windows of inputs.

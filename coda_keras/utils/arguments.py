@@ -46,10 +46,18 @@ def check(name: str, made: type, given: Iterable[str]) -> None:
         )
 
 
-def positive_int(name: str, value: Any) -> int:
-    """Returns `value` as an int; raises ValueError, naming the argument, unless it is one >= 1."""
-    if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
-        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}.")
+def positive_int(name: str, value: Any, most: int | None = None) -> int:
+    """Returns `value` as an int; raises ValueError, naming the argument, unless it is one >= 1.
+
+    Args:
+        name: of the argument.
+        value: what was given.
+        most: the largest that is taken; None for any.
+    """
+    whole = not isinstance(value, bool) and hasattr(value, "__index__")
+    if not whole or value < 1 or (most is not None and value > most):
+        limit = "" if most is None else f" of at most {most}"
+        raise ValueError(f"`{name}` must be a positive integer{limit}. Received: {name}={value!r}.")
     return int(value)
 
 

@@ -278,6 +278,8 @@ def test_attention_is_what_values_are_mixed_by(rng):
         (lambda: BcosConv2D(3, 2), "`kernel_size` must be odd"),
         (lambda: BcosConv2D(3, 3, b=0.5), "`b` must be a number of at least 1"),
         (lambda: MaxOut(2)(np.zeros((1, 2, 2, 3))), "multiple of pieces=2"),
+        (lambda: MaxPooling2D(65), "`pool_size` must be a positive integer of at most 64"),
+        (lambda: AveragePooling2D(2, 513), "`strides` must be a positive integer of at most 512"),
         (lambda: Parallel([]), "`branches` is empty"),
         (lambda: Parallel([ReLU()], merge="mean"), "Unknown `merge`"),
         (lambda: Residual([3]), "has no `linearize` method"),

@@ -313,6 +313,7 @@ def test_initializers_and_regularizers_are_used():
         ({"kernel_size": (3, 3)}, r"`kernel_size` must be a positive integer"),
         ({"kernel_size": 4}, "`kernel_size` must be odd.*kernel_size=4"),
         ({"strides": "2"}, "`strides` must be a positive integer.*strides='2'"),
+        ({"strides": 10**9}, "`strides` must be a positive integer of at most 512"),
         ({"rescale": "relu"}, "Unknown `rescale`: 'relu'"),
         ({"implementation": "fast"}, r"Unknown `implementation`: 'fast'.*factored.*patches"),
     ],
