@@ -19,6 +19,9 @@ from coda_keras.models.views import Flipped, Shifted
 from coda_keras.utils.arguments import one_of
 from coda_keras.utils.registration import PACKAGE
 
+# A small file can name one net many times, each of which computes.
+MAX_MEMBERS = 1024
+
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Ensemble(DynamicLinearNet):
@@ -34,8 +37,8 @@ class Ensemble(DynamicLinearNet):
         **kwargs: `name`, `dtype`, ... of `keras.Model`.
 
     Raises:
-        ValueError: if there is no member, members have other classes or image sizes, or the
-            weights do not fit.
+        ValueError: if there is no member, or more than 1024, members have other classes or image
+            sizes, or the weights do not fit.
 
     Example:
 
@@ -53,8 +56,10 @@ class Ensemble(DynamicLinearNet):
         super().__init__(**kwargs)
         self.members = checked_members(members)
         count = len(self.members)
-        if not count:
-            raise ValueError("`members` is empty. Expected at least one net.")
+        if not 0 < count <= MAX_MEMBERS:
+            raise ValueError(
+                f"`members` has {count} nets. Expected at least one and at most {MAX_MEMBERS}."
+            )
         shares = [1 / count] * count if weights is None else [float(share) for share in weights]
         if len(shares) != count or not math.isclose(sum(shares), 1, abs_tol=1e-6):
             raise ValueError(

@@ -220,7 +220,8 @@ def test_a_net_of_ones_own_is_explained_and_averaged(images):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda net: Ensemble([]), "`members` is empty"),
+        (lambda net: Ensemble([]), "`members` has 0 nets"),
+        (lambda net: Ensemble([net] * 1025), "`members` has 1025 nets"),
         (lambda net: Ensemble([net, net], [0.5, 0.6]), "`weights` must be 2 numbers"),
         (lambda net: Ensemble([net], [0.5, 0.5]), "`weights` must be 1 numbers"),
         (lambda net: Ensemble([keras.layers.Dense(3)]), "has no `linearize`"),
