@@ -61,8 +61,8 @@ def draw(
                 if board is not None:
                     board.picture(f"figure_{name}", paths[0])
         except Missing as missing:
-            skipped[name] = str(missing)
-            report(f"figure {name} skipped: {missing}.")
+            skipped[name] = str(missing).rstrip(".")
+            report(f"figure {name} skipped: {skipped[name]}.")
         else:
             files += written
             report(f"figure {name}: {study.folder / written[-1]}")
