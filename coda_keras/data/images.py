@@ -128,12 +128,14 @@ def load_npz(path: str | os.PathLike) -> ImageData:
             )
         arrays[f"{part}_labels"] = labels.astype("int32")
     classes = 1 + max(arrays[f"{part}_labels"].max(initial=0) for part in ("train", "test"))
-    names = arrays.get("class_names", np.arange(classes))
+    names = arrays["class_names"] if "class_names" in arrays else np.arange(classes)
     if names.ndim != 1:
         raise ValueError(f"{path}: expected class_names as a list. Received shape {names.shape}.")
-    arrays["class_names"] = [str(name) for name in names]
-    arrays["note"] = str(arrays.get("note", "")) or None
-    return ImageData(**{name: arrays[name] for name in ImageData._fields})
+    return ImageData(
+        *(arrays[name] for name in ImageData._fields[:4]),
+        class_names=[str(name) for name in names],
+        note=str(arrays.get("note", "")) or None,
+    )
 
 
 def load_digits() -> ImageData:

@@ -30,6 +30,7 @@ STARTUP = re.compile(
     r"<pre>(?:(?:WARNING: All log messages|[IEW]\d{4} |To enable the following)[^\n]*\n)+</pre>"
     r"\s*</div>\s*</div>"
 )
+PAGE = re.compile(r'(?<=href=")(?!https?:)([^"#]+)\.md(?=["#])')
 LINK = re.compile(r"(?<=\]\()(?!https?:|#|mailto:)([^)\s#]+)(#[^)\s]*)?(?=\))")
 
 
@@ -66,7 +67,8 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
             return found[0]
         inside = path.is_relative_to(ROOT / "docs")
         uri = path.relative_to(ROOT / "docs").as_posix() if inside else ""
-        if files.get_file_from_path(uri) or not re.search(r"[.\w]", uri or "x"):
+        file = files.get_file_from_path(uri)
+        if (file and file.inclusion.is_included()) or not re.search(r"[.\w]", uri or "x"):
             return found[0]
         name = path.relative_to(ROOT).as_posix()
         return f"{address}/blob/main/{name}" if address else f"repository:{name}"
@@ -78,8 +80,13 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
 
 
 def on_page_content(html: str, page: Any, config: Any, files: Any) -> str:
-    """Leaves out what TensorFlow writes when it is imported, which no log level stops."""
-    return STARTUP.sub("", html) if page.file.src_uri.endswith(".ipynb") else html
+    """Leads links of notebooks to pages, which mkdocs does in Markdown only.
+
+    Leaves out what TensorFlow writes when it is imported, which no log level stops.
+    """
+    if not page.file.src_uri.endswith(".ipynb"):
+        return html
+    return PAGE.sub(r"\1.html", STARTUP.sub("", html))
 
 
 def colab(address: str | None) -> str:

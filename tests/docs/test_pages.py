@@ -4,11 +4,13 @@ import html
 import importlib
 import inspect
 import os
+import posixpath
 import re
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import unquote
 
 import pytest
 from conftest import library_modules
@@ -95,7 +97,12 @@ def test_every_trained_preset_is_in_the_zoo(site):
 @pytest.mark.parametrize("address", [None, "https://github.com/someone/coda"])
 def test_links_into_the_repository_need_its_address(address, pages, monkeypatch):
     monkeypatch.setattr(pages, "repository", lambda: address)
-    files = SimpleNamespace(get_file_from_path=lambda uri: uri if uri == "metrics.md" else None)
+    included = {"metrics.md": True, "results/mnist.json": False}
+    there = {
+        uri: SimpleNamespace(inclusion=SimpleNamespace(is_included=lambda value=value: value))
+        for uri, value in included.items()
+    }
+    files = SimpleNamespace(get_file_from_path=there.get)
 
     def shown(uri, markdown):
         page = SimpleNamespace(file=SimpleNamespace(src_uri=uri))
@@ -107,6 +114,28 @@ def test_links_into_the_repository_need_its_address(address, pages, monkeypatch)
     place = f"[a]({address}/blob/main/LICENSE)" if address else "a (`LICENSE` in the repository)"
     assert link == f"{place}, [b](../metrics.md#c), [d](https://e.org)"
     assert ("colab" in shown("tutorials/index.md", "")) == bool(address)
+    excluded = shown("mnist.md", "[e](results/mnist.json)")
+    assert excluded.startswith(f"[e]({address}/blob/main/docs/results" if address else "e (`docs/")
+
+
+def test_every_link_leads_to_a_page_and_a_place_on_it(site):
+    pages = {page.relative_to(site).as_posix(): page.read_text() for page in site.rglob("*.html")}
+    links = {
+        (name, html.unescape(unquote(link)))
+        for name, page in pages.items()
+        # That page is shown at any address, so its links begin at the root.
+        for link in re.findall(r'(?:href|src)="([^"]+)"', page if name != "404.html" else "")
+        if not re.match("(https?|mailto|data):", link)
+    }
+    dead = []
+    for name, link in links:
+        path, _, place = link.partition("#")
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(name), path.partition("?")[0]))
+        target = name if not path else target
+        there = (site / target).exists()
+        if not there or (place and target in pages and f'id="{place}"' not in pages[target]):
+            dead.append((name, link))
+    assert len(pages) > 50 and len(links) > 1000 and not dead
 
 
 def test_pages_have_what_readers_use(site):
