@@ -153,14 +153,15 @@ def computed_in_parts(
         net, encoded, class_ids: as for these; the number of images is known.
         size: int, how many images at a time.
     """
+    ids: Any = class_ids
     several = False
-    if class_ids is not None and not isinstance(class_ids, str):
-        class_ids, _ = checked_class_ids(class_ids, encoded.shape[0], net.classes)
-        several = len(class_ids.shape) > 0
+    if ids is not None and not isinstance(ids, str):
+        ids, _ = checked_class_ids(ids, encoded.shape[0], net.classes)
+        several = len(ids.shape) > 0
     parts = []
     for first in range(0, encoded.shape[0], size):
         some = slice(first, first + size)
-        parts.append(compute(net, encoded[some], class_ids[some] if several else class_ids))
+        parts.append(compute(net, encoded[some], ids[some] if several else ids))
     return {
         name: value if name == "bias" else ops.concatenate([part[name] for part in parts])
         for name, value in parts[0].items()
