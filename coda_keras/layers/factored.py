@@ -99,7 +99,9 @@ def _squared_norm(code, factors, dtype):
     rank, filters = factors.shape[-2:]
     by_unit = ops.transpose(ops.reshape(ops.cast(factors, dtype), (-1, rank, filters)), (2, 1, 0))
     gram = ops.transpose(ops.matmul(by_unit, ops.swapaxes(by_unit, 1, 2)), (1, 2, 0))
-    code = ops.cast(code, dtype)
+    # Products of more axes than two cost Keras a dozen operations each on TensorFlow.
+    height, width = ops.shape(code)[1:3]
+    code = ops.reshape(ops.cast(code, dtype), (-1, rank))
     if rank <= PRODUCTS_UP_TO:
         # Selecting by matrix product, since gathering along the last axis is slow to differentiate.
         first, second = np.triu_indices(rank)
@@ -109,7 +111,8 @@ def _squared_norm(code, factors, dtype):
         )
         twice = ops.cast(np.where(first == second, 1.0, 2.0)[:, None], dtype)
         packed = ops.take(ops.reshape(gram, (rank * rank, filters)), first * rank + second, axis=0)
-        return ops.matmul(products, twice * packed)
-    spread = ops.matmul(code, ops.reshape(gram, (rank, rank * filters)))
-    spread = ops.reshape(spread, (*ops.shape(code), filters))
-    return ops.matmul(code[..., None, :], spread)[..., 0, :]
+        norm = ops.matmul(products, twice * packed)
+    else:
+        spread = ops.matmul(code, ops.reshape(gram, (rank, rank * filters)))
+        norm = ops.matmul(code[:, None, :], ops.reshape(spread, (-1, rank, filters)))
+    return ops.reshape(norm, (-1, height, width, filters))
