@@ -38,12 +38,15 @@ def verify(path: Path, net: DynamicLinearNet, labels: Sequence[str] | None = Non
         answer = servable.predict(
             name, {key: tf.make_tensor_proto(value) for key, value in inputs.items()}
         )
+        outputs = servable.signatures[name].outputs
         with tf.device("CPU"):
-            # What is said here of an output by its name stands above what its signature says.
-            tensors = {key: tf.convert_to_tensor(value) for key, value in inputs.items()}
-            expected = {key: value.numpy() for key, value in function(**tensors).items()}
-            expected |= _expected(net, labels, inputs, answer)
-        for output in servable.signatures[name].outputs:
+            expected = _expected(net, labels, inputs, answer)
+            if set(outputs) - expected.keys():
+                # What is said here of an output by its name stands above what its signature says.
+                tensors = {key: tf.convert_to_tensor(value) for key, value in inputs.items()}
+                said = {key: value.numpy() for key, value in function(**tensors).items()}
+                expected = {**said, **expected}
+        for output in outputs:
             scale = expected["logits"] if output == "residual" else expected[output]
             _compare(f"{name}.{output}", answer[output], expected[output], scale)
 
