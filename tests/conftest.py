@@ -77,17 +77,28 @@ collect_ignore = [] if BACKEND == "tensorflow" else [*FOLDERS]
 TESTS = Path(__file__).parent
 # They take longest and begin first, so that one of the processes of a run does not end alone.
 LONGEST = (
+    "cluster/test_ray.py",
     "recipes/test_recipes.py",
     "recipes/test_interpret.py",
     "benchmarks/test_benchmarks.py",
+    "export/test_runtimes.py",
     "export/server/test_server.py",
-    "test_package.py",
-    "tensorboard/test_plugin.py",
+    "test_types.py",
     "docs/test_pages.py",
+    "docs/test_commands_shown.py",
+    "test_package.py",
+    "explorer/test_notebook.py",
+    "tensorboard/test_plugin.py",
     "export/servable/test_verification.py",
     "export/test_package.py",
     "attribution/test_values.py",
     "recipes/test_experiments.py",
+    # These on JAX.
+    "layers/test_layers.py",
+    "models/test_coda_net.py",
+    "models/test_image_classifier.py",
+    "docs/test_docs.py",
+    "training/test_stored_runs.py",
 )
 
 

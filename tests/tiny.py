@@ -9,9 +9,15 @@ import pytest
 from PIL import Image
 from shared_folders import filled
 
-from coda_keras import CoDANet, DAUConv2D, OneVsAllCrossentropy
+from coda_keras import PRESETS, CoDANet, DAUConv2D, OneVsAllCrossentropy
 
 SIZE = 8
+
+
+def few_layers(preset):
+    """A preset with three layers in place of nine, which are compiled in a third of the time."""
+    few = {"filters": (3, 4, 10), "ranks": (2, 2, 2), "kernel_sizes": (3, 3, 1)}
+    return PRESETS[preset]._replace(**few, strides=(2, 2, 1))
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +60,10 @@ def nets(tmp_path_factory):
 
 def _train(folder):
     data = quarters_data()
+    images, labels = (
+        np.tile(data.train_images / 255.0, (60, 1, 1, 1)),
+        np.tile(data.train_labels, 60),
+    )
     keras.utils.set_random_seed(0)
     made = {
         f"t{temperature}": CoDANet(
@@ -66,7 +76,8 @@ def _train(folder):
     made["baseline"] = convolutional_net(SIZE, use_bias=True)
     for name, net in made.items():
         net.compile(keras.optimizers.Adam(0.03), OneVsAllCrossentropy(), jit_compile=False)
-        net.fit(data.train_images / 255.0, data.train_labels, 64, epochs=60, verbose=0)
+        # Steps of one epoch, since each takes less time than what comes between epochs.
+        net.fit(images, labels, 64, shuffle=False, verbose=0)
         (folder / name).mkdir()
         net.save(folder / name / "model.keras")
 

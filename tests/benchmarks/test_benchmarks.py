@@ -15,21 +15,19 @@ from coda_keras_export.api import arrays, serving_pb2
 from processes import run_forked, run_in_process
 
 from benchmarks import cold_start, floor, layers, served, views, waiting
-from coda_keras import PRESETS, CoDANet, DAUConv2D
+from coda_keras import CoDANet, DAUConv2D
 
 pytestmark = pytest.mark.tensorflow
 ROOT = Path(__file__).resolve().parents[2]
 quarters = tiny.quarters
 
 
-def test_the_benchmark_records_times_and_their_conditions(tmp_path):
+def test_the_benchmark_records_times_and_their_conditions(monkeypatch, tmp_path):
     flags = ["--rank-scale", "0.02", "--image-size", "8", "--batch-size", "2"]
     flags += ["--repetitions", "1", "--operations", "forward", "--modes", "graph"]
     flags += ["--precisions", "float32"]
     output = tmp_path / "times.json"
-    command = [sys.executable, ROOT / "benchmarks/layers.py", *flags, "--output", output]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    run(layers, monkeypatch, *flags, "--output", output)
     record = json.loads(output.read_text())
     rows = record["results"]
     assert [row["contender"] for row in rows] == [
@@ -59,8 +57,7 @@ def test_the_floor_is_that_of_both_convolutions():
 
 def measure_floor(*flags):
     """The benchmark on a net of three layers; in a process whose environment it changes."""
-    few = {"filters": (3, 4, 10), "ranks": (2, 2, 2), "kernel_sizes": (3, 3, 1)}
-    PRESETS["s_coda"] = PRESETS["s_coda"]._replace(**few, strides=(2, 2, 1))
+    tiny.PRESETS["s_coda"] = tiny.few_layers("s_coda")
     # As a program, it finds the module of its contenders beside it.
     site.addsitedir(str(ROOT / "benchmarks"))
     sys.argv = ["floor.py", *flags]
@@ -161,6 +158,7 @@ def test_the_attacks_say_what_became_of_the_server(serving, monkeypatch, tmp_pat
 def test_the_overhead_is_that_of_equal_answers(monkeypatch, tmp_path):
     module = importlib.import_module("benchmarks.serving_overhead")
     output = tmp_path / "overhead.json"
+    monkeypatch.setitem(tiny.PRESETS, "s_coda", tiny.few_layers("s_coda"))
     flags = ["--rank-scale", 0.02, "--image-size", 8, "--batches", 2, "--repetitions", 2]
     run(module, monkeypatch, *flags, "--output", output)
     (row,) = json.loads(output.read_text())["results"]
@@ -232,6 +230,7 @@ def test_a_training_that_is_killed_ends_with_the_same_bits(tmp_path):
 
 def test_pipelines_and_steps_have_rates(monkeypatch, tmp_path, capsys):
     module, output = importlib.import_module("benchmarks.pipeline"), tmp_path / "pipeline.json"
+    monkeypatch.setitem(tiny.PRESETS, "s_coda", tiny.few_layers("s_coda"))
     flags = ["--rank-scale", 0.02, "--batch-size", 2, "--seconds", 0.01]
     try:
         run(module, monkeypatch, *flags, "--output", output)

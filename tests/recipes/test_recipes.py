@@ -11,10 +11,10 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tiny
 from coda_keras_recipes import training_run
 from processes import run_forked, run_in_process
 
-import coda_keras
 from coda_keras import training
 from coda_keras.models import resnet
 from coda_keras.utils import extras
@@ -42,13 +42,19 @@ def new_recipe(name, *flags, **environment):
     return done.returncode, done.stdout, done.stderr
 
 
+def train_small(name, *flags):
+    """What a recipe does, with nets of few layers; in a process of its own."""
+    tiny.PRESETS["s_coda"] = tiny.few_layers("s_coda")
+    resnet.resnet56 = partial(resnet.resnet56, depth=8)
+    import_module(f"coda_keras_recipes.{name}").main(flags)
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A finished tiny run of three epochs: its folder and what it printed."""
     folder = tmp_path_factory.mktemp("runs") / "digits"
-    code, out, err = new_recipe("digits.py", *TINY, "--epochs", 3, "--output", folder)
-    assert code == 0, err
-    return folder, out
+    flags = [*TINY, "--epochs", 3, "--output", folder]
+    return folder, run_in_process(train_small, "digits", *flags)
 
 
 def test_a_run_leaves_everything_behind(run):
@@ -79,15 +85,6 @@ def test_the_reported_accuracy_is_that_of_the_saved_model(run):
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["test_accuracy"] == pytest.approx(np.mean(predicted == digits.target[-360:-320]))
     assert metrics["history"][-1]["val_accuracy"] == pytest.approx(metrics["test_accuracy"])
-
-
-def train_small(name, *flags):
-    """What a recipe does, with nets of few layers; in a process of its own."""
-    presets, recipe = coda_keras.PRESETS, import_module(f"coda_keras_recipes.{name}")
-    few = {"filters": (3, 4, 10), "ranks": (2, 2, 2), "kernel_sizes": (3, 3, 1)}
-    presets["s_coda"] = presets["s_coda"]._replace(**few, strides=(2, 2, 1))
-    resnet.resnet56 = partial(resnet.resnet56, depth=8)
-    recipe.main(flags)
 
 
 def test_two_replicas_train(tmp_path):

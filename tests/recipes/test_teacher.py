@@ -2,11 +2,14 @@
 
 import importlib
 import json
+from functools import partial
 
 import numpy as np
 import pytest
+import tiny
 
 from coda_keras.data.images import ImageData, save_npz
+from coda_keras.models import airbench
 
 COMMON = ["--epochs", "1", "--batch-size", "16"]
 
@@ -22,7 +25,9 @@ def data(tmp_path):
     return path
 
 
-def test_a_student_learns_what_a_teacher_has_stored(data, tmp_path, capsys):
+def test_a_student_learns_what_a_teacher_has_stored(data, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(airbench, "airbench", partial(airbench.airbench, widths=(4, 6, 8)))
+    monkeypatch.setitem(tiny.PRESETS, "s_coda", tiny.few_layers("s_coda"))
     teacher = importlib.import_module("coda_keras_recipes.teacher")
     cifar10 = importlib.import_module("coda_keras_recipes.cifar10")
     flags = ["--data", str(data), "--hold-out", "16", *COMMON]
