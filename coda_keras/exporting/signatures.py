@@ -29,7 +29,7 @@ Numbers are float32, class ids int32, images RGB in [0, 1], probabilities sigmoi
 `contributions = weights * encode(images)`; `offset` is what constants inside of the net add.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -173,27 +173,14 @@ def save(
         if serve and name == "classify":
             logits = tf.function(partial(_logits, function), autograph=False)
             functions["serve"] = logits.get_concrete_function(*specs)
-    save_functions(functions, path)
-
-
-def save_functions(functions: Mapping[str, Any], path: str | Path) -> None:
-    """Writes a SavedModel whose signatures are traced functions, as `get_concrete_function` makes.
-
-    Keras' own archive would trace each of them once more, which takes a third of an export, and
-    store every weight a second time if it tracked the net.
-
-    Args:
-        functions: from names of signatures to `tf.types.experimental.ConcreteFunction`.
-        path: folder to write.
-    """
+    # Not Keras' own archive, which traces every signature once more.
     archive = tf.Module()
-    # TensorFlow's own variables. Of a SavedModel that tracks those of Keras, which hold them,
-    # LiteRT's converter keeps the graph and none of the weights, and all answers are NaN.
+    # Not the net, with which every weight would be stored a second time.
     found = {id(value): value for function in functions.values() for value in function.variables}
     archive.used = list(found.values())
     for name, function in functions.items():
         setattr(archive, name, function)
-    tf.saved_model.save(archive, str(path), signatures=dict(functions))
+    tf.saved_model.save(archive, str(path), signatures=functions)
 
 
 def _logits(classify, images):
