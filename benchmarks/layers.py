@@ -108,8 +108,7 @@ class Contender:
         return json.loads(answer)
 
     def close(self) -> None:
-        self._process.stdin.close()
-        self._process.wait()
+        self._process.communicate()
 
 
 def contenders(args: argparse.Namespace, operation: str) -> dict[str, Contender]:

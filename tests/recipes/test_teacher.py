@@ -26,7 +26,7 @@ def data(tmp_path):
 
 
 def test_a_student_learns_what_a_teacher_has_stored(data, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(airbench, "airbench", partial(airbench.airbench, widths=(4, 6, 8)))
+    monkeypatch.setattr(airbench, "airbench", partial(airbench.airbench, widths=(24, 24, 24)))
     monkeypatch.setitem(tiny.PRESETS, "s_coda", tiny.few_layers("s_coda"))
     teacher = importlib.import_module("coda_keras_recipes.teacher")
     cifar10 = importlib.import_module("coda_keras_recipes.cifar10")
