@@ -41,7 +41,7 @@ def learning_rate(
         decay = min(max(warmup, round(CONSTANT_UNTIL * total)), total - 1)
         return Trapezoid(settings.learning_rate, min(warmup, decay), decay, total)
     return keras.optimizers.schedules.CosineDecay(
-        0.0, total - warmup, warmup_target=settings.learning_rate, warmup_steps=warmup
+        0.0, max(1, total - warmup), warmup_target=settings.learning_rate, warmup_steps=warmup
     )
 
 

@@ -129,6 +129,9 @@ def test_cosine_warms_up_and_ends_at_0():
     # 5 of the 100 steps are linear, the rest is half a cosine.
     expected = [0.0, 0.4 * 0.8, 0.8, 0.8 * 0.5 * (1 + np.cos(np.pi * 40 / 95)), 0.0]
     np.testing.assert_allclose([float(rate(s)) for s in (0, 2, 5, 45, 100)], expected, atol=1e-6)
+    # The least there is: a step.
+    settings = dataclasses.replace(settings, epochs=1)
+    assert float(training.learning_rate(settings, steps_per_epoch=1)(1)) == pytest.approx(0.8)
 
 
 # The report.
