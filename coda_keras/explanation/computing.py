@@ -153,15 +153,15 @@ def computed_in_parts(
         net, encoded, class_ids: as for these; the number of images is known.
         size: int, how many images at a time.
     """
-    ids: Any = class_ids
-    several = False
-    if ids is not None and not isinstance(ids, str):
-        ids, _ = checked_class_ids(ids, encoded.shape[0], net.classes)
-        several = len(ids.shape) > 0
-    parts = []
-    for first in range(0, encoded.shape[0], size):
-        some = slice(first, first + size)
-        parts.append(compute(net, encoded[some], ids[some] if several else ids))
+    count = encoded.shape[0]
+    starts = range(0, count, size)
+    if class_ids is not None and not isinstance(class_ids, str):
+        checked, _ = checked_class_ids(class_ids, count, net.classes)
+        several = len(checked.shape) > 0
+        ids = [checked[first : first + size] if several else checked for first in starts]
+    else:
+        ids = [class_ids] * len(starts)
+    parts = [compute(net, encoded[first : first + size], some) for first, some in zip(starts, ids)]
     return {
         name: value if name == "bias" else ops.concatenate([part[name] for part in parts])
         for name, value in parts[0].items()
