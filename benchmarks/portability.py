@@ -4,9 +4,10 @@
 
 writes benchmarks/results/portability.json. The net that ships answers test images of CIFAR-10, 50
 of them in Node, which runs onnxruntime-web by WebAssembly in one thread, as browsers do; an
-untrained L-CoDA of 240x240 pixels answers four. Differences are of every image over the largest
-magnitude of that image, and the largest of all images is kept. To classify is timed on files of
-logits and probabilities alone, to explain on those of everything; the median call counts.
+untrained L-CoDA of 240x240 pixels with all ranks divided by 8 answers four, one by one. Differences
+are of every image over the largest magnitude of that image, and the largest of all images is kept.
+To classify is timed on files of logits and probabilities alone, to explain on those of everything;
+the median call counts.
 """
 
 import json
@@ -29,7 +30,7 @@ from coda_keras.utils.text import markdown_table
 
 ROOT = Path(__file__).resolve().parents[1]
 NET, PRESET = "s_coda_quarter_cifar10", "l_coda"
-LARGE_IMAGES, NODE_IMAGES = 4, 50
+RANK_SCALE, LARGE_IMAGES, NODE_IMAGES = 0.125, 4, 50
 PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino", "litert": "ai-edge-litert"}
 NAMES = {"onnx": "onnxruntime", "openvino": "OpenVINO", "litert": "LiteRT"}
 SCORES = ("logits", "probabilities")
@@ -45,9 +46,11 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     started = provenance.now()
     data = load_tfds("cifar10", args.data).limit(test=args.images)
     images = np.asarray(data.test_images, "float32") / 255
-    rows = list(measured(args, NET, images, (1, 64)))
-    if not args.small:
-        rows += measured(args, PRESET, enlarged(images[:LARGE_IMAGES], 240), (1,))
+    with tempfile.TemporaryDirectory() as folder:
+        rows = list(measured(args, Path(folder), NET, images, (1, 64)))
+        if not args.small:
+            large = enlarged(images[:LARGE_IMAGES], 240)
+            rows += measured(args, Path(folder), PRESET, large, (1,))
     print(*table(rows), sep="\n")
     packages = ("tensorflow", "keras", "numpy", *PACKAGES.values())
     record = {
@@ -62,8 +65,10 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     write_json(args.output, record)
 
 
-def measured(args: Any, name: str, images: np.ndarray, batches: Sequence[int]) -> Iterator[dict]:
-    """A row for Keras and for every runtime that is installed."""
+def measured(
+    args: Any, folder: Path, name: str, images: np.ndarray, batches: Sequence[int]
+) -> Iterator[dict]:
+    """A row for Keras and for every runtime that is installed, whose files the folder gets."""
     from coda_keras_export import parity, runtimes
 
     import coda_keras
@@ -73,10 +78,11 @@ def measured(args: Any, name: str, images: np.ndarray, batches: Sequence[int]) -
         import keras
 
         keras.utils.set_random_seed(0)
-        net = coda_keras.CoDANet.from_preset(name)
+        net = coda_keras.CoDANet.from_preset(name, rank_scale=RANK_SCALE)
     else:
         net = coda_keras.load_model(name)
-    parts = [images[i : i + 50] for i in range(0, len(images), 50)]
+    count = 1 if name == PRESET else 50
+    parts = [images[i : i + count] for i in range(0, len(images), count)]
     right = joined(parity.expected(net, part) for part in parts)
 
     def row(runtime, explain, classify, path, answer):
@@ -101,12 +107,10 @@ def measured(args: Any, name: str, images: np.ndarray, batches: Sequence[int]) -
     for format in runtimes.RUNTIMES:
         if extras.missing(format):
             continue
-        folder = Path(args.files, name)
         path = folder / f"explain{FORMATS[format].suffix}"
         small = folder / f"classify{FORMATS[format].suffix}"
         for file, outputs in ((path, None), (small, SCORES)):
-            if not file.exists():
-                net.export(file, format=format, outputs=outputs)
+            net.export(file, format=format, outputs=outputs)
         run, scores = runtimes.load(path, format), runtimes.load(small, format)
 
         def explain(x, run=run):
@@ -123,7 +127,7 @@ def measured(args: Any, name: str, images: np.ndarray, batches: Sequence[int]) -
                 times = in_node(file, given, batch, args.seconds, ids)[1]
                 return float(np.median(times)) / batch
 
-            answer, _ = in_node(path, few, 10)
+            answer, _ = in_node(path, few, min(count, 10))
             yield row(
                 "onnxruntime-web in Node",
                 partial(node, file=path, ids=-1),
@@ -267,9 +271,6 @@ def parse(arguments: Sequence[str] | None, prog: str | None) -> Any:
     parser.add_argument("--images", type=positive_int, default=1000, help="default: 1000")
     parser.add_argument(
         "--seconds", type=positive_number, default=2.0, help="of every timing (%(default)s)"
-    )
-    parser.add_argument(
-        "--files", default="build/portability", help="folder that keeps the files (%(default)s)"
     )
     parser.add_argument("--small", action="store_true", help="without the L-CoDA")
     return parser.parse_args(arguments)
