@@ -127,6 +127,7 @@ class Explanations:
             offsets=np.array(table["offset"])[:, None],
             labels=None if None in labels else np.array(labels),
             names=table["id"].to_pylist(),
+            negative=np.array(table["negative"]),
             title=self.about["card"]["name"],
         )
 

@@ -65,7 +65,8 @@ def fitted(view: View, max_bytes: int, weights: str = "int16") -> View:
     images, kept, layers = room(max_bytes, count, classes, pixels, channels, weights)
     if (images, kept, layers) == (count, classes, True):
         return view
-    by_image = ("images", "logits", "labels", "names", "class_ids", "maps", "weights", "offsets")
+    by_image = ("images", "logits", "labels", "names", "negative", "class_ids", "maps", "weights")
+    by_image += ("offsets",)
     parts = {name: getattr(view, name) for name in by_image if getattr(view, name) is not None}
     parts = {name: values[:images] for name, values in parts.items()}
     for name in {"class_ids", "maps", "weights", "offsets"} & parts.keys():
@@ -103,6 +104,8 @@ def encoded_view(view: View, weights: str = "int16") -> tuple[dict[str, Any], li
             "maps": {},
             "layers": {},
         }
+        if view.negative is not None:
+            entry["negative"] = float(view.negative[index])
         if view.offsets is not None:
             ids = map(str, view.class_ids[index])
             entry["offsets"] = dict(zip(ids, map(float, view.offsets[index])))

@@ -54,6 +54,8 @@ class View:
             None for none.
         labels: `(B,)`, the true classes, or None.
         names: B strings, or None.
+        negative: `(B,)`, the share of each image's map that is negative; with it the page sorts and
+            filters its images, or None.
         layers: `Channels`, one for each class of an image that has them.
         title: str.
         step: int, such as an epoch, or None. Views of one title are steps of a series.
@@ -76,6 +78,7 @@ class View:
     offsets: np.ndarray | None = None
     labels: np.ndarray | None = None
     names: Sequence[str] | None = None
+    negative: np.ndarray | None = None
     layers: Sequence[Channels] = ()
     title: str = "contributions"
     step: int | None = None
@@ -99,8 +102,9 @@ class View:
             expected["weights"] = (*expected["maps"], 6)
         if self.offsets is not None:
             expected["offsets"] = self.class_ids.shape
-        if self.labels is not None:
-            expected["labels"] = (count,)
+        for name in ("labels", "negative"):
+            if getattr(self, name) is not None:
+                expected[name] = (count,)
         for name, shape in {"images": (count, *size, self.images.shape[-1]), **expected}.items():
             if getattr(self, name).shape != shape:
                 raise ValueError(

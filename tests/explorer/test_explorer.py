@@ -99,6 +99,56 @@ def test_a_lasso_takes_the_pixels_whose_centres_it_holds(page):
     assert page.account()["inside"] == pytest.approx(expected, abs=6e-4)
 
 
+def test_images_are_sorted_and_filtered(browser, tmp_path):
+    _, _, _, logits = numbers(0)
+    predicted, negative = logits.argmax(1), np.float32([0.3, 0.1, 0.4, 0.2])
+    labels = predicted.copy()
+    labels[[1, 2]] = (labels[[1, 2]] + 1) % CLASSES
+    explorer.write_html(tmp_path / "page.html", view(labels=labels, negative=negative))
+    page = browser.open((tmp_path / "page.html").as_uri())
+
+    def shown():
+        return [
+            int(index)
+            for index in page.js(
+                "return [...document.querySelectorAll('.strip button')].map(e => e.dataset.index)"
+            )
+        ]
+
+    def choose(label, value):
+        code = """
+            const field = document.querySelector(`.order [aria-label='${arguments[0]}']`);
+            field.value = arguments[1];
+            field.dispatchEvent(new Event("change"));
+        """
+        page.js(code, label, value)
+        page.ready()
+
+    assert shown() == [0, 1, 2, 3]
+    choose("Sort by", "negative")
+    assert shown() == [1, 3, 0, 2]
+    page.click(".order [title='The largest first']")
+    assert shown() == [2, 0, 3, 1]
+    choose("from", "0.15")
+    choose("to", "0.35")
+    assert shown() == [0, 3] and page.text(".order .hint") == "2 of 4"
+    page.press("\ue014")
+    assert page.js("return codaExplorer.state.image") == 3
+    choose("Sort by", "probability")
+    assert shown() == sorted(range(COUNT), key=lambda index: -logits[index].max())
+    page.click(".order [title='Only images predicted wrongly']")
+    assert set(shown()) == {1, 2}
+    # Links reopen what was chosen.
+    again = browser.open(page.js("return location.href"))
+    assert set(shown()) == {1, 2} and again.js("return codaExplorer.state.image") in (1, 2)
+    page.click(".order [title='Only images predicted wrongly']")
+    choose("Predicted as", str(predicted[3]))
+    assert set(shown()) == set(np.flatnonzero(predicted == predicted[3]))
+    choose("Predicted as", "")
+    choose("Truly", str(labels[1]))
+    assert set(shown()) == set(np.flatnonzero(labels == labels[1]))
+
+
 def test_the_brush_paints(page):
     page.click("[data-value='brush']")
     page.drag([(3, 3), (3, 8)])

@@ -11,6 +11,7 @@ import { percent, shown } from "./numbers.js";
 import { accountBar, readout } from "./readout.js";
 import { explainedClass } from "./quantity.js";
 import { maskOf } from "./selection.js";
+import { orderBar, orderOf } from "./order.js";
 import { removalCard } from "./removal.js";
 import { Stage } from "./stage.js";
 
@@ -44,6 +45,7 @@ export class Explorer {
     const keys = button("?", "Keys", () => this.help.showModal());
     const menu = exportMenu(this);
     const strip = imageStrip(this);
+    const order = orderBar(this);
     const tools = toolbar(this);
     const account = accountBar(this);
     const layers = layerStrip(this);
@@ -52,7 +54,7 @@ export class Explorer {
     const scale = scaleCard(this);
     const key = legend(this);
     const removal = removalCard(this);
-    this.parts = [seriesA, seriesB, menu, strip, tools, account, layers, classes, pixel, scale, key, removal];
+    this.parts = [seriesA, seriesB, menu, strip, order, tools, account, layers, classes, pixel, scale, key, removal];
     this.parts.push({
       update: () => {
         compare.hidden = !this.comparable;
@@ -64,7 +66,7 @@ export class Explorer {
     const aside = h("aside", {}, classes.element, pixel.element, removal.element, scale.element);
     // Where the net is in the page, it is what the page is for.
     if (this.catalogue.instant) stage.insertBefore(removal.element, layers.element);
-    this.body = h("div", { class: "body" }, strip.element, stage, aside);
+    this.body = h("div", { class: "body" }, order.element, strip.element, stage, aside);
     this.root.classList.add("coda-explorer");
     this.root.replaceChildren(top, this.message, this.body, this.help);
     this.ended = new AbortController();
@@ -108,9 +110,11 @@ export class Explorer {
     this.reopen();
   }
 
-  chooseImage(index) {
-    const count = this.sides[0].source.manifest.images.length;
-    this.set({ image: (index + count) % count, layer: null });
+  /** The image so many steps further in the strip. */
+  stepImage(steps) {
+    const { length } = this.order;
+    const next = (this.order.indexOf(this.state.image) + steps + length) % length;
+    if (length) this.set({ image: this.order[next], layer: null });
   }
 
   chooseClass(id) {
@@ -200,7 +204,8 @@ export class Explorer {
   lookAhead() {
     if (this.sides.some((side) => !side.quantity)) return;
     for (const { source } of this.sides) {
-      const next = (this.state.image + 1) % source.manifest.images.length;
+      const place = this.order.indexOf(this.state.image) + 1;
+      const next = this.order[place % this.order.length] ?? this.state.image;
       source.picture(next);
       source.explanation(next, this.state.class ?? source.predicted(next));
       const others = Object.keys(source.image(this.state.image).maps);
@@ -226,6 +231,11 @@ export class Explorer {
       this.message.hidden = true;
       this.body.classList.remove("empty");
       this.mask = maskOf(this.state.selection, this.size);
+      this.order = orderOf(this.sides[0].source, this.state);
+      if (this.order.length && !this.order.includes(this.state.image)) {
+        Object.assign(this.state, { image: this.order[0], layer: null });
+        this.forgetRemoval();
+      }
       this.state.predicted = this.sides[0].source.predicted(this.state.image);
       this.stage.update();
       const [{ source }] = this.sides;

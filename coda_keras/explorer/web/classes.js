@@ -9,9 +9,11 @@ export function imageStrip(app) {
   const element = h("nav", { class: "strip", "aria-label": "Images" });
   let source = null;
   let buttons = [];
+  let order = "";
 
   const build = () => {
     source = app.sides[0].source;
+    order = null;
     const { classes, images } = source.manifest;
     buttons = images.map(({ name, label, picture }, index) => {
       const predicted = source.predicted(index);
@@ -28,7 +30,6 @@ export function imageStrip(app) {
       thumbnail.append(h("span", {}, classes[predicted] + mark));
       return thumbnail;
     });
-    element.replaceChildren(...buttons);
     const seen = new IntersectionObserver((entries) => {
       for (const entry of entries) {
         if (entry.isIntersecting) entry.target.dataset.seen = "1";
@@ -54,6 +55,10 @@ export function imageStrip(app) {
 
   const update = () => {
     if (source !== app.sides[0].source || buttons.length !== source.manifest.images.length) build();
+    if (order !== app.order.join()) {
+      order = app.order.join();
+      element.replaceChildren(...app.order.map((index) => buttons[index]));
+    }
     paint();
     buttons.forEach((thumbnail, index) => {
       const chosen = index === app.state.image;

@@ -75,8 +75,8 @@ export function listen(app, target, signal) {
 
   const { state } = app;
   const actions = {
-    ArrowLeft: () => app.chooseImage(app.state.image - 1),
-    ArrowRight: () => app.chooseImage(app.state.image + 1),
+    ArrowLeft: () => app.stepImage(-1),
+    ArrowRight: () => app.stepImage(1),
     ArrowUp: () => classBy(-1),
     ArrowDown: () => classBy(1),
     Escape: () => {

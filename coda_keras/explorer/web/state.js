@@ -1,6 +1,7 @@
 // What is being looked at, and how, as an object and as the fragment of a link.
 
 import { PALETTES } from "./colours.js";
+import { COLUMNS } from "./order.js";
 import { selectionFrom, selectionText } from "./selection.js";
 
 export const TOOLS = ["rectangle", "lasso", "brush", "move"];
@@ -9,6 +10,13 @@ export const START = Object.freeze({
   a: null, // Which series and step, "key@step"; null for the first.
   b: null, // What it is compared with, or null.
   image: 0,
+  sort: "row", // A column of order.js, by which images stand in the strip.
+  descending: false,
+  low: null, // Bounds of that column.
+  high: null,
+  only: null, // Only images predicted as this class,
+  truly: null, // of this true class,
+  wrong: false, // predicted wrongly.
   class: null, // null for the predicted class.
   predicted: 0, // What the first side predicts, found when it is shown.
   contrast: null,
@@ -31,6 +39,8 @@ export const START = Object.freeze({
 const WRITERS = {
   layer: (layer) => layer.join("."),
   selection: selectionText,
+  descending: Number,
+  wrong: Number,
   overlay: Number,
   weights: Number,
   shared: Number,
@@ -52,6 +62,13 @@ const READERS = {
   a: String,
   b: String,
   image: whole,
+  sort: oneOf(Object.keys(COLUMNS)),
+  descending: flag,
+  low: within(-Infinity, Infinity),
+  high: within(-Infinity, Infinity),
+  only: whole,
+  truly: whole,
+  wrong: flag,
   class: whole,
   contrast: whole,
   layer: (text) => (/^\d{1,3}\.\d{1,3}$/.test(text) ? text.split(".").map(Number) : undefined),
