@@ -3,12 +3,25 @@
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 TESTS = Path(__file__).resolve().parents[1]
 STORE = 80 * 2**20
+ATTEMPTS = 10
+
+
+def patiently(start):
+    """Starts something of Ray, which gives a node 30 s: that is too little on a busy machine."""
+    for left in reversed(range(ATTEMPTS)):
+        try:
+            return start()
+        except Exception:
+            if not left:
+                raise
+    return None
 
 
 class Nodes:
@@ -26,7 +39,8 @@ class Nodes:
     def complete(self):
         """Adds what is missing of two nodes."""
         while len(self.nodes) + len(self.joined) < 2:
-            self.nodes.append(self.cluster.add_node(num_cpus=1, object_store_memory=STORE))
+            add = partial(self.cluster.add_node, num_cpus=1, object_store_memory=STORE)
+            self.nodes.append(patiently(add))
 
     def join(self):
         """Has a node join as on another machine; may be called from any thread."""
@@ -61,7 +75,8 @@ def two_nodes():
         # What is written by TensorFlow at its start concerns nobody.
         patch.setenv("TF_CPP_MIN_LOG_LEVEL", os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3"))
         arguments = {"num_cpus": 0, "object_store_memory": STORE, "include_dashboard": False}
-        nodes = Nodes(Cluster(initialize_head=True, head_node_args=arguments))
+        head = partial(Cluster, initialize_head=True, head_node_args=arguments)
+        nodes = Nodes(patiently(head))
         ray.init(nodes.cluster.address, logging_level="ERROR", log_to_driver=False)
         yield nodes
         ray.shutdown()

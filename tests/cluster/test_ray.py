@@ -1,9 +1,13 @@
-"""Explaining, sweeps and studies on Ray, of which a worker and then a node is lost."""
+"""Explaining, sweeps, studies and trainings on Ray, of which a worker and then a node is lost."""
+
+import io
+import json
+import sys
 
 import keras
 import numpy as np
 import pytest
-from coda_keras_recipes import sweep
+from coda_keras_recipes import digits, sweep
 from ray_helpers import Meanwhile, SlowImages, is_running, kill_one
 
 from coda_keras import CoDANet, DAUConv2D, explain_to_parquet
@@ -125,3 +129,43 @@ def test_a_study_on_a_cluster_is_that_of_one_process(nodes, quarters, tmp_path):
         assert one.keys() == other.keys()
         for name in one:
             np.testing.assert_allclose(one[name], other[name], rtol=1e-4, atol=1e-5)
+
+
+def test_a_training_goes_on_with_what_is_left_and_what_joins(nodes, tmp_path, monkeypatch):
+    """A worker is killed, then a node; another joins once the command waits for it."""
+    monkeypatch.setenv("RAY_ADDRESS", nodes.cluster.address)
+    # Large steps would enlarge the rounding, by which two workers differ from one process.
+    line = ["--limit-train", "64", "--limit-test", "16", "--batch-size", "32", "--rank-scale"]
+    line += ["0.02", "--epochs", "40", "--checkpoint-every", "1", "--schedule", "steps"]
+    line += ["--learning-rate", "1e-5"]
+    wide, alone = tmp_path / "wide", tmp_path / "alone"
+    # Which another thread can read meanwhile.
+    said = io.StringIO()
+
+    def steps():
+        names = [path.stem.split("-") for path in wide.glob("checkpoint-*.npz")]
+        return max((2 * int(epochs) + int(step) for _, epochs, step in names), default=0)
+
+    with (
+        Meanwhile(
+            (lambda: steps() >= 1, lambda: kill_one("RayTrainWorker") and steps()),
+            (lambda: steps() >= 10, lambda: nodes.remove() or steps()),
+            (
+                lambda: "Waiting: 2 workers need 2 CPUs, the cluster has 1." in said.getvalue(),
+                nodes.join,
+            ),
+        ) as meanwhile,
+        monkeypatch.context() as patch,
+    ):
+        patch.setattr(sys, "stdout", said)
+        with pytest.raises(SystemExit) as end:
+            digits.main([*line, "--output", str(wide), "--ray", "2", "--max-failures", "5"])
+        assert end.value.code == 0
+    killed, removed, _ = meanwhile.done
+    assert 1 <= killed < removed < 80
+    assert "The cluster is large enough again." in said.getvalue()
+    digits.main([*line, "--output", str(alone)])
+    one, other = (keras.models.load_model(folder / "model.keras") for folder in (wide, alone))
+    for weight, expected in zip(one.get_weights(), other.get_weights()):
+        np.testing.assert_allclose(weight, expected, atol=2e-5 * np.abs(expected).max())
+    assert len(json.loads((wide / "history.json").read_text())) == 40
