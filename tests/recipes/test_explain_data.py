@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from coda_keras_recipes import explain_data, explore
 from PIL import Image
 
 pq = pytest.importorskip("pyarrow.parquet")
+ROOT = Path(__file__).resolve().parents[2]
 MODEL = "s_coda_quarter_cifar10"
 
 
@@ -54,6 +56,12 @@ def test_a_data_set_is_explained_told_and_opened(folder, tmp_path, capsys):
     cats = sorted(rows[:3], key=lambda row: -row["probability"])
     places = [text.index(f'"name": "{row["id"]}"') for row in cats]
     assert places == sorted(places) and "dog/0.png" not in text
+    # As README and the guide read it.
+    read = pytest.importorskip("pandas").read_parquet(out).dropna(subset=["predicted"])
+    assert np.stack(read["map"]).reshape(-1, 32, 32).shape == (5, 32, 32)
+    for shown in ("README.md", "docs/guides/many-images.md"):
+        reads = 'pd.read_parquet("explained").dropna(subset=["predicted"])'
+        assert reads in (ROOT / shown).read_text("utf-8")
 
 
 @pytest.mark.parametrize(
