@@ -108,7 +108,7 @@ def on_cluster(settings: Settings, module: str, more: Sequence[str]) -> NoReturn
     places = {name: Path(place).resolve() for name, place in places.items() if place}
     absolute, folder = dataclasses.replace(settings, **places), settings.folder.resolve()
     flags = [*command_line(absolute, without=("ray", "max_failures")), *more]
-    ray_engine.connect()
+    ray_engine.connect(output=True)
     sys.exit(ray_engine.train(module, flags, settings.ray or 1, settings.max_failures, folder))
 
 

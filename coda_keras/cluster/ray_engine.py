@@ -33,12 +33,13 @@ class ClusterError(ConnectionError):
     """The cluster cannot be reached, or cannot do what it was asked for."""
 
 
-def connect(address: str = "") -> None:
+def connect(address: str = "", output: bool = False) -> None:
     """Connects this process to a cluster.
 
     Args:
         address: of its head, such as "10.0.0.1:6379"; "" for that of RAY_ADDRESS or of this
             machine. Where there is none, Ray starts one on this machine.
+        output: bool, whether this process prints what workers print.
 
     Raises:
         ClusterError: if there is no cluster at the address.
@@ -48,11 +49,15 @@ def connect(address: str = "") -> None:
             address or None,
             ignore_reinit_error=True,
             logging_level=logging.ERROR,
+            log_to_driver=output,
             runtime_env={"env_vars": _passed()},
         )
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (ConnectionError, RuntimeError, ValueError, RayError) as error:
         reason = " ".join(str(error).split())
-        raise ClusterError(f"Cannot connect to a Ray cluster at {address!r}: {reason}") from error
+        message = f"Cannot connect to a Ray cluster at {address!r}: {reason}"
+        # Ray does not say here that this is what is missing.
+        hint = "One that was started with a token needs RAY_AUTH_MODE=token here too."
+        raise ClusterError(f"{message}. {hint}") from error
 
 
 def has_gpus() -> bool:

@@ -110,13 +110,13 @@ class Explanations:
         with parquet_files.reading(self.folder):
             table = self._rows(rows)
         names, predicted = self.about["class_names"], table["predicted"].to_pylist()
-        values = table.select(["id", "predicted", "offset", "logits", "map"])
+        values = table.select(["id", "predicted", "offset", "logits", "map", "negative"])
         known = set(range(len(names)))
         if any(column.null_count for column in values.columns) or not known.issuperset(predicted):
             raise ValueError(f"{self.folder} has rows without numbers, or of no class.")
         size = tuple(self.about["image_size"])
         maps = np.stack([np.float32(value) for value in table["map"].to_numpy()])
-        labels = table["label"].to_pylist()
+        labels, offsets = table["label"].to_pylist(), np.array(table["offset"])[:, None]
         return View(
             images=self._images(rows, size),
             logits=np.stack(table["logits"].to_numpy()),
@@ -124,7 +124,7 @@ class Explanations:
             maps=maps.reshape(len(rows), 1, *size),
             class_names=names,
             bias=self.about["bias"],
-            offsets=np.array(table["offset"])[:, None],
+            offsets=offsets if offsets.any() else None,
             labels=None if None in labels else np.array(labels),
             names=table["id"].to_pylist(),
             negative=np.array(table["negative"]),
