@@ -167,6 +167,18 @@ def as_oracle(layer):
     )
 
 
+def loss_of(net, labels):
+    """What `fit` minimises, as a function of images, but not rounded to float32."""
+
+    def loss(images):
+        logits = net(images, training=True)
+        entropy = coda_keras.OneVsAllCrossentropy(dtype=logits.dtype)(labels, logits)
+        terms = [term for term in (net.penalty, net.grids) if term is not None]
+        return entropy + sum(term.loss(labels, logits) for term in terms)
+
+    return loss
+
+
 def gradients(function, variables, *arrays):
     """Value of the scalar `function(*tensors)` and its gradients by `variables` and `arrays`.
 

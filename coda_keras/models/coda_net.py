@@ -119,7 +119,7 @@ class CoDANet(FromPreset, DynamicLinearNet):
 
     def call(self, images: Tensor, training: bool | None = None) -> Tensor:
         if training and self.grids is not None:
-            self.grids.keep(self.linearize, images)
+            self.grids.keep_grids(self.linearize, images)
         if training and self.penalty is not None:
             # The loss needs rows of W_{0->L} of this pass.
             outputs, pullback = self.linearize(images)

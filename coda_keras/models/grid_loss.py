@@ -1,8 +1,6 @@
 """The localisation metric as a loss: contributions belong into the cell of their class (eq. 11)."""
 
-import threading
 from collections.abc import Callable
-from typing import Any
 
 import keras
 from keras import ops
@@ -10,6 +8,7 @@ from keras import ops
 from coda_keras.backend.types import Tensor
 from coda_keras.layers.dynamic_linear import Pullback
 from coda_keras.layers.encoding import encode
+from coda_keras.models.loss_term import LossTerm
 from coda_keras.utils.labels import one_hot_labels
 
 SIDE = 2  # images a side of a grid
@@ -17,7 +16,7 @@ SIDE = 2  # images a side of a grid
 SHARE = 1 / 2
 
 
-class GridLoss(keras.layers.Layer):
+class GridLoss(LossTerm):
     """`λ (1 - positive contributions in the right cells / all positive contributions)`, a mean.
 
     The localisation metric (eq. 11) is differentiable, since the pullback consists of forward
@@ -36,19 +35,11 @@ class GridLoss(keras.layers.Layer):
         ValueError: if `strength` is not positive.
     """
 
-    def __init__(self, strength: float, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        if not 0 < strength < float("inf"):
-            raise ValueError(
-                "`grid_loss` must be a positive number, or 0 for none. "
-                f"Received: grid_loss={strength!r}."
-            )
-        self.strength = float(strength)
-        # Replicas trace in threads of their own.
-        self._kept = threading.local()
-        self.built = True
+    argument, needed = "grid_loss", "grids"
 
-    def keep(self, linearize: Callable[[Tensor], tuple[Tensor, Pullback]], images: Tensor) -> None:
+    def keep_grids(
+        self, linearize: Callable[[Tensor], tuple[Tensor, Pullback]], images: Tensor
+    ) -> None:
         """Linearises the grids of a batch, and keeps them until its loss is computed.
 
         Args:
@@ -56,7 +47,7 @@ class GridLoss(keras.layers.Layer):
             images: `(B, H, W, C)`, the batch.
         """
         encoded = encode(compose(ops.take(images, cells_of(images), axis=0)))
-        self._kept.grids = (encoded, *linearize(encoded))
+        self.keep((encoded, *linearize(encoded)))
 
     def loss(self, labels: Tensor, logits: Tensor) -> Tensor:
         """Returns the loss of the grids that were kept, a scalar.
@@ -68,13 +59,7 @@ class GridLoss(keras.layers.Layer):
         Raises:
             ValueError: if no grids were kept.
         """
-        grids, self._kept.grids = getattr(self._kept, "grids", None), None
-        if grids is None:
-            raise ValueError(
-                "`grid_loss` needs the grids of the logits' own forward pass. Call the net with "
-                "`training=True` first; a subclass hands that on to `CoDANet.call`."
-            )
-        encoded, outputs, pullback = grids
+        encoded, outputs, pullback = self.taken()
         classes = ops.argmax(one_hot_labels(labels, logits), axis=-1)
         classes = ops.reshape(ops.take(classes, cells_of(logits), axis=0), (-1, SIDE**2))
         explained = ops.arange(ops.shape(classes)[0])[:, None] % SIDE**2

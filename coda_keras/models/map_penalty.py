@@ -1,6 +1,5 @@
 """The regularised linear map: `λ mean |W_{0->L}(x)|`, added to the loss (eq. 10)."""
 
-import threading
 from typing import Any
 
 import keras
@@ -8,10 +7,11 @@ from keras import ops
 
 from coda_keras.backend.types import Tensor
 from coda_keras.layers.dynamic_linear import Pullback
+from coda_keras.models.loss_term import LossTerm
 from coda_keras.utils.labels import one_hot_labels
 
 
-class MapPenalty(keras.layers.Layer):
+class MapPenalty(LossTerm):
     """`λ mean |W_{0->L}(x)|` over the rows of the true class and of one other class (eq. 10, C.1).
 
     The other class is drawn anew for every image and step. W is the map from the encoded image to
@@ -29,22 +29,11 @@ class MapPenalty(keras.layers.Layer):
         ValueError: if `strength` is not positive.
     """
 
-    def __init__(self, strength: float, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        if not 0 < strength < float("inf"):
-            raise ValueError(
-                "`regularisation` must be a positive number, or 0 for none. "
-                f"Received: regularisation={strength!r}."
-            )
-        self.strength = float(strength)
-        self.draws = keras.random.SeedGenerator()
-        # Replicas trace in threads of their own.
-        self._kept = threading.local()
-        self.built = True
+    argument, needed = "regularisation", "pullback"
 
-    def keep(self, pullback: Pullback) -> None:
-        """Takes the pullback of a forward pass until its loss is computed."""
-        self._kept.pullback = pullback
+    def __init__(self, strength: float, **kwargs: Any) -> None:
+        super().__init__(strength, **kwargs)
+        self.draws = keras.random.SeedGenerator()
 
     def loss(self, labels: Tensor, logits: Tensor) -> Tensor:
         """Returns the penalty of the forward pass whose pullback was kept, a scalar.
@@ -56,12 +45,7 @@ class MapPenalty(keras.layers.Layer):
         Raises:
             ValueError: if there is only one class, or no pullback was kept.
         """
-        pullback, self._kept.pullback = getattr(self._kept, "pullback", None), None
-        if pullback is None:
-            raise ValueError(
-                "`regularisation` needs the pullback of the logits' own forward pass. Call the net "
-                "with `training=True` first; a subclass hands that on to `CoDANet.call`."
-            )
+        pullback = self.taken()
         classes = logits.shape[-1]
         if classes < 2:
             raise ValueError("`regularisation` needs at least two classes. Received: one.")

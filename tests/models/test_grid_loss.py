@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import oracle
 import pytest
-from conftest import EXACT_DTYPE, as_oracle, gradients
+from conftest import EXACT_DTYPE, as_oracle, gradients, loss_of
 from keras import ops
 
-from coda_keras import CoDANet, DAUConv2D, OneVsAllCrossentropy
+from coda_keras import CoDANet, DAUConv2D
 from coda_keras.evaluation.grid_localisation import positive_fraction
 from coda_keras.models.grid_loss import cells_of, compose, positive_fractions
 
@@ -38,17 +38,6 @@ def reference(layers, images, labels):
         cells = positive_fraction(np.stack([maps] * 4), 2)
         fractions.append(cells[classes == classes[number]].sum())
     return np.mean(losses) + STRENGTH * np.mean(1 - np.asarray(fractions))
-
-
-def loss_of(net, labels):
-    """What `fit` minimises, as a function of images, but not rounded to float32."""
-
-    def loss(images):
-        logits = net(images, training=True)
-        entropy = OneVsAllCrossentropy(dtype=logits.dtype)(labels, logits)
-        return entropy + net.grids.loss(labels, logits)
-
-    return loss
 
 
 def test_loss_and_gradients_equal_finite_differences_of_numpy(rng):

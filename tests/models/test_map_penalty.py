@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import oracle
 import pytest
-from conftest import BACKEND, EXACT_DTYPE, as_oracle, gradients
+from conftest import BACKEND, EXACT_DTYPE, as_oracle, gradients, loss_of
 from keras import ops
 from processes import run_in_process
 
@@ -22,17 +22,6 @@ def make_net(classes=2, rescale="squash", dtype=EXACT_DTYPE, strides=2, **option
     ]
     options = {"regularisation": STRENGTH, "logit_bias": BIAS, **options}
     return CoDANet(layers, TEMPERATURE, image_size=(4, 5), dtype=dtype, **options)
-
-
-def loss_of(net, labels):
-    """What `fit` minimises, as a function of images, but not rounded to float32."""
-
-    def loss(images):
-        logits = net(images, training=True)
-        entropy = OneVsAllCrossentropy(dtype=logits.dtype)(labels, logits)
-        return entropy + net.penalty.loss(labels, logits)
-
-    return loss
 
 
 def reference(layers, images, labels):

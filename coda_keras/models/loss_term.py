@@ -1,0 +1,54 @@
+"""What a net adds to its loss, computed from the forward pass that gave the logits."""
+
+import threading
+from typing import Any, ClassVar
+
+import keras
+
+
+class LossTerm(keras.layers.Layer):
+    """A number times what a forward pass leaves, from the pass until its loss is computed.
+
+    Args:
+        strength: positive number λ, the factor.
+
+    Attributes:
+        argument: the argument of `CoDANet` that asks for the term.
+        needed: what a forward pass keeps for it, for messages.
+
+    Raises:
+        ValueError: if `strength` is not positive.
+    """
+
+    argument: ClassVar[str]
+    needed: ClassVar[str]
+
+    def __init__(self, strength: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not 0 < strength < float("inf"):
+            raise ValueError(
+                f"`{self.argument}` must be a positive number, or 0 for none. "
+                f"Received: {self.argument}={strength!r}."
+            )
+        self.strength = float(strength)
+        # Replicas trace in threads of their own.
+        self._kept = threading.local()
+        self.built = True
+
+    def keep(self, value: Any) -> None:
+        """Keeps what a forward pass leaves until its loss is computed."""
+        self._kept.value = value
+
+    def taken(self) -> Any:
+        """Returns what was kept, once.
+
+        Raises:
+            ValueError: if nothing was kept.
+        """
+        value, self._kept.value = getattr(self._kept, "value", None), None
+        if value is None:
+            raise ValueError(
+                f"`{self.argument}` needs the {self.needed} of the logits' own forward pass. Call "
+                "the net with `training=True` first; a subclass hands that on to `CoDANet.call`."
+            )
+        return value
