@@ -93,8 +93,8 @@ def score(
         images, labels = _UnitRange(data.test_images), data.test_labels
         chosen = make_grids(images, logits, labels, grids, n=grid_size, fewer=fewer)
         scores.update(localisation=None, grids=len(chosen), grid_size=grid_size)
+        contributions = attribution.get("contributions")
         if len(chosen):
-            contributions = attribution.get("contributions")
             own = localisation(net, chosen, contributions)
             scores["localisation"] = own.mean
             if occlusion_grids:
@@ -112,8 +112,7 @@ def score(
             chosen = make_grids(images, logits, labels, grids, n=grid_size, fewer=True, rule=rule)
             scores[count_name] = len(chosen)
             if len(chosen):
-                own = localisation(net, chosen, attribution.get("contributions"))
-                scores[score_name] = own.mean
+                scores[score_name] = localisation(net, chosen, contributions).mean
     return scores
 
 
