@@ -1,8 +1,8 @@
 """Explains a whole data set and keeps the result as Parquet, a row an image.
 
-    coda-keras explain-data photographs --model runs/image_folder/model.keras --out explained
-    coda-keras explain-data cifar10 --split test --model s_coda_cifar10 --out explained
-    coda-keras explain-data cifar10 --model s_coda_cifar10 --out explained --ray
+    coda-keras explain-data photographs --model runs/image_folder/model.keras --out explanations
+    coda-keras explain-data cifar10 --split test --model s_coda_cifar10 --out explained-cifar10
+    coda-keras explain-data photographs --model s_coda_cifar10 --out wide --ray
 
 The source is a folder of images, whose folders' names are labels; an .npz file; a Parquet file or a
 folder of them, with encoded images; or a name of TensorFlow Datasets. The same command continues
@@ -12,7 +12,7 @@ code is then 1.
 With --ray a Ray cluster explains the images: by an actor for each GPU, or for so many cores. All
 its machines need the source and --out at the same paths.
 
-    coda-keras explore explained
+    coda-keras explore explanations
 
 opens the result. docs/guides/many-images.md has the columns.
 """

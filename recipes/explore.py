@@ -20,7 +20,7 @@ that are dropped on it, offline. Without images it begins with the ten that come
 
 What `coda-keras explain-data` has written is opened by its folder, and needs no model:
 
-    coda-keras explore explained --wrong --sort probability --descending
+    coda-keras explore explanations --wrong --sort probability --descending
 
 shows the images that the net was surest of and wrong about. docs/explorer.md shows the viewer.
 """

@@ -159,6 +159,9 @@ def _check_same(folder: Path, identity: dict[str, Any]) -> None:
     if before is None:
         if any(folder.glob("*.parquet")):
             raise FileExistsError(f"{folder} holds other Parquet files. Name another folder.")
+        # Readers of the folder take every file for Parquet, but for those that begin so.
+        if any(not path.name.startswith(("_", ".")) for path in folder.glob("*")):
+            raise FileExistsError(f"{folder} holds other files. Name another folder.")
         return
     changed = sorted(name for name in identity if _plain(identity[name]) != before.get(name))
     if changed:

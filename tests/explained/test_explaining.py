@@ -144,6 +144,10 @@ def test_arguments_that_do_not_fit_are_told(net, images, tmp_path):
     (tmp_path / "other/mine.parquet").touch()
     with pytest.raises(FileExistsError, match="other Parquet files"):
         explain_to_parquet(net, images[0], tmp_path / "other")
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures/cat.png").touch()
+    with pytest.raises(FileExistsError, match="holds other files"):
+        explain_to_parquet(net, images[0], tmp_path / "pictures")
 
 
 def test_parts_are_bounded_in_memory():

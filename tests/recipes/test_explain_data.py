@@ -60,7 +60,7 @@ def test_a_data_set_is_explained_told_and_opened(folder, tmp_path, capsys):
     read = pytest.importorskip("pandas").read_parquet(out).dropna(subset=["predicted"])
     assert np.stack(read["map"]).reshape(-1, 32, 32).shape == (5, 32, 32)
     for shown in ("README.md", "docs/guides/many-images.md"):
-        reads = 'pd.read_parquet("explained").dropna(subset=["predicted"])'
+        reads = 'pd.read_parquet("explanations").dropna(subset=["predicted"])'
         assert reads in (ROOT / shown).read_text("utf-8")
 
 
