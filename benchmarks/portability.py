@@ -3,11 +3,11 @@
     make portability
 
 writes benchmarks/results/portability.json. The net that ships answers test images of CIFAR-10, 50
-of them in Node, which runs onnxruntime-web by WebAssembly in one thread, as browsers do; an
-untrained L-CoDA of 240x240 pixels with all ranks divided by 8 answers four, one by one. Differences
-are of every image over the largest magnitude of that image, and the largest of all images is kept.
-To classify is timed on files of logits and probabilities alone, to explain on those of everything;
-the median call counts.
+of them in Node, which runs onnxruntime-web by WebAssembly in one thread, as browsers do; untrained
+M-, L- and XL-CoDAs (Table C.1) answer four, one by one. Differences are of every image over the
+largest magnitude of that image, and the largest of all images is kept: of runtimes to Keras in
+float32, of Keras in float32 to Keras in float64. To classify is timed on files of logits and
+probabilities alone, to explain on those of everything; the median call counts.
 """
 
 import json
@@ -29,8 +29,10 @@ from coda_keras.utils.files import write_json
 from coda_keras.utils.text import markdown_table
 
 ROOT = Path(__file__).resolve().parents[1]
-NET, PRESET = "s_coda_quarter_cifar10", "l_coda"
-RANK_SCALE, LARGE_IMAGES, NODE_IMAGES = 0.125, 4, 50
+# Nets by name, and the batches of which they are timed.
+SHIPPED = {"s_coda_quarter_cifar10": (1, 64)}
+PRESETS = {"m_coda": (), "l_coda": (1,), "xl_coda": ()}
+PRESET_IMAGES, NODE_IMAGES = 4, 50
 PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino", "litert": "ai-edge-litert"}
 NAMES = {"onnx": "onnxruntime", "openvino": "OpenVINO", "litert": "LiteRT"}
 SCORES = ("logits", "probabilities")
@@ -45,12 +47,10 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
 
     started = provenance.now()
     data = load_tfds("cifar10", args.data).limit(test=args.images)
-    images = np.asarray(data.test_images, "float32") / 255
-    with tempfile.TemporaryDirectory() as folder:
-        rows = list(measured(args, Path(folder), NET, images, (1, 64)))
-        if not args.small:
-            large = enlarged(images[:LARGE_IMAGES], 240)
-            rows += measured(args, Path(folder), PRESET, large, (1,))
+    images, rows = np.asarray(data.test_images, "float32") / 255, []
+    for name in SHIPPED if args.small else (*SHIPPED, *PRESETS):
+        with tempfile.TemporaryDirectory() as folder:
+            rows += measured(args, Path(folder), name, images)
     print(*table(rows), sep="\n")
     packages = ("tensorflow", "keras", "numpy", *PACKAGES.values())
     record = {
@@ -65,36 +65,36 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     write_json(args.output, record)
 
 
-def measured(
-    args: Any, folder: Path, name: str, images: np.ndarray, batches: Sequence[int]
-) -> Iterator[dict]:
+def measured(args: Any, folder: Path, name: str, images: np.ndarray) -> Iterator[dict]:
     """A row for Keras and for every runtime that is installed, whose files the folder gets."""
     from coda_keras_export import parity, runtimes
 
     import coda_keras
     from coda_keras.exporting.formats import FORMATS
+    from coda_keras.layers.configs import in_dtype
 
-    if name == PRESET:
+    if name in PRESETS:
         import keras
 
         keras.utils.set_random_seed(0)
-        net = coda_keras.CoDANet.from_preset(name, rank_scale=RANK_SCALE)
+        net, batches, count = coda_keras.CoDANet.from_preset(name), PRESETS[name], 1
+        images = enlarged(images[:PRESET_IMAGES], net.image_size[0])
     else:
-        net = coda_keras.load_model(name)
-    count = 1 if name == PRESET else 50
+        net, batches, count = coda_keras.load_model(name), SHIPPED[name], 50
     parts = [images[i : i + count] for i in range(0, len(images), count)]
     right = joined(parity.expected(net, part) for part in parts)
+    precise = type(net).from_config(in_dtype(net.get_config(), "float64"))
+    precise.set_weights(net.get_weights())
+    exact = joined(parity.expected(precise, part.astype("float64")) for part in parts)
 
-    def row(runtime, explain, classify, path, answer):
+    def row(runtime, explain, classify, path, answer, expected=right):
+        count = len(answer["logits"])
+        expected = {key: value[:count] for key, value in expected.items()}
         return {
             "net": name,
             "runtime": runtime,
-            "images": len(answer["logits"]),
-            "differences": parity.differences(
-                answer, {key: value[: len(answer["logits"])] for key, value in right.items()}
-            )
-            if runtime != "Keras"
-            else {"residual": float(np.abs(answer["residual"]).max())},
+            "images": count,
+            "differences": parity.differences(answer, expected),
             "milliseconds": {str(batch): [classify(batch), explain(batch)] for batch in batches},
             "bytes": _size(path) if path else None,
         }
@@ -103,15 +103,16 @@ def measured(
         return lambda batch: milliseconds(run, np.resize(images, (batch, *images.shape[1:])), args)
 
     predict = graph_of(net)
-    yield row("Keras", timed(lambda x: net.explain(x).numpy()), timed(predict), None, right)
+    yield row("Keras", timed(lambda x: net.explain(x).numpy()), timed(predict), None, right, exact)
     for format in runtimes.RUNTIMES:
         if extras.missing(format):
             continue
         path = folder / f"explain{FORMATS[format].suffix}"
         small = folder / f"classify{FORMATS[format].suffix}"
-        for file, outputs in ((path, None), (small, SCORES)):
-            net.export(file, format=format, outputs=outputs)
-        run, scores = runtimes.load(path, format), runtimes.load(small, format)
+        net.export(path, format=format)
+        if batches:
+            net.export(small, format=format, outputs=SCORES)
+        run, scores = runtimes.load(path, format), runtimes.load(small, format) if batches else None
 
         def explain(x, run=run):
             return run(images=x, target_class_ids=np.full(len(x), -1, "int32"))
@@ -272,7 +273,7 @@ def parse(arguments: Sequence[str] | None, prog: str | None) -> Any:
     parser.add_argument(
         "--seconds", type=positive_number, default=2.0, help="of every timing (%(default)s)"
     )
-    parser.add_argument("--small", action="store_true", help="without the L-CoDA")
+    parser.add_argument("--small", action="store_true", help="without the presets")
     return parser.parse_args(arguments)
 
 

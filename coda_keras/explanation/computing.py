@@ -75,16 +75,16 @@ def explained(
 
     if len(class_ids.shape) == 1:
         weights, offset = rows(one_hot)
-        inputs = ops.cast(encoded, logits.dtype)
+        inputs, scores = ops.cast(encoded, logits.dtype), logits
     else:
         # One class after the other keeps the memory that of a single class.
         weights, offset = ops.map(rows, ops.swapaxes(one_hot, 0, 1))
         weights, offset = ops.swapaxes(weights, 0, 1), ops.swapaxes(offset, 0, 1)
-        inputs = ops.cast(encoded, logits.dtype)[:, None]
+        inputs, scores = ops.cast(encoded, logits.dtype)[:, None], logits[:, None]
     if valid is not None:
         weights = ops.where(valid[..., None, None, None], weights, float("nan"))
     contributions = weights * inputs
-    explained_logits = ops.einsum("bc,b...c->b...", logits, one_hot) - bias - offset
+    explained_logits = ops.sum(scores * one_hot, axis=-1) - bias - offset
     return {
         "logits": logits,
         "class_ids": class_ids,

@@ -138,6 +138,20 @@ def test_32_photographs_are_classified_and_explained_in_node(
     assert_same(parity.differences(answer, answers))
 
 
+@pytest.mark.skipif(bool(extras.missing("onnx")), reason="without onnx")
+def test_onnx_files_hold_every_weight_once(written):
+    import onnx
+
+    net, path = written("shipped", "onnx")
+    tensors = onnx.load(path).graph.initializer
+    large = [
+        onnx.numpy_helper.to_array(tensor) for tensor in tensors if len(tensor.raw_data) > 4000
+    ]
+    assert sorted(tensor.size for tensor in large) == sorted(
+        weight.size for weight in map(np.asarray, net.get_weights()) if weight.size > 1000
+    )
+
+
 @in_every_runtime
 def test_classes_are_chosen_and_batches_have_any_size(runtime, written, rng):
     net, path = written("tiny", runtime)
