@@ -271,7 +271,7 @@ def parse(arguments: Sequence[str] | None, prog: str | None) -> Any:
     parser.add_argument("--data", help="folder of prepared data sets")
     parser.add_argument("--images", type=positive_int, default=1000, help="default: 1000")
     parser.add_argument(
-        "--seconds", type=positive_number, default=2.0, help="of every timing (%(default)s)"
+        "--seconds", type=positive_number, default=1.0, help="of every timing (%(default)s)"
     )
     parser.add_argument("--small", action="store_true", help="without the presets")
     return parser.parse_args(arguments)
