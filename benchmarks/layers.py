@@ -1,6 +1,6 @@
 """Times implementations of the DAU layer against each other, in whole networks.
 
-    python benchmarks/layers.py --preset s_coda --output benchmarks/results/s_coda.json
+    python benchmarks/layers.py --preset s_coda --output s_coda.json
 
 Contenders are the factored form in each of the precisions and modes asked for (graph, or compiled
 by XLA); Algorithm 1 written plainly (one matrix product for w(x), `tf.image.extract_patches`,

@@ -261,11 +261,12 @@ TABLES: dict[str, Callable[[], Lines]] = {
     },
     **{
         name: partial(printed, name, "layers")
-        for name in ("s_coda", "s_coda_eighth", "s_coda_authors", "s_coda_eighth_authors")
-    },
-    **{
-        name: partial(printed, name, "layers")
-        for name in ("s_coda_authors_step", "s_coda_eighth_authors_step")
+        for name in (
+            "s_coda_authors",
+            "s_coda_eighth_authors",
+            "s_coda_authors_step",
+            "s_coda_eighth_authors_step",
+        )
     },
     "floors": floors,
     "imported": partial(printed, "imported", "imported"),

@@ -166,7 +166,7 @@ def use_xla(strategy: tf.distribute.Strategy | None = None) -> bool:
     """Whether the steps of `fit`, `evaluate` and `predict` are compiled by XLA: on a single GPU.
 
     On a CPU oneDNN's convolutions in graph mode are faster, above all their gradients and in
-    bfloat16 (docs/training.md has the timings); XLA's collectives cannot cross devices.
+    bfloat16 (docs/speed.md has the timings); XLA's collectives cannot cross devices.
 
     Args:
         strategy: a `tf.distribute.Strategy`; None for the current one.

@@ -8,7 +8,7 @@ hence
 
 so a position costs `(r + 1) f` floats instead of `f d`. Everything is a convolution or a matrix
 product. The units are the innermost axis of all tensors of that size: products with z' then run
-along the memory, also where a backend does not fuse them (docs/training.md has the timings).
+along the memory, also where a backend does not fuse them (docs/speed.md has the timings).
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from coda_keras.backend.types import Tensor
 from coda_keras.layers.windows import by_convolution, by_product
 
 # Up to this many entries of z' the norm is computed from the products z'_i z'_k: there are few of
-# them. Measured on a CPU, see docs/training.md.
+# them. Measured on a CPU, see docs/speed.md.
 PRODUCTS_UP_TO = 17
 # From so many outputs for every input of a window convolutions are matrix products with patches,
 # which then take little memory beside the outputs. Measured on a CPU as well.
