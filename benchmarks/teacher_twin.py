@@ -169,7 +169,7 @@ def logits_of(net: Twin, images: Tensor) -> Tensor:
 
 
 def six_views(net: Twin, images: Tensor) -> Tensor:
-    """As in `recipes/teacher.py`: the image and two diagonal shifts of it, as they are and flipped."""
+    """Averages the image and two diagonal shifts of it, as they are and flipped."""
     height, width = images.shape[2:]
     padded = functional.pad(images, (1,) * 4, "reflect")
     averaged = torch.zeros(())
