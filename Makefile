@@ -1,6 +1,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# With these JAX compiles the tests' small programs faster; a JAX that knows other flags goes without.
+XLA ?= --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false
 # A build for the CPU will do: make TORCH='torch --index-url ...' takes it from elsewhere.
 TORCH ?= torch==2.13.0
 # What runs exported nets in Node, where there is one.
@@ -28,6 +30,8 @@ quick: $(VENV)/.test
 
 # Every test but those that are marked; tests/conftest.py says what the marks mean.
 test-jax: $(VENV)/.test
+	! XLA_FLAGS='$(XLA)' $(BIN)/python -c 'import jax; jax.devices()' 2>/dev/null || \
+		export XLA_FLAGS='$(XLA)'; \
 	KERAS_BACKEND=jax $(PYTEST) -m "not tensorflow and not once and not slow_on_jax"
 
 test-torch: $(VENV)/.torch

@@ -253,6 +253,7 @@ TABLES: dict[str, Callable[[], Lines]] = {
             "portability",
             "views",
             "cluster",
+            "teacher_twin",
         )
     },
     **{
