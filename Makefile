@@ -19,9 +19,9 @@ PYTEST = $(BIN)/python -m pytest $(PARALLEL)
 demo: $(DEMO)
 	$(BIN)/python recipes/demo.py
 
-# The whole, in the order of CI.
+# The whole, in the order of CI. Ray's tests wait much, so that there is one more process beside them.
 test: lint types
-	$(PYTEST)
+	$(PYTEST) -n 3
 	$(MAKE) test-jax
 
 # For every edit: without other processes, browsers, notebooks, trainings and wheels.
