@@ -4,8 +4,8 @@
 
 Jordan (2024, github.com/KellerJordan/cifar10-airbench) gives 94.0% of the test images with six
 views for 8 epochs of the original CIFAR-10. This shares no code with `coda_keras.models.airbench`,
-so that what both fall short of that is due to the images: on the training images less the last
-5,000, scored on these. `make test-torch` installs PyTorch.
+so that what both fall short of that is no error of ours: it is due to the images, and to the last
+5,000 training images, which are held out and scored. `make test-torch` installs PyTorch.
 """
 
 import argparse
@@ -30,12 +30,8 @@ def main() -> None:
 
     torch.manual_seed(args.seed)
     data = loading.load("cifar10", args.data).hold_out(HELD_OUT)
-    record = provenance.conditions(
-        {"epochs": args.epochs, "seed": args.seed},
-        ROOT,
-        "benchmarks",
-        packages=("torch", "numpy"),
-    )
+    settings = {"epochs": args.epochs, "seed": args.seed}
+    record = provenance.conditions(settings, ROOT, "benchmarks", packages=("torch", "numpy"))
     images, labels = twin.tensors(data.train_images, data.train_labels)
     held_out, right = twin.tensors(data.test_images, data.test_labels)
     net = twin.Twin(images[:5000], len(data.class_names)).to(memory_format=torch.channels_last)
