@@ -7,6 +7,7 @@ Trains the small net (all ranks divided by 8) by recipes/cifar10.py with each ro
 10,000 images for 3 epochs, and scores it on 5,000 training images that neither it nor the teacher
 has seen: accuracy, and localisation on 20 grids of 3x3 images by both rules. Results already in the
 output file are kept, so that an interrupted search goes on; `--candidates` and `--seeds` choose.
+Rows of `MAPS` need a CoDA-Net besides, `--map-teacher`, that has not seen those images either.
 """
 
 import argparse
@@ -48,6 +49,11 @@ CANDIDATES = {
         for rate in (0.02, 0.05, 0.1)
     },
 }
+MAPS = {
+    f"sigmoids, and maps with weight {weight}": f"{TAUGHT} --map-teacher {{maps}} "
+    f"--map-weight {weight}"
+    for weight in (0.05, 0.2, 1)
+}
 # What a row has of the scores.
 LOCALISATION = {
     "localisation": ("localisation", "grids"),
@@ -80,8 +86,8 @@ def main() -> None:
 
 def train(name: str, seed: int, folder: Path, args: argparse.Namespace) -> dict[str, Any]:
     """Trains a candidate in `folder`; what the record has of it beside the scores."""
-    flags = f"{COMMON} --seed {seed} {CANDIDATES[name]}".split()
-    filled = [flag.format(teacher=args.teacher) for flag in flags]
+    flags = f"{COMMON} --seed {seed} {(CANDIDATES | MAPS)[name]}".split()
+    filled = [flag.format(teacher=args.teacher, maps=args.map_teacher) for flag in flags]
     command = [sys.executable, ROOT / "recipes/cifar10.py", *filled, "--output", folder]
     command += ["--data", args.data] if args.data else []
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
@@ -122,10 +128,14 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--output", type=Path, required=True, help="JSON file of the results")
     parser.add_argument("--teacher", type=Path, help="file of a teacher's logits")
+    parser.add_argument("--map-teacher", help="trained CoDA-Net, for the rows of its maps")
     parser.add_argument("--data", help="folder of prepared data sets")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="default: 0 1 2")
-    parser.add_argument("--candidates", nargs="+", choices=CANDIDATES, default=list(CANDIDATES))
-    return parser.parse_args()
+    parser.add_argument("--candidates", nargs="+", choices=CANDIDATES | MAPS)
+    args = parser.parse_args()
+    if args.candidates is None:
+        args.candidates = list(CANDIDATES | MAPS if args.map_teacher else CANDIDATES)
+    return args
 
 
 if __name__ == "__main__":

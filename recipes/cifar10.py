@@ -49,6 +49,7 @@ VALUES = {
         "start_temperature", "rise", "grow", "regularisation", "grid_loss", "hold_out"
     ),
     **training_run.defaults("teacher", "label_weight", "teacher_targets", "teacher_scale"),
+    **training_run.defaults("map_teacher", "map_weight"),
 }
 # With --fast; docs/training.md says what each of these is worth.
 FAST = {

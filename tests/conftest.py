@@ -173,8 +173,7 @@ def loss_of(net, labels):
     def loss(images):
         logits = net(images, training=True)
         entropy = coda_keras.OneVsAllCrossentropy(dtype=logits.dtype)(labels, logits)
-        terms = [term for term in (net.penalty, net.grids) if term is not None]
-        return entropy + sum(term.loss(labels, logits) for term in terms)
+        return entropy + sum(term.loss(labels, logits) for term in net.loss_terms)
 
     return loss
 

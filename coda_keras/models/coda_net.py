@@ -22,7 +22,9 @@ from coda_keras.layers.encoding import encode
 from coda_keras.models.dynamic_linear_net import DynamicLinearNet
 from coda_keras.models.from_preset import LOGIT_BIAS, FromPreset
 from coda_keras.models.grid_loss import GridLoss
+from coda_keras.models.loss_term import LossTerm
 from coda_keras.models.map_penalty import MapPenalty
+from coda_keras.models.map_teacher import MapTeacher
 from coda_keras.utils.registration import PACKAGE
 
 # Of an image: 8192 x 8192.
@@ -51,6 +53,8 @@ class CoDANet(FromPreset, DynamicLinearNet):
             (eq. 10); see `coda_keras.models.map_penalty`. Predictions do not depend on it.
         grid_loss: non-negative number λ: what the contributions of grids of training images lack in
             localisation, times λ, is added to the loss; see `coda_keras.models.grid_loss`.
+        map_teacher: `coda_keras.models.map_teacher.MapTeacher`, a net whose contribution maps this
+            one learns, or None. It belongs to a training and is not a part of the config.
         **kwargs: `name`, `dtype`, ... of `keras.Model`.
 
     Input shape:
@@ -78,6 +82,7 @@ class CoDANet(FromPreset, DynamicLinearNet):
         class_names: Sequence[str] | None = None,
         regularisation: float = 0.0,
         grid_loss: float = 0.0,
+        map_teacher: MapTeacher | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -95,6 +100,7 @@ class CoDANet(FromPreset, DynamicLinearNet):
         self.class_names = None if class_names is None else [str(name) for name in class_names]
         self.penalty = MapPenalty(regularisation) if regularisation else None
         self.grids = GridLoss(grid_loss) if grid_loss else None
+        self.map_teacher = map_teacher
         if self.image_size is not None:
             self.build((None, *self.image_size, 3))
 
@@ -102,6 +108,12 @@ class CoDANet(FromPreset, DynamicLinearNet):
     def chain(self) -> list[Any]:
         """List of the dynamic linear layers from the encoded image to the logits without b_0."""
         return [*self.body, self.pooling, self.scaling]
+
+    @property
+    def loss_terms(self) -> list[LossTerm]:
+        """What is added to the loss in training."""
+        terms = (self.penalty, self.grids, self.map_teacher)
+        return [term for term in terms if term is not None]
 
     @property
     def receptive_field(self) -> ReceptiveField | None:
@@ -120,10 +132,13 @@ class CoDANet(FromPreset, DynamicLinearNet):
     def call(self, images: Tensor, training: bool | None = None) -> Tensor:
         if training and self.grids is not None:
             self.grids.keep_grids(self.linearize, images)
-        if training and self.penalty is not None:
+        if training and (self.penalty is not None or self.map_teacher is not None):
             # The loss needs rows of W_{0->L} of this pass.
             outputs, pullback = self.linearize(images)
-            self.penalty.keep(pullback)
+            if self.penalty is not None:
+                self.penalty.keep(pullback)
+            if self.map_teacher is not None:
+                self.map_teacher.keep_cosines(images, outputs, pullback)
             return outputs + self.logit_bias
         outputs = encode(images)
         for layer in self.chain:
@@ -139,10 +154,9 @@ class CoDANet(FromPreset, DynamicLinearNet):
         training: bool = True,
     ) -> Tensor:
         loss = super().compute_loss(x, y, y_pred, sample_weight, training)
-        if training and self.penalty is not None:
-            loss = loss + ops.cast(self.penalty.loss(y, y_pred), loss.dtype)
-        if training and self.grids is not None:
-            loss = loss + ops.cast(self.grids.loss(y, y_pred), loss.dtype)
+        if training:
+            for term in self.loss_terms:
+                loss = loss + ops.cast(term.loss(y, y_pred), loss.dtype)
         return loss
 
     def linearize(self, images: Tensor) -> tuple[Tensor, Pullback]:

@@ -39,6 +39,15 @@ class LossTerm(keras.layers.Layer):
         """Keeps what a forward pass leaves until its loss is computed."""
         self._kept.value = value
 
+    def loss(self, labels: Any, logits: Any) -> Any:
+        """Returns the loss of the pass that was kept, a scalar.
+
+        Args:
+            labels: of the batch, as `OneVsAllCrossentropy` takes them.
+            logits: `(B, classes)`, outputs of the batch.
+        """
+        raise NotImplementedError
+
     def taken(self) -> Any:
         """Returns what was kept, once.
 

@@ -167,6 +167,17 @@ class Distillation:
     teacher_scale: float = _training(
         1.0, "factor on the teacher's logits, before they become probabilities", positive_number
     )
+    map_teacher: str | None = _training(
+        None,
+        "trained net whose contribution maps the net learns too: a .keras file or one of "
+        f"{', '.join(cards())}",
+        metavar="MODEL",
+    )
+    map_weight: float = _training(
+        1.0,
+        "factor on 1 - cosine of the two maps, beside the loss of the logits",
+        positive_number,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

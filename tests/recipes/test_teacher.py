@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tiny
 
+from coda_keras import CoDANet, DAUConv2D
 from coda_keras.data.images import ImageData, save_npz
 from coda_keras.models import airbench
 
@@ -40,9 +41,15 @@ def test_a_student_learns_what_a_teacher_has_stored(data, tmp_path, capsys, monk
         assert np.isfinite(answers["logits"]).all() and np.ptp(answers["logits"]) > 0
 
     flags += ["--teacher", str(tmp_path / "teacher/teacher.npz"), "--rank-scale", "0.02"]
+    maps = tmp_path / "maps.keras"
+    CoDANet([DAUConv2D(10, 2, 3, strides=4)], image_size=32).save(maps)
+    flags += ["--map-teacher", str(maps), "--map-weight", "0.5"]
     cifar10.main([*flags, "--output", str(tmp_path / "student")])
     metrics = json.loads((tmp_path / "student/metrics.json").read_text())
     assert metrics["test_images"] == 16 and metrics["arguments"]["label_weight"] == 0
+    # The cross-entropy alone is less.
+    logged, *_ = json.loads((tmp_path / "student/history.json").read_text())
+    assert logged["loss"] > logged["val_loss"] + 0.25
 
 
 def test_answers_for_other_images_are_refused(data, tmp_path, capsys):

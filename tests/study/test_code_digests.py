@@ -14,8 +14,8 @@ ROWS = (*attribution.METHODS.values(), *evaluation.METRICS.values())
 UNDECIDED = re.compile(
     r"coda_keras\.(utils|figures|backend\.(types|value_checks|startup_lines|tensorflow)"
     r"|explanation\.(display|storage|wrapped)|exporting|attribution\.registry|evaluation\.registry"
-    r"|models\.(from_preset|grid_loss|image_classifier|loading|loss_term|map_penalty|precision"
-    r"|presets|pretrained))\b"
+    r"|models\.(from_preset|grid_loss|image_classifier|loading|loss_term|map_penalty"
+    r"|map_teacher|precision|presets|pretrained))\b"
 )
 
 
