@@ -10,9 +10,10 @@ bias among them); not those of the norm and of the products with z', which come 
 step has a floor of 3 forward passes, an explanation that of 2. Layers are timed one by one, without
 the optimiser, the first one without the gradient for its input; the network with Adam.
 
---kernels says what TensorFlow computes by: `native`, what it chooses here; `avx2`, oneDNN held to
-AVX2; `avx2-eigen`, TensorFlow's own kernels, with AVX2, which it chooses by itself on processors
-without AVX-VNNI, AVX512-VNNI and the like. So other processors can be imitated, in part.
+--kernels says what TensorFlow computes by: `native`, what it chooses here; `avx2` and `sse41`,
+oneDNN held to AVX2 and to SSE4.1; `avx2-eigen`, TensorFlow's own kernels, with AVX2, which it
+chooses by itself on processors without AVX-VNNI, AVX512-VNNI and the like. So other processors can
+be imitated, in part.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from coda_keras.utils.text import markdown_table
 KERNELS = {
     "native": {},
     "avx2": {"ONEDNN_MAX_CPU_ISA": "AVX2"},
+    "sse41": {"ONEDNN_MAX_CPU_ISA": "SSE41"},
     "avx2-eigen": {"ONEDNN_MAX_CPU_ISA": "AVX2", "TF_ENABLE_ONEDNN_OPTS": "0"},
 }
 PRECISIONS = ("float32", "mixed_bfloat16")

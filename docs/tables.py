@@ -192,7 +192,7 @@ def floors() -> Lines:
     """Whole nets beside their arithmetic, by the kernels that a processor has."""
     rows, machine = [], ""
     for ranks, words in (("full", "all ranks"), ("eighth", "an eighth of them")):
-        for kernels in ("native", "avx2", "avx2-eigen"):
+        for kernels in ("native", "avx2", "sse41", "avx2-eigen"):
             record = stored(f"{RESULTS}/floor_{ranks}_{kernels}.json")
             net = {row["operation"]: row for row in record["results"] if row["part"] == "s_coda"}
             times = [

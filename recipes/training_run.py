@@ -36,13 +36,7 @@ def coda_net(settings: Settings, data: "ImageData") -> "coda_keras.CoDANet":
     One that begins with trained weights is named after the folder of its run.
     """
     named = {"name": settings.folder.resolve().name} if settings.preset in cards() else {}
-    taught = {}
-    if settings.map_teacher:
-        from coda_keras.models.map_teacher import MapTeacher
-
-        teacher = coda_keras.load_model(settings.map_teacher)
-        taught = {"map_teacher": MapTeacher(teacher, settings.map_weight)}
-    return coda_keras.CoDANet.from_preset(
+    net = coda_keras.CoDANet.from_preset(
         settings.preset,
         classes=len(data.class_names),
         rescale=settings.rescale,
@@ -53,8 +47,13 @@ def coda_net(settings: Settings, data: "ImageData") -> "coda_keras.CoDANet":
         regularisation=settings.regularisation,
         grid_loss=settings.grid_loss,
         **named,
-        **taught,
     )
+    if settings.map_teacher:
+        from coda_keras.models.map_teacher import MapTeacher
+
+        teacher = coda_keras.load_model(settings.map_teacher)
+        net.map_teacher = MapTeacher(teacher, settings.map_weight)
+    return net
 
 
 def augmentation(settings: Settings, padding: int) -> list["Augment"]:

@@ -53,9 +53,11 @@ class CoDANet(FromPreset, DynamicLinearNet):
             (eq. 10); see `coda_keras.models.map_penalty`. Predictions do not depend on it.
         grid_loss: non-negative number λ: what the contributions of grids of training images lack in
             localisation, times λ, is added to the loss; see `coda_keras.models.grid_loss`.
-        map_teacher: `coda_keras.models.map_teacher.MapTeacher`, a net whose contribution maps this
-            one learns, or None. It belongs to a training and is not a part of the config.
         **kwargs: `name`, `dtype`, ... of `keras.Model`.
+
+    Attributes:
+        map_teacher: `coda_keras.models.map_teacher.MapTeacher`, a net whose contribution maps this
+            one learns, or None, as at first. It is to be set before `fit`, and not saved.
 
     Input shape:
         `(B, H, W, 3)` RGB in [0, 1], or `(B, H, W, 6)` already encoded.
@@ -82,7 +84,6 @@ class CoDANet(FromPreset, DynamicLinearNet):
         class_names: Sequence[str] | None = None,
         regularisation: float = 0.0,
         grid_loss: float = 0.0,
-        map_teacher: MapTeacher | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -100,7 +101,7 @@ class CoDANet(FromPreset, DynamicLinearNet):
         self.class_names = None if class_names is None else [str(name) for name in class_names]
         self.penalty = MapPenalty(regularisation) if regularisation else None
         self.grids = GridLoss(grid_loss) if grid_loss else None
-        self.map_teacher = map_teacher
+        self.map_teacher: MapTeacher | None = None
         if self.image_size is not None:
             self.build((None, *self.image_size, 3))
 

@@ -3,17 +3,15 @@
 import threading
 from typing import Any, ClassVar
 
-import keras
 
-
-class LossTerm(keras.layers.Layer):
+class LossTerm:
     """A number times what a forward pass leaves, from the pass until its loss is computed.
 
     Args:
         strength: positive number λ, the factor.
 
     Attributes:
-        argument: the argument of `CoDANet` that asks for the term.
+        argument: the argument or attribute of `CoDANet` that asks for the term.
         needed: what a forward pass keeps for it, for messages.
 
     Raises:
@@ -23,8 +21,7 @@ class LossTerm(keras.layers.Layer):
     argument: ClassVar[str]
     needed: ClassVar[str]
 
-    def __init__(self, strength: float, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(self, strength: float) -> None:
         if not 0 < strength < float("inf"):
             raise ValueError(
                 f"`{self.argument}` must be a positive number, or 0 for none. "
@@ -33,7 +30,6 @@ class LossTerm(keras.layers.Layer):
         self.strength = float(strength)
         # Replicas trace in threads of their own.
         self._kept = threading.local()
-        self.built = True
 
     def keep(self, value: Any) -> None:
         """Keeps what a forward pass leaves until its loss is computed."""

@@ -11,7 +11,7 @@ from coda_keras.models.loss_term import LossTerm
 from coda_keras.utils.labels import one_hot_labels
 
 
-class MapPenalty(LossTerm):
+class MapPenalty(LossTerm, keras.layers.Layer):
     """`λ mean |W_{0->L}(x)|` over the rows of the true class and of one other class (eq. 10, C.1).
 
     The other class is drawn anew for every image and step. W is the map from the encoded image to
@@ -32,8 +32,10 @@ class MapPenalty(LossTerm):
     argument, needed = "regularisation", "pullback"
 
     def __init__(self, strength: float, **kwargs: Any) -> None:
-        super().__init__(strength, **kwargs)
+        keras.layers.Layer.__init__(self, **kwargs)
+        LossTerm.__init__(self, strength)
         self.draws = keras.random.SeedGenerator()
+        self.built = True
 
     def loss(self, labels: Tensor, logits: Tensor) -> Tensor:
         """Returns the penalty of the forward pass whose pullback was kept, a scalar.

@@ -23,7 +23,10 @@ class MapTeacher(LossTerm):
     their own. The teacher's map costs a forward pass and a pullback of it in every step, that of
     the net a pullback: forward operations, whose gradients need no second derivative of autodiff.
 
-    A `CoDANet` with a `map_teacher` trains so. It is not saved with the net.
+    A net whose attribute `map_teacher` it is trains so. It is not saved with the net.
+
+    >>> net = CoDANet([DAUConv2D(10, 8, 3)], image_size=32)
+    >>> net.map_teacher = MapTeacher(CoDANet.from_preset("s_coda_cifar10"), strength=0.2)
 
     Args:
         teacher: a built net with as many classes, such as a `CoDANet`. It does not change.
@@ -38,7 +41,7 @@ class MapTeacher(LossTerm):
     def __init__(self, teacher: "DynamicLinearNet", strength: float = 1.0) -> None:
         super().__init__(strength)
         teacher.require_built("its maps")
-        # A layer in an attribute would be a part of the net that learns.
+        # A net in an attribute would be a part of the one that learns.
         self._linearize = teacher.linearize
 
     def keep_cosines(self, images: Tensor, outputs: Tensor, pullback: Pullback) -> None:

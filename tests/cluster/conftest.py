@@ -72,6 +72,10 @@ def two_nodes():
         # Workers import what tests hand them.
         patch.setenv("PYTHONPATH", str(TESTS), prepend=os.pathsep)
         patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        # Beside the other tests workers of a lower priority would hardly run.
+        patch.setenv("RAY_worker_niceness", "0")
+        # A node counts as lost after five of these.
+        patch.setenv("RAY_health_check_period_ms", "1000")
         # What is written by TensorFlow at its start concerns nobody.
         patch.setenv("TF_CPP_MIN_LOG_LEVEL", os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3"))
         arguments = {"num_cpus": 0, "object_store_memory": STORE, "include_dashboard": False}

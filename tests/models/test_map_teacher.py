@@ -22,7 +22,9 @@ def make_net(seed, dtype=EXACT_DTYPE, classes=CLASSES, temperature=TEMPERATURE, 
 
 
 def make_student(teacher, dtype=EXACT_DTYPE):
-    return make_net(1, dtype, map_teacher=MapTeacher(teacher, STRENGTH))
+    net = make_net(1, dtype)
+    net.map_teacher = MapTeacher(teacher, STRENGTH)
+    return net
 
 
 def contribution_map(image, layers, number):
