@@ -195,24 +195,23 @@ def floors() -> Lines:
         for kernels in ("native", "avx2", "sse41", "avx2-eigen"):
             record = stored(f"{RESULTS}/floor_{ranks}_{kernels}.json")
             net = {row["operation"]: row for row in record["results"] if row["part"] == "s_coda"}
-            times = [
+            forward, step, explain = (
                 net[name]["milliseconds_per_image"] for name in ("forward", "train", "explain")
-            ]
+            )
+            floor = net["forward"]["floor_milliseconds_per_image"]
             rows.append(
                 (
                     words,
                     kernels,
                     f"{sum(record['product_gflops']) / 2:.0f}",
-                    *(
-                        f"{milliseconds:.3g} ({net[name]['ratio']:.2f})"
-                        for name, milliseconds in zip(("forward", "train"), times)
-                    ),
-                    f"{times[2]:.3g}",
-                    f"{times[2] / times[0]:.2f}",
+                    f"{forward:.3g} ({forward / floor:.2f})",
+                    f"{step:.3g} ({step / floor / 3:.2f})",
+                    f"{explain - forward:.3g} ({explain / floor - forward / floor:.2f})",
+                    f"{explain / forward:.2f}",
                 )
             )
             machine = machines(record)
-    head = ["ranks", "kernels", "GFLOP/s", "forward", "step", "explain", "explain / forward"]
+    head = ["ranks", "kernels", "GFLOP/s", "forward", "step", "pullback", "explain / forward"]
     return [
         *markdown_table(head, rows),
         "",
