@@ -19,6 +19,8 @@ from coda_keras.figures.weights import weights_rgb, weights_scale
 WEIGHTS = "weights"
 
 _GAP = 0.06
+# Of the height of a figure, the bar of its colours.
+_BAR = 0.9
 
 
 def plot_contributions(
@@ -201,5 +203,6 @@ def _draw_row(axis, pictures):
 
 
 def _scale_bar(figure, axes, scale, quantity):
-    bar = colour_key(figure, axes, scale, quantity, aspect=25, shrink=0.9)
+    label = wrapped(quantity, _BAR * figure.get_size_inches()[1])
+    bar = colour_key(figure, axes, scale, label, aspect=25, shrink=_BAR)
     bar.ax.ticklabel_format(style="sci", scilimits=(-2, 3), useMathText=True)
