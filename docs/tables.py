@@ -237,7 +237,7 @@ TABLES: dict[str, Callable[[], Lines]] = {
     "supplement-e": partial(supplement, "E"),
     **{
         f"sweep-{name}": partial(swept, name)
-        for name in ("eighth", "temperatures-2x2", "lambdas", "lambdas-2x2")
+        for name in ("eighth", "lambdas", "lambdas-2x2")
     },
     **{
         name: partial(printed, name, name)

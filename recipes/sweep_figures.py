@@ -1,6 +1,6 @@
 """Fig. B.1, B.2 and B.3 from the results of coda-keras sweep.
 
-    coda-keras sweep_figures recipes/results/experiments-temperatures-2x2.json --output docs/images
+    coda-keras sweep_figures recipes/results/experiments-eighth.json --output docs/images
 
 Accuracy and localisation over T, over the number of parameters, and over λ and the rescaling; with
 what the authors have published of them. Each figure shows the runs that are there. The table of
