@@ -129,3 +129,15 @@ def weights_of_logits(image, layers, temperature):
 def logits(image, layers, temperature, logit_bias):
     """Logits of a net: sum over positions / T + b_0."""
     return activations(image, layers)[-1].sum(axis=(0, 1)) / temperature + logit_bias
+
+
+def slope(function, layers, directions, step=1e-5):
+    """Central difference of `function(layers)` along directions, three arrays for every layer."""
+    ends = []
+    for signed in (step, -step):
+        moved = [list(layer) for layer in layers]
+        for index, direction in enumerate(directions):
+            number, field = divmod(index, 3)
+            moved[number][field] = moved[number][field] + signed * direction
+        ends.append(function([Layer(*one) for one in moved]))
+    return (ends[0] - ends[1]) / (2 * step)
