@@ -135,6 +135,11 @@ def parse() -> argparse.Namespace:
     args = parser.parse_args()
     if args.candidates is None:
         args.candidates = list(CANDIDATES | MAPS if args.map_teacher else CANDIDATES)
+    flags = "".join((CANDIDATES | MAPS)[name] for name in args.candidates)
+    if "{teacher}" in flags and args.teacher is None:
+        parser.error("the chosen candidates need --teacher; recipes/teacher.py writes one")
+    if "{maps}" in flags and args.map_teacher is None:
+        parser.error("the chosen candidates need --map-teacher, a trained CoDA-Net")
     return args
 
 

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable
 
-import keras
 from keras import ops
 
 from coda_keras.backend.types import Tensor
 from coda_keras.layers.dynamic_linear import Pullback
 from coda_keras.layers.encoding import encode
-from coda_keras.models.loss_term import LossTerm
+from coda_keras.models.loss_term import LossTerm, mean_absolute
 from coda_keras.utils.labels import one_hot_labels
 
 SIDE = 2  # images a side of a grid
@@ -68,9 +67,7 @@ class GridLoss(LossTerm):
         weights = ops.cast(pullback(cotangent), logits.dtype)
         maps = ops.sum(weights * ops.cast(encoded, logits.dtype), axis=-1)
         fractions = positive_fractions(maps, classes == explained)
-        # Keras divides its losses by the number of replicas, whose gradients are added up.
-        error = keras.losses.MeanAbsoluteError(dtype=logits.dtype)
-        return self.strength * error(ops.ones_like(fractions), fractions)
+        return self.strength * mean_absolute(1 - fractions)
 
 
 def cells_of(batch: Tensor) -> Tensor:

@@ -3,6 +3,11 @@
 import threading
 from typing import Any, ClassVar
 
+import keras
+from keras import ops
+
+from coda_keras.backend.types import Tensor
+
 
 class LossTerm:
     """A number times what a forward pass leaves, from the pass until its loss is computed.
@@ -57,3 +62,9 @@ class LossTerm:
                 "the net with `training=True` first; a subclass hands that on to `CoDANet.call`."
             )
         return value
+
+
+def mean_absolute(values: Tensor) -> Tensor:
+    """Mean absolute entry of `values` `(B, ...)`, a scalar; under replicas, their share of it."""
+    # Keras divides its losses by the number of replicas, whose gradients are added up.
+    return keras.losses.MeanAbsoluteError(dtype=values.dtype)(ops.zeros_like(values), values)

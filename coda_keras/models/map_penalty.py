@@ -7,7 +7,7 @@ from keras import ops
 
 from coda_keras.backend.types import Tensor
 from coda_keras.layers.dynamic_linear import Pullback
-from coda_keras.models.loss_term import LossTerm
+from coda_keras.models.loss_term import LossTerm, mean_absolute
 from coda_keras.utils.labels import one_hot_labels
 
 
@@ -73,5 +73,4 @@ def mean_weights(pullback: Pullback, class_ids: list[Tensor], logits: Tensor) ->
     """
     cotangents = [ops.one_hot(ids, logits.shape[-1], dtype=logits.dtype) for ids in class_ids]
     rows = ops.cast(ops.stack([pullback(one) for one in cotangents]), logits.dtype)
-    # Keras divides its losses by the number of replicas, whose gradients are added up.
-    return keras.losses.MeanAbsoluteError(dtype=logits.dtype)(ops.zeros_like(rows), rows)
+    return mean_absolute(rows)

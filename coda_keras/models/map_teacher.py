@@ -2,14 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-import keras
 from keras import ops
 
 from coda_keras.backend.types import Tensor
 from coda_keras.layers import rescale
 from coda_keras.layers.dynamic_linear import Pullback
 from coda_keras.layers.encoding import encode
-from coda_keras.models.loss_term import LossTerm
+from coda_keras.models.loss_term import LossTerm, mean_absolute
 
 if TYPE_CHECKING:
     from coda_keras.models.dynamic_linear_net import DynamicLinearNet
@@ -76,10 +75,7 @@ class MapTeacher(LossTerm):
         Raises:
             ValueError: if no maps were compared.
         """
-        similar = self.taken()
-        # Keras divides its losses by the number of replicas, whose gradients are added up.
-        error = keras.losses.MeanAbsoluteError(dtype=similar.dtype)
-        return self.strength * error(ops.ones_like(similar), similar)
+        return self.strength * mean_absolute(1 - self.taken())
 
 
 def _maps(pullback, classes, encoded, logits):

@@ -312,3 +312,20 @@ def test_seeds_of_a_candidate_are_one_row_of_their_means():
     cells = [cell.strip() for cell in softmax.strip("|").split("|")]
     assert cells == ["softmax", "2", "55.0% (50.0% to 60.0%)", "0.400", "0.300"]
     assert sigmoids.replace(" ", "") == "|sigmoids|1|70.0%|||"
+
+
+@pytest.mark.parametrize(
+    ("candidate", "needed"),
+    [("sigmoids", "--teacher"), ("sigmoids, and maps with weight 1", "--map-teacher")],
+)
+def test_candidates_without_their_teacher_are_refused_before_training(
+    candidate, needed, monkeypatch, capsys
+):
+    from benchmarks import distillation
+
+    arguments = ["distillation.py", "--output", "x.json", "--candidates", candidate]
+    arguments += ["--teacher", "teacher.npz"] * (needed != "--teacher")
+    monkeypatch.setattr("sys.argv", arguments)
+    with pytest.raises(SystemExit, match="2"):
+        distillation.parse()
+    assert f"need {needed}" in capsys.readouterr().err

@@ -74,6 +74,9 @@ def two_nodes():
         patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         # Beside the other tests workers of a lower priority would hardly run.
         patch.setenv("RAY_worker_niceness", "0")
+        # Processes that wait for work in vain take seconds to start.
+        patch.setenv("RAY_enable_worker_prestart", "0")
+        patch.setenv("RAY_prestart_worker_first_driver", "0")
         # A node counts as lost after five of these.
         patch.setenv("RAY_health_check_period_ms", "1000")
         # What is written by TensorFlow at its start concerns nobody.
