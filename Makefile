@@ -14,7 +14,9 @@ FILES := $(shell find coda_keras recipes export -type f -not -name '*.pyc' | sor
 DEMO := $(VENV)/.demo-$(FILES)
 PYTEST = $(BIN)/python -m pytest $(PARALLEL)
 
-.PHONY: demo test quick test-tensorflow test-jax test-torch docs tables portability lint types format clean
+.PHONY: install demo test quick test-tensorflow test-jax test-torch docs tables portability lint types format clean
+
+install: $(DEMO)
 
 demo: $(DEMO)
 	$(BIN)/python recipes/demo.py

@@ -1,6 +1,6 @@
 """Attacks the embedded server and says what became of it.
 
-    python benchmarks/attacks.py --output benchmarks/results/attacks.json
+    PYTHONPATH=. python benchmarks/attacks.py --output benchmarks/results/attacks.json
 
 Meanwhile somebody else asks for the model's status again and again. Of every attack the table has
 what was answered, the slowest of these answers, and how far the server's memory rose at most;

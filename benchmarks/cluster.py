@@ -184,7 +184,7 @@ def timed(function: Callable[[], Any], seconds: float) -> float:
 def table(rows: Sequence[dict[str, Any]]) -> list[str]:
     """The lines of a table in Markdown."""
     first = rows[0]["images_per_second"]
-    head = ["", "images", "images a second", "to one process", "start-up, s", "peak MiB"]
+    head = ["", "images", "images per second", "to one process", "start-up, s", "peak MiB"]
     return markdown_table(
         [*head, "MB for 50,000 images"],
         (

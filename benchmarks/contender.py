@@ -3,9 +3,9 @@
     PYTHONPATH=CHECKOUT python benchmarks/contender.py 'JSON OF ARGUMENTS'
 
 Reads lines from standard input and answers each with a line of JSON: `run` runs the operation once
-and answers with milliseconds an image, `memory` with the MiB by which this process' peak rose since
-the net was built, `output` with the numbers that the operation gave, `floor` with the milliseconds
-that its arithmetic takes an image by `floor.py`. The checkout is this one or
+and answers with milliseconds per image, `memory` with the MiB by which this process' peak rose
+since the net was built, `output` with the numbers that the operation gave, `floor` with the
+milliseconds per image that its arithmetic takes by `floor.py`. The checkout is this one or
 another of this repository, whose code then runs; the arguments are those of `build` below, the
 `operation` and its `mode`. Without a mode the authors' code runs, of which a clone then stands in
 PYTHONPATH too.

@@ -207,7 +207,7 @@ def conditions(args: argparse.Namespace) -> dict[str, Any]:
 
 def table(rows: Sequence[dict[str, Any]]) -> list[str]:
     """The lines of a table in Markdown."""
-    head = ["backend", "call", "ms an image", "reference", "ratio"]
+    head = ["backend", "call", "ms per image", "reference", "ratio"]
     return markdown_table(
         head,
         [

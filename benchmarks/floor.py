@@ -142,7 +142,7 @@ def rows(args: argparse.Namespace, rate: float) -> list[dict[str, object]]:
 
 
 def table(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """The lines of a table in Markdown: milliseconds an image, and how often the floor."""
+    """The lines of a table in Markdown: milliseconds per image, and how often the floor."""
     operations = list(dict.fromkeys(row["operation"] for row in rows))
     lines = []
     for part in dict.fromkeys(row["part"] for row in rows):
@@ -153,7 +153,7 @@ def table(rows: Sequence[dict[str, Any]]) -> list[str]:
         )
         count = next(iter(found.values()))["multiply_adds_per_image"]
         lines.append([part, f"{count / 1e6:.1f}", *cells])
-    return markdown_table(["milliseconds an image (times the floor)", "10^6", *operations], lines)
+    return markdown_table(["milliseconds per image (times the floor)", "10^6", *operations], lines)
 
 
 def layer_operation(layer: Any, name: str, input_gradient: bool) -> Callable:

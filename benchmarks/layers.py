@@ -188,7 +188,7 @@ def conditions(args: argparse.Namespace) -> dict[str, object]:
 
 
 def table(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """The lines of a table in Markdown: milliseconds an image, and MiB of a training step."""
+    """The lines of a table in Markdown: milliseconds per image, and MiB of a training step."""
     contenders = names = list(dict.fromkeys(row["contender"] for row in rows))
     found = {(row["operation"], row["contender"]): row for row in rows}
     lines = [
@@ -204,7 +204,7 @@ def table(rows: Sequence[dict[str, Any]]) -> list[str]:
         memory = [found["train", name]["memory_growth_mib"] for name in contenders]
         line = ["memory of a training step, MiB", *(f"{mib:.0f}" for mib in memory)]
         lines.append([*line, *[""] * (len(names) - len(contenders))])
-    return markdown_table(["milliseconds an image", *names], lines)
+    return markdown_table(["milliseconds per image", *names], lines)
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """What a page with a net in it computes, held against Keras, in a real browser.
 
-    PYTHONPATH=tests python benchmarks/live.py --output benchmarks/results/live.json
+    PYTHONPATH=.:tests python benchmarks/live.py --output benchmarks/results/live.json
 
 writes the page of `coda-keras explore --live` for a trained net, opens it from disk in Chromium,
 has it classify and explain test images of CIFAR-10, and compares with Keras: with the weights
@@ -143,7 +143,7 @@ def table(results: dict[str, Any]) -> list[str]:
     if "run" in results:
         run = results["run"]
         rows += [
-            ("a net of one's own: difference of logits to float32", f"{run['logits']:.1e}"),
+            ("your own net: difference of logits to float32", f"{run['logits']:.1e}"),
             ("difference of contribution maps to float32", f"{run['contribution_map']:.1e}"),
         ]
     return markdown_table(["", "the page"], rows)

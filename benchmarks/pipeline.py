@@ -101,7 +101,7 @@ def main() -> None:
 def table(rows: Sequence[dict[str, Any]]) -> list[str]:
     """The lines of a table in Markdown."""
     cells = ((row["what"], f"{row['images_per_second']:,.0f}") for row in rows)
-    return markdown_table(["", "images a second"], cells)
+    return markdown_table(["", "images per second"], cells)
 
 
 def photographs(folder: Path, values: np.random.Generator) -> ImageFiles:

@@ -2,7 +2,7 @@
 
     python benchmarks/presets.py --output benchmarks/results/presets.json
 
-Milliseconds an image in float32, compiled, for single images and for batches of 64: medians after
+Milliseconds per image in float32, compiled, for single images and for batches of 64: medians after
 two calls that are not counted. The model zoo of the documentation shows them.
 """
 
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
 
 
 def measure(name: str, repetitions: int) -> dict[str, Any]:
-    """A row of results: milliseconds an image of both operations, by the size of the batch."""
+    """A row of results: milliseconds per image of both operations, by the size of the batch."""
     net = CoDANet.from_preset(name)
     functions = {
         "predict": backend.compiled(net, net),
@@ -57,7 +57,7 @@ def measure(name: str, repetitions: int) -> dict[str, Any]:
 
 
 def median(function: Callable, images: np.ndarray, repetitions: int) -> float:
-    """The median time of a call in milliseconds an image."""
+    """The median time of a call in milliseconds per image."""
     for _ in range(WARM_UP):
         function(images)
     times = []
@@ -69,7 +69,7 @@ def median(function: Callable, images: np.ndarray, repetitions: int) -> float:
 
 
 def table(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """The lines of a Markdown table, in milliseconds an image."""
+    """The lines of a Markdown table, in milliseconds per image."""
     columns = [(operation, size) for operation in ("predict", "explain") for size in BATCHES]
     return markdown_table(
         ["preset", *(f"{operation}, batches of {size}" for operation, size in columns)],

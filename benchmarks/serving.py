@@ -1,7 +1,8 @@
 """Loads the embedded server: clients times images a request, every answer compared.
 
-    python benchmarks/serving.py load --output benchmarks/results/serving-load.json
-    python benchmarks/serving.py publish --output benchmarks/results/serving-publish.json
+    PYTHONPATH=. python benchmarks/serving.py load --output benchmarks/results/serving-load.json
+    PYTHONPATH=. python benchmarks/serving.py publish \
+        --output benchmarks/results/serving-publish.json
 
 `load` sends requests from as many threads as there are clients, each over a connection of its own,
 and counts those that fail or that answer anything but what the session itself says; cases that the

@@ -1,6 +1,7 @@
 """Times requests to the embedded server against the bare session, the two taking turns.
 
-    python benchmarks/serving_overhead.py --output benchmarks/results/serving-overhead.json
+    PYTHONPATH=. python benchmarks/serving_overhead.py \
+        --output benchmarks/results/serving-overhead.json
 
 One client asks `serving_default` of a servable, whose whole answer is read, and the same session
 runs in this process on the same images. Both use all cores, one after the other.

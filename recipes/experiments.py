@@ -158,7 +158,7 @@ def find(name: str) -> Experiment:
 def results() -> dict[str, dict[str, Any]]:
     """Our results by experiment: stored ones and the nets that ship; of several the most accurate.
 
-    Each is a dict with `experiment`, `test_accuracy`, `localisation`, `parameters`,
+    Each is a dict with `experiment`, `test_accuracy`, `published_rule_localisation`, `parameters`,
     `training_seconds` and `arguments`, of which the table shows `epochs`, `limit_train` and whether
     the net began with an `initial` one.
     """
@@ -173,12 +173,10 @@ def shipped(card: Card) -> dict[str, Any]:
     kind = {"squash": "sq", "l2": "l2"}[card.rescale]
     took = card.details["training"]
     begun = "--initial" in card.details["recipe"]
-    # The authors' numbers stand beside it, and are on grids of their rule.
-    localisation = card.details["scores"].get("published_rule_localisation", card.localisation)
     return {
         "experiment": f"{card.architecture}_{kind}_t{card.temperature:g}",
         "test_accuracy": card.test_accuracy,
-        "localisation": localisation,
+        "published_rule_localisation": card.details["scores"].get("published_rule_localisation"),
         "parameters": card.parameters,
         "training_seconds": took["seconds"],
         "arguments": {"epochs": took["epochs"], "limit_train": None, "initial": begun},
@@ -200,7 +198,8 @@ def table() -> str:
                 _percent(row.accuracy),
                 _percent(own and own["test_accuracy"]),
                 _share(row.localisation),
-                _share(own and own["localisation"], own and own.get("grid_size", 3)),
+                # The authors' numbers, beside which this stands, are on grids of their rule.
+                _share(own and own.get("published_rule_localisation")),
                 *(cost(own) if own else ("", "", "")),
             )
         )
@@ -226,9 +225,8 @@ def _percent(value: float | None) -> str:
     return "" if value is None else f"{100 * value:.1f}%"
 
 
-def _share(value: float | None, grid_size: int | None = 3) -> str:
-    size = "" if grid_size in (None, 3) else f" ({grid_size}x{grid_size})"
-    return "" if value is None else f"{value:.4f}{size}"
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
 
 
 @command

@@ -11,7 +11,7 @@ They are the experiments l_coda_sq_t100000 and resnet50 of --list.
 
 FOLDER holds train/<class>/* and val/<class>/*, of which the first 100 classes by name are taken; or
 imagenet2012 as TensorFlow Datasets prepares it from the files in FOLDER/downloads/manual. --cache
-names a folder for the decoded images, 25 GiB, which are read once.
+names a folder for the decoded images, 24 GiB, which are read once.
 
 The folder given by --output receives model.keras, metrics.json, gallery.png, the servable and
 TensorBoard's event files. An interrupted run resumes when the same command is given again.

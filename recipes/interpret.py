@@ -209,10 +209,10 @@ def parse(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespa
     known = f"{', '.join(methods.STUDIED)}, occlusion_K for any K"
     add(how, "--methods", f"comma-separated: {known}; or all", "all")
     number(how, "--grids", "multi-images for localisation", GRIDS)
-    number(how, "--grid-size", "images a side of a multi-image", GRID_SIZE)
+    number(how, "--grid-size", "images per side of a multi-image", GRID_SIZE)
     number(how, "--images", "test images for the other metrics", IMAGES)
-    number(how, "--few-grids", "multi-images for the slowest methods, RISE and LIME", FEW_GRIDS)
-    number(how, "--few-images", "test images for the slowest methods", FEW_IMAGES)
+    number(how, "--few-grids", "multi-images for SmoothGrad, RISE and LIME", FEW_GRIDS)
+    number(how, "--few-images", "test images for SmoothGrad, RISE and LIME", FEW_IMAGES)
     number(
         how, "--sanity-images", "test images for the sanity check (RISE and LIME: 4)", SANITY_IMAGES
     )

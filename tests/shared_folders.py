@@ -1,4 +1,4 @@
-"""Folders that are filled once a run, whichever of its processes needs them first."""
+"""Folders that are filled once per run, whichever of its processes needs them first."""
 
 import fcntl
 import os

@@ -21,7 +21,7 @@ class Occlusion(MaskingAttribution):
         map[y, x] = sum over windows w that hide (y, x) of (logit_c(x) - logit_c(x_w)) / |w|
 
     so that a map sums to the sum of all drops. Every masked image is evaluated once for all
-    classes: at most `ceil(H / stride) ceil(W / stride) + 1` evaluations an image. On a `CoDANet`
+    classes: at most `ceil(H / stride) ceil(W / stride) + 1` evaluations per image. On a `CoDANet`
     windows so far apart that no position of its last layer sees two of them are hidden in the
     same evaluation, which gives the same numbers and saves most evaluations of large images.
 

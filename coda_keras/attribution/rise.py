@@ -19,7 +19,7 @@ class RISE(MaskingAttribution):
 
     A mask is a coarse grid whose cells are 1 with probability p, enlarged linearly and shifted by
     a random part of a cell. All images see the same masks; every masked image is evaluated once
-    for all classes: `num_masks` evaluations an image.
+    for all classes: `num_masks` evaluations per image.
 
     Args:
         num_masks: positive int, N.

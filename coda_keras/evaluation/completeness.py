@@ -21,7 +21,7 @@ class Completeness(ScoreMetric):
     b_0 is the `logit_bias` of models that have one (a `CoDANet`), with what constants inside of
     them add. For others it is the logit of black: what integrated gradients and DeepLIFT claim to
     sum to. 0 is complete, 1 is what a map of zeros has; methods that claim nothing of the kind are
-    measured all the same. Costs a map and an evaluation an image.
+    measured all the same. Costs one map and one evaluation per image.
     """
 
     name = "completeness"

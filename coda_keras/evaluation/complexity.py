@@ -13,7 +13,7 @@ from coda_keras.evaluation.metric import Array, Attribute, Rows, ScoreMetric
 class Complexity(ScoreMetric):
     """The entropy of the absolute map in nats: 0 for a single pixel, log n for n equal ones.
 
-    Costs a map an image. See `entropy`.
+    Costs one map per image. See `entropy`.
     """
 
     name = "complexity"

@@ -16,7 +16,7 @@ class ProbabilityCurve(ScoreMetric):
     """The probability of the class while all pixels are replaced, most important first.
 
     The score is the area under the curve over the fraction of the pixels replaced: a mean
-    probability in [0, 1]. Costs a map and `steps + 1` evaluations an image. Equally important
+    probability in [0, 1]. Costs a map and `steps + 1` evaluations per image. Equally important
     pixels go in one random order, the same for all images.
 
     Args:

@@ -26,7 +26,7 @@ class Infidelity(ScoreMetric):
     `beta = E[a d] / E[a^2]` with a the sum of the map and d the drop (captum's `normalize=True`),
     for methods whose maps have a scale of their own.
 
-    Costs a map and `samples + 1` evaluations an image.
+    Costs a map and `samples + 1` evaluations per image.
 
     Args:
         samples: positive int, windows an image. Their sides are 1 pixel to a third of the shorter

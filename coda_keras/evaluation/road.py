@@ -40,7 +40,7 @@ class ROAD(ScoreMetric):
 
     The score is `(L - M) / 2`, where L and M are the probability of the class, averaged over
     `percentages`, with the least (L) or the most important pixels (M) removed first; large is
-    good. Costs a map, 18 evaluations and as many sparse linear systems an image.
+    good. Costs a map, 18 evaluations and as many sparse linear systems per image.
 
     Args:
         percentages: numbers between 0 and 100, how much is removed.

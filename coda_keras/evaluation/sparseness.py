@@ -12,7 +12,7 @@ from coda_keras.evaluation.metric import Array, Attribute, Rows, ScoreMetric
 class Sparseness(ScoreMetric):
     """The Gini index of the absolute map: 0 for a uniform map, 1 - 1/n for a single pixel of n.
 
-    Costs a map an image. See `gini`.
+    Costs one map per image. See `gini`.
     """
 
     name = "sparseness"

@@ -82,7 +82,7 @@ def metrics_figure(
 ) -> Figure:
     """Draws rows of panels.
 
-    Filled boxes and solid lines are results of one's own, hollow boxes and dashed lines published
+    Filled boxes and solid lines are your own results, hollow boxes and dashed lines published
     ones. A box spans the 25th to the 75th percentile, the line in it is the median, the dot and
     the number above are the mean.
 

@@ -138,7 +138,7 @@ def _panel(metric, key, values):
 
 
 def _figure(rows, **options):
-    """Draws the rows for which there are numbers of one's own."""
+    """Draws the rows for which this study has numbers."""
     rows = [row for row in rows if row.panels]
     if not rows:
         raise Missing("neither localisation nor pixel_removal was asked for")

@@ -92,7 +92,7 @@ class TrainingBoard(EpochBoard):
 
     Args:
         log_dir: path of the run's folder.
-        batch_size: int, images a step, for `epoch_images_per_second`; its time excludes
+        batch_size: int, images per step, for `epoch_images_per_second`; its time excludes
             validation, and includes compilation in the first epoch.
         arguments: dict of the run's arguments, shown under HPARAMS; paths, limits and those that
             are None are left out.

@@ -68,7 +68,7 @@ class Optimisation:
     """How long the net is trained, and by which optimiser."""
 
     epochs: int = _training(20, "passes over the training images", positive_int)
-    batch_size: int = _training(32, "images a step, over all replicas", positive_int)
+    batch_size: int = _training(32, "images per step, over all replicas", positive_int)
     fast: bool = _training(False, "other defaults, which train in less time; see above")
     optimizer: str = _training(
         "adam",

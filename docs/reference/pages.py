@@ -287,5 +287,5 @@ def zoo_entry(card: Any, times: dict, machine: str) -> str:
 
 def speed(times: dict[str, float], machine: str) -> str:
     """Times by the size of batches, as a cell of a table."""
-    each = ", ".join(f"{value:.1f} ms an image in batches of {n}" for n, value in times.items())
+    each = ", ".join(f"{value:.1f} ms per image in batches of {n}" for n, value in times.items())
     return f"{each} ({machine})"
