@@ -36,7 +36,7 @@ LIMITS = (
 @tensorflow_command
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
     args = parse(arguments, prog)
-    metrics = json.loads((args.run / "metrics.json").read_text())
+    metrics = json.loads((args.run / "metrics.json").read_text("utf-8"))
     content, card = release(args, metrics)
     with replacing(card.path) as temporary:
         temporary.write_bytes(content)

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from coda_keras_recipes import cifar10, training_run
 
 import coda_keras
-from coda_keras.training import Settings, SettingsParser
+from coda_keras.training import Settings, SettingsParser, run_folder
 from coda_keras.utils.command_line import command, positive_int
 
 if TYPE_CHECKING:
@@ -52,14 +52,15 @@ WHITENING_IMAGES = 5000
 @command
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
     settings, shifts = parse(arguments, prog)
-    data = cifar10.load(settings)
     if (settings.folder / "metrics.json").exists() and not answers(settings).exists():
-        net = coda_keras.load_model(settings.folder / "model.keras")
-    else:
-        net = training_run.run(
-            settings, build, lambda _: data, augment, more=["--shifts", str(shifts)]
-        ).net
-    finish(settings, net, data, shifts)
+        run_folder.check_same(settings)
+        finish(settings, coda_keras.load_model(settings.folder / "model.keras"), shifts)
+        return
+    more = ["--shifts", str(shifts)]
+    trained = training_run.run(settings, build, load, augment, more=more)
+    # One of several workers writes.
+    if trained.metrics is not None:
+        finish(settings, trained.net, shifts)
 
 
 def parse(arguments: Sequence[str] | None = None, prog: str | None = None) -> tuple[Settings, int]:
@@ -74,6 +75,11 @@ def parse(arguments: Sequence[str] | None = None, prog: str | None = None) -> tu
     values = vars(parser.parse_args(arguments))
     shifts = values.pop("shifts")
     return Settings(**values, alternate_flip=True, names=tuple(parser.names)), shifts
+
+
+def load(settings: Settings) -> "ImageData":
+    """CIFAR-10, or what `--data` names."""
+    return cifar10.load(settings)
 
 
 def build(settings: Settings, data: "ImageData") -> "keras.Model":
@@ -115,7 +121,7 @@ def answers(settings: Settings) -> Path:
     return settings.folder / "teacher.npz"
 
 
-def finish(settings: Settings, net: "keras.Model", data: "ImageData", shifts: int) -> None:
+def finish(settings: Settings, net: "keras.Model", shifts: int) -> None:
     """Scores the net with six views, and stores its logits for the images that it learned."""
     import numpy as np
 
@@ -123,6 +129,7 @@ def finish(settings: Settings, net: "keras.Model", data: "ImageData", shifts: in
     from coda_keras.utils.files import write_json
 
     metrics = json.loads((settings.folder / "metrics.json").read_text("utf-8"))
+    data = load(settings)
     data = data.hold_out(settings.hold_out) if settings.hold_out else data
     data = data.limit(settings.limit_train, settings.limit_test)
     logits = six_view_logits(net, data.test_images)

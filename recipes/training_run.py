@@ -104,18 +104,26 @@ def on_cluster(settings: Settings, module: str, more: Sequence[str]) -> NoReturn
         more: further flags of the recipe.
     """
     extras.require("cluster")
+    settings = for_other_machines(settings)
     run_folder.check(settings)
     from coda_keras.cluster import ray_engine
 
     if module == "__main__":
         module = f"{__package__}.{Path(sys.argv[0]).stem}"
-    # Other machines have other working folders.
-    places = {name: getattr(settings, name) for name in ("data", "archive", "cache", "output")}
-    places = {name: Path(place).resolve() for name, place in places.items() if place}
-    absolute, folder = dataclasses.replace(settings, **places), settings.folder.resolve()
-    flags = [*command_line(absolute, without=("ray", "max_failures")), *more]
+    flags = [*command_line(settings, without=("ray", "max_failures")), *more]
     ray_engine.connect(output=True)
-    sys.exit(ray_engine.train(module, flags, settings.ray or 1, settings.max_failures, folder))
+    workers, failures = settings.ray or 1, settings.max_failures
+    sys.exit(ray_engine.train(module, flags, workers, failures, settings.folder))
+
+
+def for_other_machines(settings: Settings) -> Settings:
+    """The settings with absolute paths, since other machines have other working folders."""
+    folders = {name: getattr(settings, name) for name in ("data", "archive", "cache", "output")}
+    # Names of presets stay.
+    files = {name: getattr(settings, name) for name in ("teacher", "map_teacher", "initial")}
+    places = folders | {name: file for name, file in files.items() if file and Path(file).is_file()}
+    absolute = {name: str(Path(place).resolve()) for name, place in places.items() if place}
+    return dataclasses.replace(settings, **absolute)
 
 
 def boards(settings: Settings, net: Any, data: "ImageData") -> list[Any]:

@@ -1,4 +1,4 @@
-"""What the backends' modules share: arrays, Keras' registry of trees, the refusal of strategies."""
+"""What the backends' modules share: arrays, patches, Keras' registry of trees."""
 
 from typing import Any
 
@@ -27,3 +27,13 @@ def refuse_strategy(strategy: Any, backend: str) -> None:
         raise ValueError(
             f"`strategy` needs Keras on TensorFlow. Received one with the backend {backend!r}."
         )
+
+
+def argmax(values: Any, axis: int) -> Any:
+    """Where the largest value is, the first among equals, int32."""
+    return ops.cast(ops.argmax(values, axis), "int32")
+
+
+def extract_patches(images: Any, size: int, strides: int) -> Any:
+    """Patches of `size x size` pixels, ordered row, column, channel; no padding."""
+    return ops.image.extract_patches(images, (size, size), (strides, strides), padding="valid")

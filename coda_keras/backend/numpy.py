@@ -8,6 +8,8 @@ import numpy as np
 from keras import ops
 
 from coda_keras.backend.arrays import Arrays, refuse_strategy, register_in_keras, to_numpy
+from coda_keras.backend.arrays import argmax as argmax
+from coda_keras.backend.arrays import extract_patches as extract_patches
 
 
 def compiled(
@@ -26,16 +28,6 @@ def jit(function: Callable[..., Any], model: Any) -> Callable[..., Any]:
 def gradient(function: Callable[[Any], Any], inputs: Any) -> Any:
     """Raises NotImplementedError."""
     raise NotImplementedError("This Keras backend has no gradients. Use tensorflow, jax or torch.")
-
-
-def argmax(values: Any, axis: int) -> Any:
-    """Where the largest value is, the first among equals, int32."""
-    return ops.cast(ops.argmax(values, axis), "int32")
-
-
-def extract_patches(images: Any, size: int, strides: int) -> Any:
-    """Patches of `size x size` pixels, ordered row, column, channel; no padding."""
-    return ops.image.extract_patches(images, (size, size), (strides, strides), padding="valid")
 
 
 def is_known(tensor: Any) -> bool:

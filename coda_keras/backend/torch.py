@@ -10,6 +10,8 @@ from keras import ops
 from torch.utils import _pytree
 
 from coda_keras.backend.arrays import Arrays, refuse_strategy, to_numpy
+from coda_keras.backend.arrays import argmax as argmax
+from coda_keras.backend.arrays import extract_patches as extract_patches
 from coda_keras.backend.value_checks import unchecked
 
 
@@ -53,16 +55,6 @@ def gradient(function: Callable[[Any], Any], inputs: Any) -> Any:
             outputs.sum(), leaves, allow_unused=True, materialize_grads=True
         )
     return gradients[0] if single else list(gradients)
-
-
-def argmax(values: Any, axis: int) -> Any:
-    """Where the largest value is, the first among equals, int32."""
-    return ops.cast(ops.argmax(values, axis), "int32")
-
-
-def extract_patches(images: Any, size: int, strides: int) -> Any:
-    """Patches of `size x size` pixels, ordered row, column, channel; no padding."""
-    return ops.image.extract_patches(images, (size, size), (strides, strides), padding="valid")
 
 
 def is_known(tensor: Any) -> bool:

@@ -51,8 +51,8 @@ class DynamicBatchNormalization(_Normalization):
 
     The variance is the centred one of every channel. In training it is that of the batch, and
     moves `moving_variance`, which `linearize` and inference take. A `CoDANet` with `regularisation`
-    trains by `linearize`, and so leaves `moving_variance` as it is. It is `BatchNormUncentered2d`
-    without bias of the second version of the B-cos authors' code.
+    or a `map_teacher` trains by `linearize`, and so leaves `moving_variance` as it is. It is
+    `BatchNormUncentered2d` without bias of the second version of the B-cos authors' code.
 
     Args:
         momentum: number in [0, 1), what is kept of `moving_variance` at every step.

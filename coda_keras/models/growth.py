@@ -15,16 +15,18 @@ def copy_weights(source: CoDANet, target: CoDANet) -> None:
 
     What a larger rank adds to a trained unit starts with zero columns in A_j and the columns of B
     that `target` was initialised with, so that `target` computes what `source` does until it is
-    trained on. A last layer for classes of other names keeps its initial values.
+    trained on. A last layer for other classes keeps its initial values.
 
     Args:
         source: a built `CoDANet`.
         target: a built `CoDANet` of the same layers; nothing is copied if one does not fit.
 
     Raises:
-        ValueError: if the nets have other layers, channels, kernel sizes or filters, or `target` a
-            smaller rank.
+        ValueError: if one is no `CoDANet`, they have other layers, channels, kernel sizes or
+            filters, or `target` a smaller rank.
     """
+    for net in (source, target):
+        _require_coda_net(net)
     if len(source.body) != len(target.body):
         raise ValueError(
             f"Weights can be copied between nets of as many layers. Received {len(source.body)} "
@@ -32,7 +34,7 @@ def copy_weights(source: CoDANet, target: CoDANet) -> None:
         )
     names = source.class_names, target.class_names
     pairs = list(zip(source.body, target.body))
-    if None not in names and names[0] != names[1]:
+    if source.classes != target.classes or (None not in names and names[0] != names[1]):
         head = last_layer(target)
         pairs = [pair for pair in pairs if pair[1] is not head]
     grown = [_grown(*pair) for pair in pairs]
@@ -56,8 +58,9 @@ def for_classes(
         classes, `-log(classes - 1)`, so is the new one; else it stays.
 
     Raises:
-        ValueError: if the last layer with weights has no number of units.
+        ValueError: if `net` is no `CoDANet`, or its last layer with weights has no number of units.
     """
+    _require_coda_net(net)
     config = net.get_config()
     layer = config["layers"][net.body.index(last_layer(net))]["config"]
     layer[_units(layer)] = len(class_names)
@@ -70,6 +73,14 @@ def for_classes(
 def last_layer(net: CoDANet) -> Any:
     """The last layer of a net that has weights."""
     return next(layer for layer in reversed(net.body) if layer.weights)
+
+
+def _require_coda_net(net):
+    if not isinstance(net, CoDANet):
+        raise ValueError(
+            "Weights are copied between nets of the class `CoDANet`. Received: "
+            f"{net.name!r} of the class `{type(net).__name__}`."
+        )
 
 
 def _units(config):

@@ -1,17 +1,13 @@
 """A net whose contribution maps another net learns: distillation from explanations."""
 
-from typing import TYPE_CHECKING
-
 from keras import ops
 
 from coda_keras.backend.types import Tensor
 from coda_keras.layers import rescale
 from coda_keras.layers.dynamic_linear import Pullback
 from coda_keras.layers.encoding import encode
+from coda_keras.models.dynamic_linear_net import DynamicLinearNet
 from coda_keras.models.loss_term import LossTerm, mean_absolute
-
-if TYPE_CHECKING:
-    from coda_keras.models.dynamic_linear_net import DynamicLinearNet
 
 
 class MapTeacher(LossTerm):
@@ -32,13 +28,19 @@ class MapTeacher(LossTerm):
         strength: positive number λ.
 
     Raises:
-        ValueError: if `strength` is not positive, or the teacher has no weights yet.
+        ValueError: if `strength` is not positive, or the teacher explains nothing or has no weights
+            yet.
     """
 
     argument, needed = "map_teacher", "contribution maps"
 
-    def __init__(self, teacher: "DynamicLinearNet", strength: float = 1.0) -> None:
+    def __init__(self, teacher: DynamicLinearNet, strength: float = 1.0) -> None:
         super().__init__(strength)
+        if not isinstance(teacher, DynamicLinearNet):
+            raise ValueError(
+                "`map_teacher` must be a net with contribution maps, such as a `CoDANet`. "
+                f"Received: {teacher!r}."
+            )
         teacher.require_built("its maps")
         # A net in an attribute would be a part of the one that learns.
         self._linearize = teacher.linearize

@@ -12,6 +12,7 @@ from coda_keras import attribution, figures
 from coda_keras.attribution.contributions import own_method
 from coda_keras.evaluation import localisation
 from coda_keras.explanation.channels import layer_contributions, strongest_channels
+from coda_keras.explanation.layer import require_layers
 from coda_keras.figures import Column, gallery, map_table
 from coda_keras.study.baseline_layers import input_x_gradient_of_layers
 from coda_keras.study.errors import Missing
@@ -77,7 +78,7 @@ def all_methods(study: Any) -> Figure:
 
 def layers_to_class(study: Any) -> Figure:
     """Fig. A.6: what the outputs of every layer contribute to the class."""
-    subject = study.main_net
+    subject = _layered(study)
     chosen = _spread(subject, 4)
     images = subject.images[chosen]
     by_layer = layer_contributions(subject.model, images, subject.labels[chosen])
@@ -103,7 +104,7 @@ def layers_of_baseline(study: Any) -> Figure:
 
 def channels(study: Any) -> Figure:
     """Which pixels feed the channel of each layer that contributes most to the class."""
-    subject = study.main_net
+    subject = _layered(study)
     chosen = _spread(subject, 4)
     images = subject.images[chosen]
     strongest = strongest_channels(
@@ -142,6 +143,15 @@ def weights(study: Any) -> Figure:
     explained = subject.model.explain(subject.images[chosen], subject.labels[chosen]).numpy()
     maps, weights = explained.contribution_map, explained.weights
     return _captioned(subject, chosen, maps, columns=2, panel=1.2, weights=weights)
+
+
+def _layered(study: Any) -> Subject:
+    """The model that is studied by all methods, if its layers can be explained."""
+    try:
+        require_layers(study.main_net.model)
+    except ValueError as error:
+        raise Missing(str(error)) from error
+    return study.main_net
 
 
 def _confident(subject: Subject, per_class: int = 1) -> np.ndarray:

@@ -108,9 +108,9 @@ class Study:
 
     @property
     def nets(self) -> list[Subject]:
-        """The CoDA-Nets, by temperature."""
-        nets = [subject for subject in self.subjects if subject.inherent]
-        return sorted(nets, key=lambda subject: subject.model.temperature)
+        """The CoDA-Nets, by temperature; averages of nets have none."""
+        nets = [s for s in self.subjects if s.inherent and s.temperature is not None]
+        return sorted(nets, key=lambda subject: subject.temperature or 0.0)
 
     def run(
         self, report: Callable[[str], Any] = print, ray: str | None = None, cpus: int = 1

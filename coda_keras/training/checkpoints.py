@@ -82,7 +82,9 @@ def save(folder: str | os.PathLike, model: keras.Model, progress: Progress) -> P
     # A damaged file of the same run may be ahead of what it went on from.
     paths = _newest_first(folder)
     first = paths.index(path)
-    for old in paths[:first] + paths[first + KEPT :]:
+    # Processes that were killed while they wrote have left some.
+    unfinished = [*folder.glob(f".{FILES}")]
+    for old in paths[:first] + paths[first + KEPT :] + unfinished:
         old.unlink(missing_ok=True)
     return path
 

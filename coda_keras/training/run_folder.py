@@ -29,6 +29,16 @@ def check(settings: Settings) -> None:
         raise FileExistsError(
             f"{folder} holds a finished run. Choose another --output, or delete the folder."
         )
+    check_same(settings)
+
+
+def check_same(settings: Settings) -> None:
+    """Checks that a run in `settings.output`, if there is one, has these settings.
+
+    Raises:
+        FileExistsError: if it has others.
+    """
+    folder = settings.folder
     changed = _changed(folder, _recorded(settings))
     if "epochs" in changed and settings.epochs > earlier(folder, "epochs", settings.epochs):
         changed.remove("epochs")
@@ -37,8 +47,8 @@ def check(settings: Settings) -> None:
     if changed:
         flags = ", ".join("--" + name.replace("_", "-") for name in changed)
         raise FileExistsError(
-            f"{folder} holds an interrupted run with another {flags}. Repeat its command "
-            "to resume it, choose another --output, or delete the folder."
+            f"{folder} holds a run with another {flags}. Repeat its command to resume it, choose "
+            "another --output, or delete the folder."
         )
 
 
@@ -71,7 +81,7 @@ def _default(name):
 
 def _read(folder):
     path = folder / ARGUMENTS
-    return json.loads(path.read_text()) if path.exists() else {}
+    return json.loads(path.read_text("utf-8")) if path.exists() else {}
 
 
 def _recorded(settings):

@@ -5,6 +5,7 @@ import functools
 import keras
 import tensorflow as tf
 
+from coda_keras.layers.normalization import DynamicBatchNormalization
 from coda_keras.training.tf_workers import Workers
 
 
@@ -24,7 +25,8 @@ def set_steps(net: keras.Model, parts: int = 1, workers: Workers | None = None) 
     Raises:
         ValueError: if the net normalises over batches, since parts would change its result.
     """
-    if parts > 1 and any(isinstance(v, keras.layers.BatchNormalization) for v in net.layers):
+    over_batches = keras.layers.BatchNormalization, DynamicBatchNormalization
+    if parts > 1 and any(isinstance(layer, over_batches) for layer in net._flatten_layers()):
         raise ValueError(
             f"A batch in {parts} parts (--accumulate) would change what batch normalisation does. "
             "Use a smaller batch."

@@ -1,5 +1,6 @@
 """Larger ranks leave what a net computes as it was, and can be trained."""
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -32,6 +33,25 @@ def test_logits_and_maps_stay(ranks, rescale):
         ops.convert_to_numpy(net.explain(IMAGES, 1).contribution_map) for net in (source, target)
     ]
     np.testing.assert_allclose(maps[1], maps[0], atol=1e-6)
+
+
+def test_the_last_layer_for_another_number_of_classes_stays():
+    source, target = net((3, 2)), CoDANet([*net((3, 2)).body[:1], DAUConv2D(5, 2, 1)])
+    target.build((None, 8, 8, 6))
+    before = target.body[1].get_weights()
+    copy_weights(source, target)
+    for ours, expected in zip(target.body[0].get_weights(), source.body[0].get_weights()):
+        np.testing.assert_array_equal(ours, expected)
+    for ours, expected in zip(target.body[1].get_weights(), before):
+        np.testing.assert_array_equal(ours, expected)
+
+
+def test_other_kinds_of_nets_are_refused():
+    other = keras.Sequential([keras.layers.Dense(2)], name="ordinary")
+    with pytest.raises(ValueError, match=r"Received: 'ordinary' of the class `Sequential`"):
+        copy_weights(other, net((3, 2)))
+    with pytest.raises(ValueError, match="`CoDANet`"):
+        for_classes(other, ["cat", "dog"], 8, "new")
 
 
 def test_new_columns_of_b_are_not_zero_so_that_new_columns_of_a_learn():

@@ -46,6 +46,11 @@ def reference(layers, teacher, images):
     return np.mean(losses) + STRENGTH * np.mean(1 - np.asarray(cosine))
 
 
+def test_a_net_without_maps_is_no_teacher():
+    with pytest.raises(ValueError, match="net with contribution maps"):
+        MapTeacher(keras.Sequential([keras.layers.Dense(2)]))
+
+
 def test_loss_and_gradients_equal_finite_differences_of_numpy(rng):
     # The scale of a teacher's maps is of no importance.
     teacher = make_net(2, temperature=50.0)

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from processes import run_forked
 
-from coda_keras import CoDANet, examples, with_views
+from coda_keras import CoDANet, examples, training, with_views
 from coda_keras.data.images import ImageData
 from coda_keras.models import pretrained as trained
 
@@ -184,3 +184,13 @@ def test_a_run_is_released(data, tmp_path, monkeypatch):
     assert card.details["storage"]["largest_logit_change"] < 0.05
     for weight, expected in zip(again.get_weights(), net.get_weights()):
         np.testing.assert_allclose(weight, expected, atol=1e-3)
+
+
+def test_other_machines_get_absolute_paths_and_names_of_presets(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("teacher.npz").touch()
+    settings = training.Settings(teacher="teacher.npz", initial=PRESET, output="runs/a")
+    moved = recipe("training_run").for_other_machines(settings)
+    assert moved.teacher == str(tmp_path / "teacher.npz")
+    assert moved.output == tmp_path / "runs/a"
+    assert moved.initial == PRESET and moved.data is None

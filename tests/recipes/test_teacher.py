@@ -40,6 +40,16 @@ def test_a_student_learns_what_a_teacher_has_stored(data, tmp_path, capsys, monk
         assert answers["logits"].shape == (32, 2, 3, 3, 10)
         assert np.isfinite(answers["logits"]).all() and np.ptp(answers["logits"]) > 0
 
+    # What was interrupted after the training is completed, for the same images alone.
+    (tmp_path / "teacher/teacher.npz").unlink()
+    again = ["--data", str(data), *COMMON, "--output", str(tmp_path / "teacher")]
+    with pytest.raises(SystemExit, match="2"):
+        teacher.main(again)
+    assert "another --hold-out" in capsys.readouterr().err
+    teacher.main([*again, "--hold-out", "16"])
+    with np.load(tmp_path / "teacher/teacher.npz") as answers:
+        assert answers["logits"].shape == (32, 2, 3, 3, 10)
+
     flags += ["--teacher", str(tmp_path / "teacher/teacher.npz"), "--rank-scale", "0.02"]
     maps = tmp_path / "maps.keras"
     CoDANet([DAUConv2D(10, 2, 3, strides=4)], image_size=32).save(maps)

@@ -9,7 +9,7 @@ from matplotlib import colormaps
 from PIL import Image
 from tiny import SIZE, convolutional_net
 
-from coda_keras import attribution, evaluation
+from coda_keras import Ensemble, Flipped, attribution, evaluation
 from coda_keras.study import (
     FIGURES,
     Missing,
@@ -272,6 +272,16 @@ def test_galleries_say_which_classes_have_no_correct_image(net, quarters, tmp_pa
     chosen = made.main.confident(1)
     assert made.main.note_of_missing(chosen) == ""
     assert made.main.note_of_missing(chosen[1:]) == "No correctly classified image of north-west."
+
+
+def test_an_average_of_nets_has_no_temperature_and_no_layers(net, quarters, tmp_path):
+    made = Study([Ensemble([net, Flipped(net)]), net], quarters, Settings(**QUICK), tmp_path)
+    assert [subject.model for subject in made.nets] == [net]
+    with pytest.raises(Missing, match="several models"):
+        made.figure("4")
+    for name in ("a6", "layers"):
+        with pytest.raises(Missing, match="no chain of layers"):
+            made.figure(name)
 
 
 def test_boxes_count_what_they_are_about(net, quarters, tmp_path):

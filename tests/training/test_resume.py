@@ -110,10 +110,13 @@ def test_a_checkpoint_brings_back_net_optimiser_metrics_and_progress(tmp_path, r
 
 def test_the_last_two_checkpoints_are_kept(tmp_path):
     net = compiled()
+    # Of a process that was killed while it wrote.
+    (tmp_path / ".checkpoint-0000-0000009.abc.npz").touch()
     assert training.restore(tmp_path, net) == training.Progress()
     for epoch, step in ((0, 9), (0, 10), (1, 0), (1, 7)):
         training.save(tmp_path, net, training.Progress(epoch, step))
     assert names(tmp_path) == ["checkpoint-0001-0000000.npz", "checkpoint-0001-0000007.npz"]
+    assert len(list(tmp_path.iterdir())) == 2
     assert training.restore(tmp_path, net).step == 7
 
 

@@ -14,6 +14,7 @@ from processes import Forked
 
 from coda_keras import CoDANet, DAUConv2D, training
 from coda_keras.data.images import ImageData
+from coda_keras.layers import DynamicBatchNormalization
 from coda_keras.training import tf_distribution as distribution
 from coda_keras.training import tf_steps as steps
 from coda_keras.training import tf_workers as workers
@@ -89,8 +90,9 @@ def test_parts_need_the_memory_of_a_part():
     assert images_seen(4) == {2}
 
 
-def test_batch_normalisation_has_no_parts():
-    net = keras.Sequential([keras.layers.Dense(2), keras.layers.BatchNormalization()])
+@pytest.mark.parametrize("kind", [keras.layers.BatchNormalization, DynamicBatchNormalization])
+def test_batch_normalisation_has_no_parts(kind):
+    net = keras.Sequential([keras.layers.Dense(2), keras.Sequential([kind()])])
     with pytest.raises(ValueError, match=r"2 parts \(--accumulate\) would change"):
         steps.set_steps(net, 2)
 
