@@ -21,17 +21,19 @@ from coda_keras.study.studied_model import Subject
 
 
 def temperatures(study: Any) -> Figure:
-    """Fig. 4: maps of nets trained at different temperatures."""
+    """Fig. 4 and A.5: maps of nets trained at different temperatures, or with different λ."""
     if len(study.nets) < 2:
         raise Missing("it compares CoDA-Nets of several temperatures: give several models")
     chosen = _spread(study.main, 6)
+    strengths = [net.model.get_config()["regularisation"] for net in study.nets]
+    named = [f"\nλ = {strength:g}" if len(set(strengths)) > 1 else "" for strength in strengths]
     columns = [
         Column(
-            f"T = {net.temperature:g}",
+            f"T = {net.temperature:g}{strength}",
             net.maps("contributions", chosen),
             [caption.rpartition(", ")[2] for caption in net.captions(chosen)],
         )
-        for net in study.nets
+        for net, strength in zip(study.nets, named)
     ]
     return map_table(study.main.images[chosen], columns, _class_names(study.main, chosen))
 

@@ -9,7 +9,7 @@ from matplotlib import colormaps
 from PIL import Image
 from tiny import SIZE, convolutional_net
 
-from coda_keras import Ensemble, Flipped, attribution, evaluation
+from coda_keras import CoDANet, Ensemble, Flipped, attribution, evaluation
 from coda_keras.study import (
     FIGURES,
     Missing,
@@ -282,6 +282,15 @@ def test_an_average_of_nets_has_no_temperature_and_no_layers(net, quarters, tmp_
     for name in ("a6", "layers"):
         with pytest.raises(Missing, match="no chain of layers"):
             made.figure(name)
+
+
+def test_nets_with_different_lambda_are_told_by_it(net, quarters, tmp_path):
+    config = {**net.get_config(), "regularisation": 0.5}
+    other = CoDANet.from_config(config)
+    other.set_weights(net.get_weights())
+    figure = Study([net, other], quarters, Settings(**QUICK), tmp_path).figure("4")
+    titles = {axes.get_title() for axes in figure.axes}
+    assert {"T = 4\nλ = 0", "T = 4\nλ = 0.5"} <= titles
 
 
 def test_boxes_count_what_they_are_about(net, quarters, tmp_path):
