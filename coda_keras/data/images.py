@@ -131,6 +131,13 @@ def load_npz(path: str | os.PathLike) -> ImageData:
     names = arrays["class_names"] if "class_names" in arrays else np.arange(classes)
     if names.ndim != 1:
         raise ValueError(f"{path}: expected class_names as a list. Received shape {names.shape}.")
+    if len(names) < classes:
+        raise ValueError(
+            f"{path}: expected a name in class_names for each of the labels from 0 to "
+            f"{classes - 1}. Received {len(names)} names."
+        )
+    if not len(arrays["test_images"]):
+        raise ValueError(f"{path}: expected at least one image to test on. test_images is empty.")
     return ImageData(
         *(arrays[name] for name in ImageData._fields[:4]),
         class_names=[str(name) for name in names],

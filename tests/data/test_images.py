@@ -108,6 +108,14 @@ def test_a_data_set_as_one_file(tmp_path, rng):
         ({"train_labels": np.full(5, -1)}, "Received -1 to -1"),
         ({"class_names": np.array("a")}, "class_names as a list"),
         (
+            {"class_names": np.array(["a", "b"]), "train_labels": np.arange(5)},
+            "from 0 to 4. Received 2 names",
+        ),
+        (
+            {"test_images": np.zeros((0, 4, 4, 3), "uint8"), "test_labels": np.zeros(0, "int32")},
+            "test_images is empty",
+        ),
+        (
             {"train_images": np.zeros((5, 0, 4, 3), "uint8")},
             r"\(5, 0, 4, 3\)",
         ),
