@@ -81,8 +81,10 @@ class ImageFolder:
 
     def read(self, size: Size) -> Records:
         contents = [partial(image_files.content, Path(self.root, path)) for path in self.paths]
-        folders = [Path(path).parent.name or None for path in self.paths]
-        return decoded(self.paths, folders, contents, size)
+        # Parquet takes UTF-8 only, and names of files are any bytes.
+        ids = [os.fsencode(path).decode("utf-8", "replace") for path in self.paths]
+        folders = [Path(path).parent.name or None for path in ids]
+        return decoded(ids, folders, contents, size)
 
     def identity(self) -> dict[str, Any]:
         names = hashlib.sha256("\0".join(self.paths).encode("utf-8", "surrogateescape"))

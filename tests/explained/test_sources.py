@@ -1,6 +1,7 @@
 """Where the images of explained data sets come from."""
 
 import io
+import os
 import zipfile
 
 import numpy as np
@@ -51,6 +52,16 @@ def test_a_folder_has_its_images_by_their_paths(folder):
     (folder / "a/1.png").unlink()
     (error,) = source[:1].read(SIZE).errors
     assert "No such file" in error
+
+
+def test_names_that_are_no_utf_8_are_read(folder):
+    # Names of other bytes, as Python has them.
+    os.mkfifo(folder / "\udce8.png")
+    (folder / "\udce9").mkdir()
+    (folder / "b/2.png").rename(folder / "\udce9/\udcea.png")
+    records = open_source(folder)[-2:].read(SIZE)
+    assert records.ids == ["\ufffd.png", "\ufffd/\ufffd.png"] and records.labels == [None, "\ufffd"]
+    assert records.errors[0].encode().endswith(b"it is no regular file") and not records.errors[1]
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
