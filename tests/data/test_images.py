@@ -80,6 +80,14 @@ def test_cifar10_is_read_as_it_is_distributed(cifar10, python, tmp_path):
         cifar10_files.load_cifar10(tmp_path)
 
 
+@pytest.mark.parametrize("content", [[], {b"data": 1, b"labels": []}])
+def test_pickles_of_something_else_are_refused(content, cifar10, tmp_path):
+    write_batches(tmp_path, *cifar10, python=True)
+    (tmp_path / "test_batch").write_bytes(pickle.dumps(content))
+    with pytest.raises(ValueError, match=r"test_batch is no batch of CIFAR-10, or damaged"):
+        cifar10_files.load_cifar10(tmp_path)
+
+
 def test_pickles_run_nothing(cifar10, tmp_path):
     write_batches(tmp_path, *cifar10, python=True)
     (tmp_path / "data_batch_1").write_bytes(pickle.dumps(tmp_path.rmdir))
