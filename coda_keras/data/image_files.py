@@ -31,6 +31,11 @@ class BrokenImage(ValueError):
     """A file that is no image, or half of one."""
 
 
+def is_image_name(path: str | Path) -> bool:
+    """Whether a file is named as an image that Pillow can read; it saves others, such as PDF."""
+    return Image.registered_extensions().get(Path(path).suffix.lower()) in Image.OPEN
+
+
 def decode(
     data: bytes, name: str | Path, largest: int | None = None
 ) -> tuple[Image.Image, Image.Image]:

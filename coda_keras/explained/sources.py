@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from coda_keras.data import image_files
 from coda_keras.explained.records import Records, Size, Source, decoded, resized
@@ -103,7 +102,7 @@ def _image_paths(root: str, inner: str) -> list[str]:
                 continue
             if entry.is_dir():
                 found += _image_paths(root, name)
-            elif Image.registered_extensions().get(Path(name).suffix.lower()) in Image.OPEN:
+            elif image_files.is_image_name(name):
                 found.append(name)
     return found
 
