@@ -48,7 +48,7 @@ def record(settings: Settings) -> None:
 
 
 def earlier(folder: Path, name: str, default: Any = None) -> Any:
-    """A setting of the interrupted run in a folder; the default if it has none, or without one."""
+    """A setting of the run in a folder; the default if it has none, or without a run."""
     return _read(folder).get(name, default)
 
 
@@ -71,7 +71,7 @@ def _default(name):
 
 def _read(folder):
     path = folder / ARGUMENTS
-    return json.loads(path.read_text()) if path.exists() else {}
+    return json.loads(path.read_text("utf-8")) if path.exists() else {}
 
 
 def _recorded(settings):
