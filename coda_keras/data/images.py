@@ -3,7 +3,7 @@
 import os
 import zipfile
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -18,6 +18,29 @@ Images: TypeAlias = np.ndarray | ImageFiles
 TEST_BATCH, TEST_PIXELS = 250, 2**19
 # Every class that labels of a file name gets a name.
 MAX_CLASSES = 2**20
+
+
+class FloatImages:
+    """Images as floats in [0, 1], read when a part of them is asked for.
+
+    `images[3]`, `images[:50]` and `images[indices]` are NumPy arrays, float32.
+
+    Args:
+        images: uint8 `(N, H, W, 3)`, an array in memory or on disk, or `ImageFiles`.
+    """
+
+    def __init__(self, images: Any) -> None:
+        self._images = images
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self._images.shape)
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        return np.asarray(self._images[index]).astype("float32") / 255.0
 
 
 class ImageData(NamedTuple):
