@@ -34,7 +34,7 @@ from coda_keras.cluster import processes
 from coda_keras.cluster.calls import run_calls
 from coda_keras.training.setting_parts import AUTO
 from coda_keras.utils import extras
-from coda_keras.utils.command_line import Parser, positive_int, tensorflow_command
+from coda_keras.utils.command_line import Parser, integer, positive_int, tensorflow_command
 from coda_keras.utils.files import write_json
 from coda_keras.utils.progress import ProgressBar
 from coda_keras.utils.text import nearest
@@ -262,7 +262,7 @@ def parse(
     )
     parser.add_argument(
         "--grids",
-        type=int,
+        type=integer(0, 10**6),
         default=250,
         help="grids of localisation; 0 for none (default: 250)",
     )

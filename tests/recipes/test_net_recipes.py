@@ -115,6 +115,16 @@ def test_a_net_is_scored(data, tmp_path, monkeypatch, capsys):
     assert [type(images) for images in seen] == [FloatImages]
 
 
+@pytest.mark.parametrize("flag", ["--grids", "--occlusion-grids"])
+@pytest.mark.parametrize(
+    ("name", "needed"), [("evaluate", ["--model", "a"]), ("release", ["--run", "a", "--name", "b"])]
+)
+def test_counts_of_grids_are_not_negative(name, needed, flag, capsys):
+    with pytest.raises(SystemExit):
+        recipe(name).parse([*needed, flag, "-1"], name)
+    assert f"argument {flag}: expected a whole number from 0" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("views", ["flip", "shifts"])
 def test_a_net_is_scored_by_views_of_the_images(views, data, tmp_path, monkeypatch):
     monkeypatch.setattr("coda_keras_recipes.cifar10.load", lambda _: data)
