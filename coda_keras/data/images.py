@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from coda_keras.data.image_files import ImageFiles
+from coda_keras.utils import extras
 from coda_keras.utils.files import replacing
 from coda_keras.utils.inflating import read_npz
 
@@ -176,13 +177,9 @@ def load_digits() -> ImageData:
     Raises:
         ModuleNotFoundError: if scikit-learn is not installed.
     """
-    try:
-        from sklearn import datasets
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "The digits come with scikit-learn, of the extra `demo`, which is not installed: "
-            "pip install scikit-learn"
-        ) from error
+    extras.require("demo")
+    from sklearn import datasets
+
     digits = datasets.load_digits()
     grey = np.round(digits.images * (255 / 16)).astype("uint8")
     images = grey_as_rgb(grey.repeat(2, axis=1).repeat(2, axis=2))

@@ -30,7 +30,7 @@ def test_digits_keep_the_last_writers_for_the_test():
 
 def test_digits_without_scikit_learn_name_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
-    with pytest.raises(ModuleNotFoundError, match=r"extra `demo`.*pip install scikit-learn"):
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'coda-keras\[demo\]'"):
         data.load_digits()
 
 
