@@ -80,11 +80,10 @@ def find_images(paths: Sequence[str | Path], failed: Callable[[Exception], None]
 
 
 def _images_of(folder: Path) -> list[Path]:
-    suffixes = Image.registered_extensions()
     return sorted(
         path
         for path in folder.iterdir()
-        if path.suffix.lower() in suffixes and path.is_file() and not path.name.startswith(".")
+        if image_files.is_image_name(path) and path.is_file() and not path.name.startswith(".")
     )
 
 

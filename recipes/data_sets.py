@@ -2,13 +2,14 @@
 
 import argparse
 import importlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from coda_keras.data.image_files import is_image_name
 from coda_keras.data.images import ImageData
 from coda_keras.training import Settings
+from coda_keras.training.run_folder import earlier
 from coda_keras.utils.command_line import positive_number
 from coda_keras.utils.text import nearest
 
@@ -77,7 +78,7 @@ def load(
         size = image_size()[0]
         if size is None:
             raise ValueError(f"{model} takes images of any size. Give it an `image_size`.")
-        fraction = args.test_fraction or _recorded(model).get("test_fraction")
+        fraction = args.test_fraction or earlier(Path(model).parent, "test_fraction")
         more = {"image_size": size, "test_fraction": fraction or Settings.test_fraction}
     recipe = importlib.import_module(f"coda_keras_recipes.{name}")
     data = recipe.load(Settings(data=args.data, cache=args.cache, **more))
@@ -98,16 +99,5 @@ def _check_name(name: str, place: Path | None) -> None:
 
 def _has_classes(place: Path) -> bool:
     """Whether a folder holds images in folders of classes, of `train` or itself."""
-    from PIL import Image
-
-    suffixes = {
-        suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN
-    }
     files = (path for pattern in ("*/*", "train/*/*") for path in place.glob(pattern))
-    return any(path.suffix.lower() in suffixes for path in files)
-
-
-def _recorded(model: str | Path) -> dict[str, Any]:
-    """The settings of the run that left a model, as its folder has them."""
-    metrics = Path(model).parent / "metrics.json"
-    return json.loads(metrics.read_text("utf-8"))["arguments"] if metrics.is_file() else {}
+    return any(map(is_image_name, files))

@@ -22,8 +22,9 @@ from typing import Any
 from coda_keras_recipes import data_sets
 
 import coda_keras
+from coda_keras.data.images import FloatImages
 from coda_keras.models.pretrained import check_exists
-from coda_keras.utils.command_line import Parser, positive_int, tensorflow_command
+from coda_keras.utils.command_line import Parser, integer, positive_int, tensorflow_command
 from coda_keras.utils.files import write_json
 
 
@@ -56,7 +57,7 @@ def evaluate(args: argparse.Namespace) -> None:
     )
     tell(scores, args.grid_size, name, data.note)
     if args.gallery:
-        logits = training.predict(net, data.test_images.astype("float32") / 255)
+        logits = training.predict(net, FloatImages(data.test_images))
         gallery = training.draw_gallery(net, data, logits)
         coda_keras.figures.save_figure(gallery, args.gallery)
         print(f"contribution maps   {args.gallery}")
@@ -94,11 +95,14 @@ def parse(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespa
     parser.add_argument("--model", required=True, help="a trained preset's name, or a .keras file")
     data_sets.add_flags(parser)
     parser.add_argument(
-        "--grids", type=int, default=250, help="grids of images; 0 for none (default: 250)"
+        "--grids",
+        type=integer(0, 10**6),
+        default=250,
+        help="grids of images; 0 for none (default: 250)",
     )
     parser.add_argument(
         "--occlusion-grids",
-        type=int,
+        type=integer(0, 10**6),
         default=0,
         metavar="N",
         help="on how many of them occlusion by 9x9 pixels is scored too, half a minute each",

@@ -53,6 +53,8 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     args = parse(arguments, prog)
     check_folder(args.output)
     data = load(args).limit(args.limit_train, args.limit_test)
+    for part in ("train", "test"):
+        first_of_shown(data, part)  # a mistake in the limits ends the command before it trains
     draw(args, data)
 
 
@@ -74,7 +76,7 @@ def figure2(args: argparse.Namespace, data: ImageData) -> dict[str, Any]:
     from coda_keras.training.checkpoints import save_model
 
     test = noisy(data.test_images, args.seed + 1)
-    shown = [int(np.flatnonzero(data.test_labels == digit)[0]) for digit in SHOWN]
+    shown = first_of_shown(data, "test")
     results, rows = {}, []
     for name, layers in LAYERS.items():
         net = build(layers, TEMPERATURES[name], data)
@@ -91,6 +93,19 @@ def figure2(args: argparse.Namespace, data: ImageData) -> dict[str, Any]:
         rows.append((name, net.explain(test[shown], pairs[shown]).numpy()))
     save(draw_figure2(test[shown], rows, data.class_names), args.output / "figure2")
     return results
+
+
+def first_of_shown(data: ImageData, part: str) -> list[int]:
+    """Index of the first image of each shown digit in a part of the data, `"train"` or `"test"`.
+
+    Raises:
+        ValueError: if one of the digits does not occur.
+    """
+    labels = data.train_labels if part == "train" else data.test_labels
+    for digit in SHOWN:
+        if digit not in labels:
+            raise ValueError(f"No {part} image shows a {digit}. Raise --limit-{part}.")
+    return [int(np.flatnonzero(labels == digit)[0]) for digit in SHOWN]
 
 
 def build(
@@ -155,8 +170,7 @@ def figure3(args: argparse.Namespace, data: ImageData) -> dict[str, Any]:
 
     from coda_keras.layers import alignment
 
-    indices = [int(np.flatnonzero(data.train_labels == digit)[0]) for digit in SHOWN]
-    pictures = data.train_images[indices][..., 0] / 255
+    pictures = data.train_images[first_of_shown(data, "train")][..., 0] / 255
     digits = pictures.reshape(len(SHOWN), -1)
     samples = digits.repeat(SAMPLES, axis=0)
     samples += np.random.default_rng([args.seed, 3]).normal(0, SAMPLE_NOISE, samples.shape)

@@ -34,10 +34,10 @@ from coda_keras.cluster import processes
 from coda_keras.cluster.calls import run_calls
 from coda_keras.training.setting_parts import AUTO
 from coda_keras.utils import extras
-from coda_keras.utils.command_line import Parser, positive_int, tensorflow_command
+from coda_keras.utils.command_line import Parser, integer, positive_int, tensorflow_command
 from coda_keras.utils.files import write_json
 from coda_keras.utils.progress import ProgressBar
-from coda_keras.utils.text import markdown_table, nearest
+from coda_keras.utils.text import nearest
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     from coda_keras_recipes import sweep_figures
 
     sweep_figures.save(rows, args.output)
-    print(*table(rows), sep="\n")
+    print(*sweep_figures.table(rows), sep="\n")
     count = f"{len(names) - len(failures)} of {len(names)} runs"
     print(f"results  {args.output / 'results.json'}, {count}")
     if failures:
@@ -242,23 +242,6 @@ def result(name: str, folder: Path, scores: str) -> dict[str, Any]:
     return row
 
 
-def table(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """The lines of a table in Markdown, of rows of results.json."""
-    return markdown_table(
-        ["experiment", "test accuracy", "localisation", "grids", "seconds"],
-        (
-            (
-                row["experiment"],
-                f"{row['test_accuracy']:.2%}",
-                "" if row["localisation"] is None else f"{row['localisation']:.3f}",
-                f"{row['grids']} of {row.get('grid_size', 3)}x{row.get('grid_size', 3)}",
-                f"{row['training_seconds']:.0f}",
-            )
-            for row in rows
-        ),
-    )
-
-
 def visible_gpus() -> list[str]:
     """What CUDA_VISIBLE_DEVICES may name, a str for each GPU open to this process."""
     from coda_keras import backend
@@ -278,7 +261,10 @@ def parse(
         "--output", type=Path, default=Path("runs/sweep"), help="folder of all runs"
     )
     parser.add_argument(
-        "--grids", type=int, default=250, help="grids of localisation; 0 for none (default: 250)"
+        "--grids",
+        type=integer(0, 10**6),
+        default=250,
+        help="grids of localisation; 0 for none (default: 250)",
     )
     parser.add_argument(
         "--grid-size",

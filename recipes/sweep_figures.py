@@ -15,6 +15,7 @@ from typing import Any
 from coda_keras_recipes.experiments import EXPERIMENTS
 
 from coda_keras.utils.command_line import Parser, tensorflow_command
+from coda_keras.utils.text import markdown_table
 
 Row = Mapping[str, Any]
 
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     parser.add_argument("--output", type=Path, default=Path(), help="folder of the figures")
     args = parser.parse_args(arguments)
     rows = json.loads(args.results.read_text("utf-8"))["results"]
-    print(table(rows))
+    print(*table(rows), sep="\n")
     save(rows, args.output)
 
 
@@ -98,18 +99,21 @@ def scores(rows: Sequence[Row], x_of: Callable[[Row], Any]) -> list[dict[Any, fl
     ]
 
 
-def table(rows: Sequence[Row]) -> str:
-    """What the runs came to, in Markdown."""
-    lines = [
-        "| experiment | test accuracy | localisation | grids | seconds |",
-        "|---|---|---|---|---|",
-    ]
-    for row in rows:
-        localisation = "" if row["localisation"] is None else f"{row['localisation']:.3f}"
-        size = row.get("grid_size", 3)
-        cells = f"{row['test_accuracy']:.2%} | {localisation} | {row['grids']} of {size}x{size}"
-        lines.append(f"| {row['experiment']} | {cells} | {row['training_seconds']:.0f} |")
-    return "\n".join(lines)
+def table(rows: Sequence[Row]) -> list[str]:
+    """The lines of a table in Markdown, of rows of results.json."""
+    return markdown_table(
+        ["experiment", "test accuracy", "localisation", "grids", "seconds"],
+        (
+            (
+                row["experiment"],
+                f"{row['test_accuracy']:.2%}",
+                "" if row["localisation"] is None else f"{row['localisation']:.3f}",
+                f"{row['grids']} of {row.get('grid_size', 3)}x{row.get('grid_size', 3)}",
+                f"{row['training_seconds']:.0f}",
+            )
+            for row in rows
+        ),
+    )
 
 
 def title(points: Sequence[Row]) -> str:

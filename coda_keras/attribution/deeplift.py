@@ -24,7 +24,7 @@ class DeepLIFT(InputXGradient):
         **kwargs: `batch_size`, `progress` of `Attribution`.
 
     Raises:
-        ImportError: on a call, if `shap` is needed and missing.
+        ModuleNotFoundError: on a call, if `shap` is needed and missing.
         ValueError: on a call, if `shap` has no rule for an operation of the model.
     """
 

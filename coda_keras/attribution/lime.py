@@ -9,6 +9,7 @@ from keras import ops
 
 from coda_keras.attribution.base import Attribution
 from coda_keras.backend.types import Tensor
+from coda_keras.utils import extras
 from coda_keras.utils.arguments import positive_int
 
 
@@ -32,7 +33,7 @@ class LIME(Attribution):
         **kwargs: `batch_size`, `progress` of `Attribution`.
 
     Raises:
-        ImportError: if the package `lime` is missing.
+        ModuleNotFoundError: if the package `lime` is missing.
         ValueError: on a call, if six-channel images are no encoding of RGB.
     """
 
@@ -52,12 +53,9 @@ class LIME(Attribution):
         self.num_features = positive_int("num_features", num_features)
         self.activation = keras.activations.get(activation)
         self.seed = seed
-        try:
-            from lime.wrappers.scikit_image import SegmentationAlgorithm
-        except ImportError as error:
-            raise ImportError(
-                "LIME needs the package `lime`, of the extra `interpret`: pip install lime"
-            ) from error
+        extras.require("interpret", "lime")
+        from lime.wrappers.scikit_image import SegmentationAlgorithm
+
         self._segmenter = SegmentationAlgorithm(
             "quickshift", kernel_size=kernel_size, max_dist=max_dist, ratio=ratio
         )

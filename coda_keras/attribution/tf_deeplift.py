@@ -4,7 +4,6 @@ The model travels as a frozen graph, so any Keras model can be explained, and a 
 which leaves TensorFlow's gradients broken, dies with its process.
 """
 
-import importlib.util
 import subprocess
 import sys
 import tempfile
@@ -14,6 +13,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+from coda_keras.utils import extras
 
 
 def rescale_rule(
@@ -32,13 +33,10 @@ def rescale_rule(
         `(B, n, H, W)`, summed over the channels.
 
     Raises:
-        ImportError: if `shap` is missing.
+        ModuleNotFoundError: if `shap` is missing.
         ValueError: if `shap` cannot explain the model.
     """
-    if importlib.util.find_spec("shap") is None:
-        raise ImportError(
-            "DeepLIFT needs the package `shap`, of the extra `interpret`: pip install shap"
-        )
+    extras.require("interpret", "shap")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "graph.pb").write_bytes(_frozen(model, images.shape[1:]))

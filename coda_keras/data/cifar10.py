@@ -46,12 +46,15 @@ def load_cifar10(folder: Path) -> ImageData:
         for name in names:
             path = folder / f"{name}{suffix}"
             try:
-                batches.append(read(path.read_bytes()))
+                content = path.read_bytes()
             except FileNotFoundError as error:
                 raise FileNotFoundError(
                     f"{folder} is not all of CIFAR-10: {path.name} is missing."
                 ) from error
-            except (ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
+            try:
+                batches.append(read(content))
+            # Damaged pickles raise a dozen kinds of errors.
+            except Exception as error:
                 raise ValueError(f"{path} is no batch of CIFAR-10, or damaged: {error}") from error
         pixels, labels = (np.concatenate(values) for values in zip(*batches))
         images = pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)

@@ -31,7 +31,8 @@ def load_idx(folder: str | os.PathLike) -> ImageData:
 
     Raises:
         FileNotFoundError: if neither part is there, or labels are missing.
-        ValueError: if a file is damaged, or there are not as many labels as images.
+        ValueError: if a file is damaged, there are not as many labels as images, or a label is no
+            digit.
     """
     folder = Path(folder)
     parts = {name: _part(folder, name) for name in ("train", "t10k")}
@@ -62,6 +63,11 @@ def _part(folder, name):
     pictures, numbers = _read(images, IMAGES), _read(labels, LABELS)
     if len(pictures) != len(numbers):
         raise ValueError(f"{labels} has {len(numbers)} labels for {len(pictures)} images.")
+    if numbers.max(initial=0) >= len(digit_names()):
+        raise ValueError(
+            f"{labels} has the label {numbers.max()}. Expected digits, from 0 to 9; letters, as "
+            "EMNIST has them, cannot be read."
+        )
     return grey_as_rgb(pictures), numbers.astype("int32")
 
 

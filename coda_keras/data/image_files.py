@@ -27,8 +27,40 @@ MAX_PIXELS, MAX_BYTES, _LARGE = 89_478_485, 2**30, 2**24
 _LARGE_IMAGES = threading.Lock()
 
 
+class _Quiet:
+    """Without warnings, of large images and odd metadata: what cannot be read is an error.
+
+    The filters of warnings are those of all threads, so the first thread sets them and the last one
+    puts them back.
+    """
+
+    _lock, _threads = threading.Lock(), 0
+
+    def __enter__(self):
+        with self._lock:
+            if not self._threads:
+                self._filters = warnings.catch_warnings()
+                self._filters.__enter__()
+                warnings.simplefilter("ignore")
+            self._threads += 1
+
+    def __exit__(self, *error):
+        with self._lock:
+            self._threads -= 1
+            if not self._threads:
+                self._filters.__exit__(*error)
+
+
+_quiet = _Quiet()
+
+
 class BrokenImage(ValueError):
     """A file that is no image, or half of one."""
+
+
+def is_image_name(path: str | Path) -> bool:
+    """Whether a file is named as an image that Pillow can read; it saves others, such as PDF."""
+    return Image.registered_extensions().get(Path(path).suffix.lower()) in Image.OPEN
 
 
 def decode(
@@ -53,9 +85,7 @@ def decode(
         BrokenImage: if that is no image, or has more than `MAX_PIXELS`.
     """
     try:
-        with warnings.catch_warnings():
-            # Of large images and odd metadata: what cannot be read is an error below.
-            warnings.simplefilter("ignore")
+        with _quiet:
             original = Image.open(io.BytesIO(data))
             if largest is not None:
                 original.draft(None, (2 * largest, 2 * largest))
@@ -209,8 +239,7 @@ class ImageFiles:
 
 def _header_error(path):
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _quiet:
             if not Path(path).is_file():
                 return _unreadable(path, "it is no regular file")
             Image.open(path).close()

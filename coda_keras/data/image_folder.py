@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
-from coda_keras.data.image_files import ImageFiles
+from coda_keras.data.image_files import ImageFiles, is_image_name
 from coda_keras.data.image_store import MEMORY, stored
 from coda_keras.data.images import ImageData, Images
 from coda_keras.utils.text import listed
@@ -161,7 +160,7 @@ def _class_names(folder):
 def _check_classes(folder, by_class, left_out):
     full = [name for name, paths in by_class.items() if paths]
     if len(full) < 2:
-        loose = sum(path.is_file() and _is_image(path) for path in folder.iterdir())
+        loose = sum(path.is_file() and is_image_name(path) for path in folder.iterdir())
         there = f"images of a single class, {full[0]}" if full else "no images in folders"
         if loose and not full:
             there = f"{loose} images that lie in no folder"
@@ -184,13 +183,8 @@ def _images(folder, left_out):
         if path.is_file()
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     ]
-    left_out.update(path.suffix.lower() for path in files if not _is_image(path))
-    return [path for path in files if _is_image(path)]
-
-
-def _is_image(path):
-    extensions = Image.registered_extensions()
-    return extensions.get(path.suffix.lower()) in Image.OPEN
+    left_out.update(path.suffix.lower() for path in files if not is_image_name(path))
+    return [path for path in files if is_image_name(path)]
 
 
 def _set_aside(root, paths, fraction):

@@ -50,13 +50,13 @@ def stored(
             if not labels:
                 raise ValueError(f"There are no images for {path}.")
         write_json(record, {"about": about, "labels": labels})
-    labels = np.array(json.loads(record.read_text())["labels"], "int32")
+    labels = np.array(json.loads(record.read_text("utf-8"))["labels"], "int32")
     return np.memmap(path, "uint8", mode="r", shape=(len(labels), *shape)), labels
 
 
 def _is_about(record, path, about):
     if not (record.exists() and path.exists()):
         return False
-    stored_as = json.loads(record.read_text())
+    stored_as = json.loads(record.read_text("utf-8"))
     size = len(stored_as["labels"]) * int(np.prod(about["shape"]))
     return stored_as["about"] == about and path.stat().st_size == size

@@ -3,11 +3,12 @@
 import os
 import zipfile
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from coda_keras.data.image_files import ImageFiles
+from coda_keras.utils import extras
 from coda_keras.utils.files import replacing
 from coda_keras.utils.inflating import read_npz
 
@@ -18,6 +19,29 @@ Images: TypeAlias = np.ndarray | ImageFiles
 TEST_BATCH, TEST_PIXELS = 250, 2**19
 # Every class that labels of a file name gets a name.
 MAX_CLASSES = 2**20
+
+
+class FloatImages:
+    """Images as floats in [0, 1], read when a part of them is asked for.
+
+    `images[3]`, `images[:50]` and `images[indices]` are NumPy arrays, float32.
+
+    Args:
+        images: uint8 `(N, H, W, 3)`, an array in memory or on disk, or `ImageFiles`.
+    """
+
+    def __init__(self, images: Any) -> None:
+        self._images = images
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self._images.shape)
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        return np.asarray(self._images[index]).astype("float32") / 255.0
 
 
 class ImageData(NamedTuple):
@@ -131,6 +155,13 @@ def load_npz(path: str | os.PathLike) -> ImageData:
     names = arrays["class_names"] if "class_names" in arrays else np.arange(classes)
     if names.ndim != 1:
         raise ValueError(f"{path}: expected class_names as a list. Received shape {names.shape}.")
+    if len(names) < classes:
+        raise ValueError(
+            f"{path}: expected a name in class_names for each of the labels from 0 to "
+            f"{classes - 1}. Received {len(names)} names."
+        )
+    if not len(arrays["test_images"]):
+        raise ValueError(f"{path}: expected at least one image to test on. test_images is empty.")
     return ImageData(
         *(arrays[name] for name in ImageData._fields[:4]),
         class_names=[str(name) for name in names],
@@ -146,13 +177,9 @@ def load_digits() -> ImageData:
     Raises:
         ModuleNotFoundError: if scikit-learn is not installed.
     """
-    try:
-        from sklearn import datasets
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "The digits come with scikit-learn, of the extra `demo`, which is not installed: "
-            "pip install scikit-learn"
-        ) from error
+    extras.require("demo")
+    from sklearn import datasets
+
     digits = datasets.load_digits()
     grey = np.round(digits.images * (255 / 16)).astype("uint8")
     images = grey_as_rgb(grey.repeat(2, axis=1).repeat(2, axis=2))

@@ -103,7 +103,7 @@ def read(
 
         shape = (crop or train_size, crop or train_size, 3)
         if cache is None or needed <= memory:
-            parts.append(_in_memory(rows, shape))
+            parts.append(_in_memory(rows, shape, f"{builder.name}/{split}"))
         else:
             about = {"data": f"{builder.info.full_name}", "split": split, "classes": classes}
             about = {**about, "images": counts[split], "size": train_size, "crop": crop}
@@ -143,6 +143,12 @@ def _rows(builder, split, size, crop, classes, progress) -> Iterator[tuple[np.nd
         yield from tracked(examples.as_numpy_iterator(), label, "image", total, progress)
 
 
-def _in_memory(rows: Callable[[], Iterable[tuple[np.ndarray, int]]], shape):
-    images, labels = zip(*rows())
-    return np.stack(images).reshape(-1, *shape), np.array(labels, "int32")
+def _in_memory(rows: Callable[[], Iterable[tuple[np.ndarray, int]]], shape, name):
+    # One buffer that grows: a list of images and their array would take the memory twice.
+    content, labels = bytearray(), []
+    for image, label in rows():
+        content += image.tobytes()
+        labels.append(label)
+    if not labels:
+        raise ValueError(f"There are no images in {name} of the classes that are taken.")
+    return np.frombuffer(content, "uint8").reshape(-1, *shape), np.array(labels, "int32")

@@ -3,6 +3,7 @@
 import io
 import os
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -180,7 +181,7 @@ class Archive:
             return (self.path / self._root / name).read_bytes()
         try:
             return self._zip.read(self._root + name)
-        except zipfile.BadZipFile as error:
+        except (zipfile.BadZipFile, zlib.error) as error:
             raise ValueError(f"{self.path} is damaged: {error}. Fetch it again.") from error
 
 

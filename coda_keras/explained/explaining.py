@@ -92,6 +92,9 @@ def explain_to_parquet(
     one_of("maps", maps, MAPS)
     if channels and maps == "none":
         raise ValueError("`channels` needs maps. Received: maps='none'.")
+    for name, value in (("size", size), ("limit", limit), ("batch_size", batch_size)):
+        if value is not None:
+            positive_int(name, value)
     folder = Path(folder)
     check_folder(folder)
     net = load_model(model) if isinstance(model, (str, os.PathLike)) else model
@@ -107,7 +110,7 @@ def explain_to_parquet(
         place["data_dir"] = data_dir and str(data_dir)
         source = open_source(source, split, data_dir, column)
     labels = source.class_names()
-    source = source[: limit and positive_int("limit", limit)]
+    source = source[:limit]
     if not net.built:
         net.build((None, *pixels, 3))
     about = {

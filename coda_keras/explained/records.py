@@ -71,7 +71,8 @@ def decoded(
         try:
             image, _ = decode(contents[index](), ids[index], max(size))
         except (BrokenImage, OSError) as error:
-            return " ".join(str(error).split())
+            # The message may have a path that is no UTF-8.
+            return " ".join(str(error).encode("utf-8", "replace").decode().split())
         images[index] = np.asarray(
             image if image.size == (width, height) else fit(image, height, width)
         )

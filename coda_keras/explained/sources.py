@@ -6,12 +6,11 @@ import os
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from coda_keras.data import image_files
 from coda_keras.explained.records import Records, Size, Source, decoded, resized
@@ -81,8 +80,10 @@ class ImageFolder:
 
     def read(self, size: Size) -> Records:
         contents = [partial(image_files.content, Path(self.root, path)) for path in self.paths]
-        folders = [Path(path).parent.name or None for path in self.paths]
-        return decoded(self.paths, folders, contents, size)
+        # Parquet takes UTF-8 only, and names of files are any bytes.
+        ids = [os.fsencode(path).decode("utf-8", "replace") for path in self.paths]
+        folders = [Path(path).parent.name or None for path in ids]
+        return decoded(ids, folders, contents, size)
 
     def identity(self) -> dict[str, Any]:
         names = hashlib.sha256("\0".join(self.paths).encode("utf-8", "surrogateescape"))
@@ -101,7 +102,7 @@ def _image_paths(root: str, inner: str) -> list[str]:
                 continue
             if entry.is_dir():
                 found += _image_paths(root, name)
-            elif Image.registered_extensions().get(Path(name).suffix.lower()) in Image.OPEN:
+            elif image_files.is_image_name(name):
                 found.append(name)
     return found
 
@@ -168,7 +169,9 @@ class ArrayFile:
             with zipfile.ZipFile(self.path) as archive:
                 there = {member.filename: member for member in archive.infolist()}
                 stored = [there[f"{one}.npy"] for one in names if f"{one}.npy" in there]
-                if stored and stored[0].compress_type == zipfile.ZIP_STORED:
+                if not stored:
+                    return None
+                if stored[0].compress_type == zipfile.ZIP_STORED:
                     return self._mapped(archive, stored[0])
         except OSError:
             raise
@@ -178,8 +181,8 @@ class ArrayFile:
             raise ValueError(
                 f"{self.path} is no .npz file of arrays, or damaged: {reason}"
             ) from error
-        arrays = read_npz(self.path, names)
-        return next((arrays[one] for one in names if one in arrays), None)
+        name = stored[0].filename.removesuffix(".npy")
+        return _inflated(self.path, name, Path(self.path).stat().st_mtime_ns)
 
     def _mapped(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
         with archive.open(member) as content:
@@ -200,6 +203,12 @@ class ArrayFile:
             lengths = np.frombuffer(file.read(4), "<u2")
         start = member.header_offset + 30 + int(lengths.sum()) + header
         return np.memmap(self.path, dtype, "r", start, shape, "F" if fortran else "C")
+
+
+@lru_cache(maxsize=2)
+def _inflated(path: str, name: str, changed: int) -> np.ndarray | None:
+    """A compressed array, kept for the next part of it: images, and their labels."""
+    return read_npz(path, [name]).get(name)
 
 
 def check_known(name: str, known: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import http.client
 import tempfile
 import urllib.error
 import urllib.request
@@ -93,7 +94,7 @@ def _fetch(published: Published, path: Path, command: str) -> None:
                     if f.write(block) and f.tell() > MAX_BYTES:
                         raise OSError(f"it has more than {MAX_BYTES} bytes")
                     bar.update()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         if isinstance(error, urllib.error.HTTPError):
             error.close()

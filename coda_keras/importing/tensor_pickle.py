@@ -143,7 +143,8 @@ def _step(name: str, argument: Any, stack: list[Any], memo: dict[int, Any]) -> N
         stack.append(_name(argument))
     elif name == "STACK_GLOBAL":
         attribute, module = stack.pop(), stack.pop()
-        stack.append(_name(f"{module} {attribute}"))
+        # The text of a tuple nested by the memo is exponentially long.
+        stack.append(_name(f"{_of_type(module, str)} {_of_type(attribute, str)}"))
     elif name == "REDUCE":
         arguments, made = stack.pop(), stack.pop()
         stack.append(_make(_of_type(made, _Name).text, _of_type(arguments, tuple)))

@@ -8,6 +8,7 @@ import io
 import math
 import os
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -50,7 +51,10 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """
     try:
         state = _read_archive(path) if zipfile.is_zipfile(path) else _read_pickles(path)
-    except (ValueError, zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except (
+        *(ValueError, EOFError, NotImplementedError, RuntimeError),
+        *(zipfile.BadZipFile, zlib.error),
+    ) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ValueError(
             f"{path} cannot be read as a state dict of `torch.save`: {short(reason[0], 200)}"
@@ -112,7 +116,11 @@ def _read_pickles(path: str | os.PathLike) -> dict[str, np.ndarray]:
         state = tensor_pickle.load(file)
         wanted = {tensor.storage.key: tensor.storage for tensor in _state(state).values()}
         keys = tensor_pickle.load(file)
-        if not isinstance(keys, list) or not all(key in wanted for key in keys):
+        if not isinstance(keys, list) or not all(
+            # A tuple nested by the memo takes exponential time to hash.
+            isinstance(key, str) and key in wanted
+            for key in keys
+        ):
             raise ValueError("it has numbers that belong to no tensor of its state dict")
         found = {wanted[key]: _next_numbers(file, wanted[key]) for key in keys}
     return _arrays(state, lambda storage: _named(found, storage))

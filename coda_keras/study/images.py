@@ -1,4 +1,4 @@
-"""Test images as models take them, in memory or not."""
+"""The test images that the models of a study share, in memory or not."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -7,31 +7,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from coda_keras.data.images import FloatImages
+
 Indices: TypeAlias = Sequence[int] | np.ndarray
-
-
-class FloatImages:
-    """Images as floats in [0, 1], read when a part of them is asked for.
-
-    `images[3]`, `images[:50]` and `images[indices]` are NumPy arrays, float32.
-
-    Args:
-        images: uint8 `(N, H, W, 3)`, an array in memory or on disk, or
-            `coda_keras.data.image_files.ImageFiles`.
-    """
-
-    def __init__(self, images: Any) -> None:
-        self._images = images
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self._images.shape)
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def __getitem__(self, index: Any) -> np.ndarray:
-        return np.asarray(self._images[index]).astype("float32") / 255.0
 
 
 class StudyData:

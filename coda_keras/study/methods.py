@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from coda_keras.attribution.registry import find
+from coda_keras.utils import extras
 
 
 def source_method(name: str, inherent: bool) -> str:
@@ -41,10 +42,7 @@ def applicable(
         if package is None or find_spec(package) is not None:
             methods.append(name)
             continue
-        left_out[name] = (
-            f"{find(name).label} needs the package `{package}`, of the extra `interpret`: "
-            f"pip install {package}"
-        )
+        left_out[name] = f"{find(name).label} needs a package. {extras.remedy(package)}"
     if left_out and required:
         raise ValueError(f"{next(iter(left_out.values()))}; or leave it out of the methods.")
     return methods, left_out

@@ -58,7 +58,7 @@ def record(settings: Settings) -> None:
 
 
 def earlier(folder: Path, name: str, default: Any = None) -> Any:
-    """A setting of the interrupted run in a folder; the default if it has none, or without one."""
+    """A setting of the run in a folder; the default if it has none, or without a run."""
     return _read(folder).get(name, default)
 
 

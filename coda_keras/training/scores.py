@@ -7,7 +7,7 @@ import numpy as np
 
 from coda_keras import attribution
 from coda_keras.data import batches
-from coda_keras.data.images import ImageData
+from coda_keras.data.images import FloatImages, ImageData
 from coda_keras.evaluation import localisation, make_grids
 from coda_keras.evaluation.calls import predict_logits
 from coda_keras.explanation.dataset import explain_dataset
@@ -42,7 +42,7 @@ def evaluate(net: keras.Model, data: ImageData) -> tuple[np.ndarray, float | Non
     return np.concatenate(logits), float(np.max(errors))
 
 
-def predict(net: keras.Model, images: np.ndarray) -> np.ndarray:
+def predict(net: keras.Model, images: np.ndarray | FloatImages) -> np.ndarray:
     """Returns the logits `(N, classes)` of images `(N, H, W, 3)` in [0, 1], with progress shown."""
     starts = tracked(range(0, len(images), BATCH), "testing", "batch")
     return np.concatenate([predict_logits(net, images[start : start + BATCH]) for start in starts])
@@ -90,7 +90,7 @@ def score(
         "completeness_error": error,
     }
     if grids:
-        images, labels = _UnitRange(data.test_images), data.test_labels
+        images, labels = FloatImages(data.test_images), data.test_labels
         chosen = make_grids(images, logits, labels, grids, n=grid_size, fewer=fewer)
         scores.update(localisation=None, grids=len(chosen), grid_size=grid_size)
         contributions = attribution.get("contributions")
@@ -114,20 +114,6 @@ def score(
             if len(chosen):
                 scores[score_name] = localisation(net, chosen, contributions).mean
     return scores
-
-
-class _UnitRange:
-    """Images as floats in [0, 1], of which only those asked for are converted, or read at all."""
-
-    def __init__(self, images):
-        self.images = images
-        self.shape = images.shape
-
-    def __len__(self):
-        return len(self.images)
-
-    def __getitem__(self, index):
-        return self.images[index].astype("float32") / 255.0
 
 
 def accuracies_of(logits: np.ndarray, data: ImageData) -> dict[str, float]:

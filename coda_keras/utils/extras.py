@@ -11,6 +11,8 @@ EXTRAS = {
     "onnx": ("onnx", "tf2onnx", "onnxruntime"),
     "openvino": ("openvino",),
     "litert": ("ai_edge_litert",),
+    "interpret": ("lime", "shap"),
+    "demo": ("sklearn",),
 }
 
 

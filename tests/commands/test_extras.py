@@ -28,7 +28,7 @@ def site(tmp_path_factory):
     """The packages of an installation without extras; a few that TensorFlow brings are missing."""
     folder = tmp_path_factory.mktemp("site")
     absent = [module for modules in EXTRAS.values() for module in modules]
-    without(folder, *absent, "sklearn", "lime", "shap", "anywidget", "jax", "torch")
+    without(folder, *absent, "anywidget", "jax", "torch")
     return folder
 
 

@@ -149,6 +149,14 @@ def publish(stored, monkeypatch):
 
 
 class Quiet(SimpleHTTPRequestHandler):
+    def do_GET(self):
+        if self.path != "/cut":
+            return super().do_GET()
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self.wfile.write(b"9\r\ncut")
+
     def log_message(self, *_):
         pass
 
@@ -170,6 +178,8 @@ def test_what_cannot_be_fetched_is_told_with_a_remedy(publish, tmp_path, monkeyp
         ["authors", NAME, "--out", "net.keras"], f"cannot be fetched from {url} (File not found)."
     )
     refuses(["authors", NAME, "--out", "net.keras"], f"{remedy} {NAME}.pkl")
+    publish("cut")
+    refuses(["authors", NAME, "--out", "net.keras"], "(IncompleteRead(")
     publish("model_epoch_200.pkl", sha256="0000000000")
     refuses(["authors", NAME, "--out", "net.keras"], "is another file than was published")
     publish("model_epoch_200.pkl")

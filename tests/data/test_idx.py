@@ -54,6 +54,9 @@ def test_missing_and_damaged_files_are_named(mnist):
     write_idx(numbers, labels[:14])
     with pytest.raises(ValueError, match="14 labels for 15 images"):
         idx.load_idx(folder)
+    write_idx(numbers, labels + 1)
+    with pytest.raises(ValueError, match=r"has the label 10\. Expected digits"):
+        idx.load_idx(folder)
     numbers.unlink()
     with pytest.raises(FileNotFoundError, match="has no labels"):
         idx.load_idx(folder)

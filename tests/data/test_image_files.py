@@ -2,7 +2,9 @@
 
 import json
 import os
+import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -164,6 +166,28 @@ def test_large_images_are_decoded_one_after_the_other(files, monkeypatch):
     monkeypatch.setattr(image_files, "_LARGE_IMAGES", Lock())
     ImageFiles(files, 8).read()
     assert len(taken) == len(files)
+
+
+def test_threads_that_read_leave_the_filters_of_warnings_as_they_were(files, monkeypatch):
+    before, opened, steps = warnings.filters[:], Image.open, [threading.Event() for _ in range(3)]
+
+    def in_turn(file):
+        # The first thread leaves before the second, which began after it.
+        first = not steps[0].is_set()
+        steps[0 if first else 1].set()
+        steps[1 if first else 2].wait(60)
+        return opened(file)
+
+    monkeypatch.setattr(Image, "open", in_turn)
+    with ThreadPoolExecutor() as pool:
+        read = ImageFiles(files, 8).__getitem__
+        first = pool.submit(read, 0)
+        steps[0].wait(60)
+        second = pool.submit(read, 1)
+        first.result()
+        steps[2].set()
+        second.result()
+    assert warnings.filters == before
 
 
 def test_a_folder_is_scanned_and_divided(folder):

@@ -30,7 +30,7 @@ def test_digits_keep_the_last_writers_for_the_test():
 
 def test_digits_without_scikit_learn_name_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
-    with pytest.raises(ModuleNotFoundError, match=r"extra `demo`.*pip install scikit-learn"):
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'coda-keras\[demo\]'"):
         data.load_digits()
 
 
@@ -80,6 +80,14 @@ def test_cifar10_is_read_as_it_is_distributed(cifar10, python, tmp_path):
         cifar10_files.load_cifar10(tmp_path)
 
 
+@pytest.mark.parametrize("content", [[], {b"data": 1, b"labels": []}])
+def test_pickles_of_something_else_are_refused(content, cifar10, tmp_path):
+    write_batches(tmp_path, *cifar10, python=True)
+    (tmp_path / "test_batch").write_bytes(pickle.dumps(content))
+    with pytest.raises(ValueError, match=r"test_batch is no batch of CIFAR-10, or damaged"):
+        cifar10_files.load_cifar10(tmp_path)
+
+
 def test_pickles_run_nothing(cifar10, tmp_path):
     write_batches(tmp_path, *cifar10, python=True)
     (tmp_path / "data_batch_1").write_bytes(pickle.dumps(tmp_path.rmdir))
@@ -107,6 +115,14 @@ def test_a_data_set_as_one_file(tmp_path, rng):
         ({"train_labels": np.full(5, 2**62)}, "train_labels from 0 to 1048575"),
         ({"train_labels": np.full(5, -1)}, "Received -1 to -1"),
         ({"class_names": np.array("a")}, "class_names as a list"),
+        (
+            {"class_names": np.array(["a", "b"]), "train_labels": np.arange(5)},
+            "from 0 to 4. Received 2 names",
+        ),
+        (
+            {"test_images": np.zeros((0, 4, 4, 3), "uint8"), "test_labels": np.zeros(0, "int32")},
+            "test_images is empty",
+        ),
         (
             {"train_images": np.zeros((5, 0, 4, 3), "uint8")},
             r"\(5, 0, 4, 3\)",

@@ -1,6 +1,5 @@
 """Tiny ImageNet from its zip or folder, and reading of prepared data sets."""
 
-import io
 import shutil
 import zipfile
 
@@ -73,6 +72,12 @@ def test_memory_and_disk_give_the_same_images(prepared, tmp_path):
         records.read(builder, **sizes, memory=0)
 
 
+def test_splits_without_images_are_told(prepared):
+    builder = tiny_imagenet.TinyImagenet(data_dir=prepared)
+    with pytest.raises(ValueError, match="no images in tiny_imagenet/train of the classes"):
+        records.read(builder, 12, classes=0, progress=False)
+
+
 def test_another_archive_than_the_prepared_one_is_told(prepared, copy):
     (copy / "train/n01/images/n01_0.JPEG").unlink()
     with pytest.raises(ValueError, match="prepared from another archive, with 12 training images"):
@@ -118,13 +123,15 @@ def test_broken_images_and_zips_are_named(copy, archive, tmp_path):
     half.write_bytes(archive.read_bytes()[:-200])
     with pytest.raises(ValueError, match=r"half\.zip is no zip, or not all of it"):
         tiny_imagenet.Archive(half)
-    damaged = bytearray(archive.read_bytes())
-    with zipfile.ZipFile(io.BytesIO(damaged)) as whole:
+    with zipfile.ZipFile(archive) as whole:
         name = "tiny-imagenet-200/val/images/val_0.JPEG"
         start = whole.getinfo(name).header_offset
-    damaged[start + 120] ^= 255
-    (tmp_path / "damaged.zip").write_bytes(damaged)
-    with pytest.raises(ValueError, match=r"damaged\.zip is damaged: .*val_0\.JPEG"):
-        tiny_imagenet.Archive(tmp_path / "damaged.zip").image("val/images/val_0.JPEG")
+    # A byte of the content, and the first, which says how it is compressed.
+    for place, said in ((120, r"val_0\.JPEG"), (30 + len(name), "while decompressing")):
+        damaged = bytearray(archive.read_bytes())
+        damaged[start + place] ^= 255
+        (tmp_path / "damaged.zip").write_bytes(damaged)
+        with pytest.raises(ValueError, match=rf"damaged\.zip is damaged: .*{said}"):
+            tiny_imagenet.Archive(tmp_path / "damaged.zip").image("val/images/val_0.JPEG")
     with pytest.raises(FileNotFoundError, match=r"no .*none\.zip. Expected tiny-imagenet-200\.zip"):
         tiny_imagenet.load(tmp_path / "tfds", tmp_path / "none.zip")

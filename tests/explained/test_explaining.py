@@ -140,6 +140,9 @@ def test_arguments_that_do_not_fit_are_told(net, images, tmp_path):
         explain_to_parquet(net, images[0], tmp_path / "out", maps="none", channels=True)
     with pytest.raises(ValueError, match="Unknown `maps`"):
         explain_to_parquet(net, images[0], tmp_path / "out", maps="int8")
+    for name in ("size", "limit", "batch_size"):
+        with pytest.raises(ValueError, match=f"`{name}` must be a positive integer"):
+            explain_to_parquet(net, images[0], tmp_path / "out", **{name: 0})
     (tmp_path / "other").mkdir()
     (tmp_path / "other/mine.parquet").touch()
     with pytest.raises(FileExistsError, match="other Parquet files"):

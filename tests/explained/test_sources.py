@@ -1,13 +1,16 @@
 """Where the images of explained data sets come from."""
 
 import io
+import os
 import zipfile
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from coda_keras.explained import sources
 from coda_keras.explained.sources import open_source
+from coda_keras.utils.inflating import read_npz
 
 pytestmark = pytest.mark.once
 SIZE = (8, 8)
@@ -53,6 +56,16 @@ def test_a_folder_has_its_images_by_their_paths(folder):
     assert "No such file" in error
 
 
+def test_names_that_are_no_utf_8_are_read(folder):
+    # Names of other bytes, as Python has them.
+    os.mkfifo(folder / "\udce8.png")
+    (folder / "\udce9").mkdir()
+    (folder / "b/2.png").rename(folder / "\udce9/\udcea.png")
+    records = open_source(folder)[-2:].read(SIZE)
+    assert records.ids == ["\ufffd.png", "\ufffd/\ufffd.png"] and records.labels == [None, "\ufffd"]
+    assert records.errors[0].encode().endswith(b"it is no regular file") and not records.errors[1]
+
+
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 @pytest.mark.parametrize("prefix", ["test_", ""])
 def test_an_npz_file_is_read_in_parts(tmp_path, rng, save, prefix):
@@ -66,6 +79,18 @@ def test_an_npz_file_is_read_in_parts(tmp_path, rng, save, prefix):
     assert records.labels == [3, 4] and records.ids == ["test/3", "test/4"]
     assert records.errors == [None, None]
     assert source[:1].read((4, 6)).images.shape == (1, 4, 6, 3)
+
+
+def test_compressed_arrays_are_inflated_once(tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr(sources, "read_npz", lambda *names: read.append(names) or read_npz(*names))
+    path = tmp_path / "data.npz"
+    for value in (1, 2):
+        np.savez_compressed(path, images=np.full((7, 8, 8, 3), value, "uint8"), labels=np.arange(7))
+        os.utime(path, (value, value))
+        source = open_source(path)
+        assert [source[i : i + 1].read(SIZE).images.max() for i in range(7)] == [value] * 7
+        assert len(read) == 2 * value
 
 
 def test_parquet_is_read_in_parts_whatever_its_files_and_row_groups(tmp_path):

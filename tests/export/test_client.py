@@ -104,6 +104,7 @@ def test_folders_are_their_images_by_name(tmp_path, right):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.fromarray(right).save(tmp_path / name, "PNG")
     (tmp_path / "notes.txt").write_text("none")
+    (tmp_path / "pages.pdf").write_text("none")  # Pillow saves this format, and reads it not.
     (tmp_path / "empty").mkdir()
     given = [tmp_path / "notes.txt", str(tmp_path), tmp_path / "empty", tmp_path / "gone.png"]
     assert find_images(given, told.append) == [

@@ -178,6 +178,24 @@ def test_what_is_no_state_dict_is_refused(refuses):
     refuses(buffer.getvalue(), "without the data.pkl")
 
 
+def test_keys_and_names_that_are_no_text_are_refused(refuses):
+    nested = ()
+    for _ in range(60):
+        nested = (nested, nested)
+    for keys in ([[]], [nested]):
+        refuses(pickles() + tensor() + pickle.dumps(keys, 2), "numbers that belong to no tensor")
+    refuses(archive(b"\x80\x04))\x93."), "its pickle is broken")
+
+
+def test_damaged_deflated_members_are_refused(refuses):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("net/data.pkl", tensor())
+    damaged = bytearray(buffer.getvalue())
+    damaged[30 + len("net/data.pkl")] = 255
+    refuses(bytes(damaged), "invalid block type")
+
+
 def test_files_that_are_cut_off_are_refused(refuses):
     for name in ("zip", "pickles"):
         whole = (STORED / f"{name}.pth").read_bytes()

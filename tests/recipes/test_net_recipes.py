@@ -12,7 +12,7 @@ from PIL import Image
 from processes import run_forked
 
 from coda_keras import CoDANet, examples, training, with_views
-from coda_keras.data.images import ImageData
+from coda_keras.data.images import FloatImages, ImageData
 from coda_keras.models import pretrained as trained
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -99,6 +99,10 @@ def data():
 
 def test_a_net_is_scored(data, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("coda_keras_recipes.cifar10.load", lambda _: data)
+    predict, seen = training.predict, []
+    monkeypatch.setattr(
+        training, "predict", lambda net, images: seen.append(images) or predict(net, images)
+    )
     gallery = tmp_path / "gallery.png"
     run("evaluate", monkeypatch, "--model", PRESET, "--grids", 0, "--gallery", gallery)
     images = examples.load()
@@ -107,6 +111,18 @@ def test_a_net_is_scored(data, tmp_path, monkeypatch, capsys):
     out = capsys.readouterr().out
     assert f"{accuracy:.4f} on 10 images" in out and "ten images only" in out
     assert gallery.is_file()
+    # Not all images at once.
+    assert [type(images) for images in seen] == [FloatImages]
+
+
+@pytest.mark.parametrize("flag", ["--grids", "--occlusion-grids"])
+@pytest.mark.parametrize(
+    ("name", "needed"), [("evaluate", ["--model", "a"]), ("release", ["--run", "a", "--name", "b"])]
+)
+def test_counts_of_grids_are_not_negative(name, needed, flag, capsys):
+    with pytest.raises(SystemExit):
+        recipe(name).parse([*needed, flag, "-1"], name)
+    assert f"argument {flag}: expected a whole number from 0" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("views", ["flip", "shifts"])

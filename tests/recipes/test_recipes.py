@@ -122,13 +122,13 @@ def test_an_output_that_is_a_file_is_told(tmp_path):
 
 def test_digits_without_scikit_learn_name_the_extra_and_leave_no_folder(tmp_path):
     (tmp_path / "packages").mkdir()
-    (tmp_path / "packages/sklearn.py").write_text("raise ModuleNotFoundError('No sklearn')")
+    (tmp_path / "packages/sklearn.py").write_text("raise ModuleNotFoundError(name='sklearn')")
     path = os.pathsep.join([str(tmp_path / "packages"), os.environ.get("PYTHONPATH", "")])
     flags = [*TINY, "--epochs", 1, "--output", tmp_path / "run"]
     code, _, err = new_recipe("digits.py", *flags, PYTHONPATH=path)
     assert code == 2
     last = err.strip().splitlines()[-1]
-    assert last.startswith("digits.py: ") and "pip install scikit-learn" in last
+    assert last.startswith("digits.py: ") and "'coda-keras[demo]'" in last
     assert "Traceback" not in err
     assert not (tmp_path / "run").exists()
 

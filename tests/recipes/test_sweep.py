@@ -146,6 +146,7 @@ def test_finished_runs_with_other_flags_are_told(swept):
         (["mnist"], "mnist is no training of one net: `coda-keras mnist` runs it."),
         (["Fig. B.4"], "no experiment 'Fig. B.4'. Did you mean Fig. B."),
         (["s_coda_sq_t10", "--epoch", "3"], "--epoch 3. Did you mean --epochs?"),
+        (["s_coda_sq_t10", "--grids", "-5"], "argument --grids: expected a whole number from 0"),
     ],
 )
 def test_mistakes_end_it_before_anything_runs(line, said, swept):

@@ -64,6 +64,16 @@ def test_figures_of_noisy_digits(tmp_path, monkeypatch):
     assert figure3["reached"] <= figure3["reached_at_best"] + 1e-6
 
 
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_limits_that_leave_no_image_of_a_shown_digit_are_told(part, tmp_path, monkeypatch, capsys):
+    with pytest.raises(SystemExit) as end:
+        arguments = ["--dataset", "digits", f"--limit-{part}", 3, "--output", tmp_path / "run"]
+        run(recipe("mnist"), monkeypatch, *arguments)
+    assert end.value.code == 2
+    assert f"No {part} image shows a " in (said := capsys.readouterr().err)
+    assert f"Raise --limit-{part}." in said and not (tmp_path / "run").exists()
+
+
 def test_vectors_are_matched_to_their_digits(rng):
     digits = rng.normal(size=(3, 6))
     units = digits / np.linalg.norm(digits, axis=1, keepdims=True)

@@ -6,8 +6,9 @@ import pytest
 from PIL import Image
 
 from coda_keras.data.image_files import ImageFiles
+from coda_keras.data.images import FloatImages
 from coda_keras.study import Settings, Study
-from coda_keras.study.images import FloatImages, StudyData
+from coda_keras.study.images import StudyData
 
 pytestmark = pytest.mark.tensorflow
 

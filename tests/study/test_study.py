@@ -152,7 +152,7 @@ def test_a_missing_package_costs_its_method_only(net, quarters, tmp_path, monkey
     lines = []
     made.run(report=lines.append)
     (line,) = [line for line in lines if "left out" in line]
-    assert "LIME" in line and line.endswith("pip install lime")
+    assert "LIME" in line and "pip install 'coda-keras[interpret]'" in line
     with pytest.raises(ValueError, match="leave it out"):
         study(net, quarters, tmp_path, methods=["contributions", "lime"])
 

@@ -18,4 +18,5 @@ def test_an_absent_extra_is_told_with_what_to_type(monkeypatch):
 
 def test_modules_inside_a_package_are_of_its_extra():
     assert "`train`" in extras.remedy("tensorflow_datasets.core")
+    assert "`interpret`" in extras.remedy("shap") and "`demo`" in extras.remedy("sklearn.datasets")
     assert extras.remedy("elsewhere.keras_cv") is None and extras.remedy(None) is None
