@@ -90,7 +90,7 @@ def experiments() -> Lines:
 def swept(name: str) -> Lines:
     """The runs of a sweep."""
     rows = stored(f"recipes/results/experiments-{name}.json")["results"]
-    return import_module("coda_keras_recipes.sweep").table(rows)
+    return import_module("coda_keras_recipes.sweep_figures").table(rows)
 
 
 def supplement(part: str, squares: bool = False) -> Lines:
