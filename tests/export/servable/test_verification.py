@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from coda_keras_export.package import package
-from coda_keras_export.servable import verification
+from coda_keras_export.servable import request_tensors, verification
 from servables import CLASSES, NAMES, tiny_net
 
 from coda_keras import CoDANet, DAUConv2D, DynamicLinear
@@ -123,6 +123,11 @@ def test_no_output_of_a_published_servable_is_wrong(
 
 
 def test_an_honest_servable_is_verified(net, path):
+    verification.verify(path, net, NAMES)
+
+
+def test_a_servable_of_images_too_large_for_two_in_a_request_is_verified(net, path, monkeypatch):
+    monkeypatch.setattr(request_tensors, "MAX_PIXELS", 1)
     verification.verify(path, net, NAMES)
 
 
