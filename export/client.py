@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from coda_keras_export.api import MAX_VERSION, connection
-from coda_keras_export.api.connection import Client
+from coda_keras_export.api.connection import Client, tensor_shape
 from coda_keras_export.api.serving_pb2 import SignatureDef
 from coda_keras_export.images import find_images, output_paths, read_images
 from PIL import Image
@@ -91,9 +91,9 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     paths = output_paths(Path(flags.out), files, flags.overwrite)
     with connection.connect(flags, flags.version) as client:
         signatures = client.signatures()
-        _, height, width, _ = _shape(signatures, "serving_default", "inputs", "images")
-        _, classes = _shape(signatures, "serving_default", "outputs", "logits")
-        _shape(signatures, "explain", "outputs", "contribution_map")
+        _, height, width, _ = tensor_shape(signatures, "serving_default", "inputs", "images")
+        _, classes = tensor_shape(signatures, "serving_default", "outputs", "logits")
+        tensor_shape(signatures, "explain", "outputs", "contribution_map")
         # Servables packaged by earlier versions tell no weights.
         weights = "weights" in signatures["explain"].outputs
         labels = class_labels(client, signatures, classes, flags.labels)
@@ -151,17 +151,6 @@ def _class_id(flags: Namespace, labels: list[str]) -> int | None:
             f"There is no class {flags.class_name!r}. The model has: {listed(labels)}."
         )
     return labels.index(flags.class_name)
-
-
-def _shape(signatures: Mapping[str, SignatureDef], name: str, side: str, tensor: str) -> list[int]:
-    """The shape of an input or output that a servable of ours has."""
-    tensors = getattr(signatures[name], side) if name in signatures else {}
-    if tensor not in tensors:
-        raise ValueError(
-            "The model is none that `coda-keras package` made: it has no "
-            f"signature {name} with {tensor} among its {side}."
-        )
-    return [dim.size for dim in tensors[tensor].tensor_shape.dim]
 
 
 def _best(logits: np.ndarray, labels: list[str], count: int) -> str:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from coda_keras_export.api import MAX_VERSION
+from coda_keras_export.api import MAX_VERSION, max_images
 from coda_keras_export.servable import version_policies
 from coda_keras_export.servable.version_policies import DEFAULTS, Policies, Policy
 
@@ -17,8 +17,6 @@ SERVER_FILES = ("batching_parameters.txt", "compose.yaml", "monitoring.config")
 MOUNT = "/models"
 CONFIG = "models.config"
 BATCHING = "batching_params.pbtxt"
-# Of all images of a batch: some GB for a net that keeps a few hundred numbers for a pixel.
-MAX_PIXELS = 2**20
 # Images of several requests that a stock server runs as one batch.
 _BATCHED = (1, 2, 4, 8, 16, 32)
 # Of a model: number to path.
@@ -139,7 +137,7 @@ def batching_params(height: int, width: int, classes: int) -> str:
     What a stock server reads there with `--enable_per_model_batching_parameters`. A larger request
     runs as several batches: clients ask for the names of all classes at once.
     """
-    images = max(1, MAX_PIXELS // (height * width))
+    images = max_images(height, width)
     sizes = [size for size in _BATCHED if size <= images]
     return (
         f"max_batch_size {{ value: {max(images, classes)} }}\n"

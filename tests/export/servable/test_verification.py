@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from coda_keras_export.package import package
-from coda_keras_export.servable import request_tensors, verification
+from coda_keras_export.servable import verification
 from servables import CLASSES, NAMES, tiny_net
 
 from coda_keras import CoDANet, DAUConv2D, DynamicLinear
@@ -127,7 +127,7 @@ def test_an_honest_servable_is_verified(net, path):
 
 
 def test_a_servable_of_images_too_large_for_two_in_a_request_is_verified(net, path, monkeypatch):
-    monkeypatch.setattr(request_tensors, "MAX_PIXELS", 1)
+    monkeypatch.setattr("coda_keras_export.api.MAX_PIXELS", 1)
     verification.verify(path, net, NAMES)
 
 
