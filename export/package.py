@@ -55,8 +55,9 @@ def package(
         The path of the version written.
 
     Raises:
-        ValueError: if an argument does not fit, a weight is not finite, the version exists, or the
-            servable does not answer as the net does, in whichever output of whichever signature.
+        ValueError: if an argument does not fit, a weight is not finite, the version exists, the
+            `models.config` in `out` cannot be parsed, or the servable does not answer as the net
+            does, in whichever output of whichever signature.
         OSError: if it cannot be written.
         ModuleNotFoundError: if the extra `serve` is not installed.
     """
@@ -68,6 +69,8 @@ def package(
             f"{base / str(version)} exists, and versions are never overwritten. "
             "Leave out the version to get the next free one."
         )
+    # Publishing reads it, long after the net is loaded.
+    folder.listed_policies(out)
     from coda_keras.models.loading import check_finite, load_model
     from coda_keras.models.precision import float32_copy
 
