@@ -22,6 +22,8 @@ from coda_keras.explorer import local_server
 
 pytestmark = pytest.mark.tensorflow
 
+JSON = {"Content-Type": "application/json"}
+
 
 @pytest.fixture(scope="module")
 def recipe():
@@ -322,8 +324,10 @@ def test_a_served_model_is_asked_by_grpc(command, recipe, nets, pictures, tmp_pa
         ("/../setup.py", {}, None, 404),
         ("/page.html", {}, None, 404),
         ("/predict", {"Content-Type": "text/plain"}, b"{}", 415),
-        ("/predict", {"Content-Type": "application/json"}, b"{", 400),
-        ("/other", {"Content-Type": "application/json"}, b"{}", 404),
+        ("/predict", JSON, b"{", 400),
+        ("/other", JSON, b"{}", 404),
+        ("/predict", {**JSON, "Content-Length": "²"}, b"{}", 413),
+        ("/predict", {**JSON, "Content-Length": "9" * 5000}, b"{}", 413),
     ],
 )
 def test_the_local_server_answers_nothing_else(serving, path, headers, data, code):
