@@ -32,7 +32,7 @@ def class_labels(
 ) -> list[str]:
     """Returns the names of the classes: from a file, from the servable, or their numbers."""
     if path is not None:
-        labels = Path(path).read_text().splitlines()
+        labels = Path(path).read_text("utf-8").splitlines()
         if len(labels) != classes:
             raise ValueError(f"{path} has {len(labels)} lines, the model has {classes} classes.")
         return labels
@@ -155,7 +155,8 @@ def _class_id(flags: Namespace, labels: list[str]) -> int | None:
 
 def _best(logits: np.ndarray, labels: list[str], count: int) -> str:
     order = np.argsort(-logits)[:count]
-    probabilities = 1 / (1 + np.exp(-logits.astype("float64")))
+    # Sigmoids, without overflow and without SciPy, which takes long to import.
+    probabilities = np.exp(-np.logaddexp(0, -logits.astype("float64")))
     return ", ".join(
         f"{labels[index]} {probabilities[index]:.3f} (logit {logits[index]:.2f})" for index in order
     )
