@@ -133,7 +133,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     parser.add_argument("--labels", help="text file with the name of a class in every line")
     parser.add_argument("--image-size", type=int, help="other than the net's own, in pixels")
     flags = parser.parse_args(arguments)
-    labels = Path(flags.labels).read_text().splitlines() if flags.labels else None
+    labels = Path(flags.labels).read_text("utf-8").splitlines() if flags.labels else None
     print(package(flags.model, flags.out, flags.name, flags.version, labels, flags.image_size))
 
 

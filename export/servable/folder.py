@@ -114,7 +114,7 @@ def write_server_files(root: str | os.PathLike, coming: Iterable[str] = ()) -> N
     write_text(root / CONFIG, header + models_config(root, MOUNT, coming, policies))
     for name in SERVER_FILES:
         if not (root / name).exists():
-            write_text(root / name, (DEPLOY / name).read_text(encoding="utf-8"))
+            write_text(root / name, (DEPLOY / name).read_text("utf-8"))
 
 
 def listed_policies(root: str | os.PathLike) -> dict[str, Policy]:
@@ -128,7 +128,7 @@ def listed_policies(root: str | os.PathLike) -> dict[str, Policy]:
 
     path, config = Path(root, CONFIG), model_server_config_pb2.ModelServerConfig()
     try:
-        text_format.Parse(path.read_text(encoding="utf-8", errors="replace"), config)
+        text_format.Parse(path.read_text("utf-8", errors="replace"), config)
     except FileNotFoundError:
         return {}
     except text_format.ParseError as error:
