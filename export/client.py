@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from coda_keras_export.api import MAX_VERSION, connection
-from coda_keras_export.api.connection import Client
+from coda_keras_export.api.connection import Client, tensor_shape
 from coda_keras_export.api.serving_pb2 import SignatureDef
 from coda_keras_export.images import find_images, output_paths, read_images
 from PIL import Image
@@ -32,7 +32,7 @@ def class_labels(
 ) -> list[str]:
     """Returns the names of the classes: from a file, from the servable, or their numbers."""
     if path is not None:
-        labels = Path(path).read_text().splitlines()
+        labels = Path(path).read_text("utf-8").splitlines()
         if len(labels) != classes:
             raise ValueError(f"{path} has {len(labels)} lines, the model has {classes} classes.")
         return labels
@@ -91,9 +91,9 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     paths = output_paths(Path(flags.out), files, flags.overwrite)
     with connection.connect(flags, flags.version) as client:
         signatures = client.signatures()
-        _, height, width, _ = _shape(signatures, "serving_default", "inputs", "images")
-        _, classes = _shape(signatures, "serving_default", "outputs", "logits")
-        _shape(signatures, "explain", "outputs", "contribution_map")
+        _, height, width, _ = tensor_shape(signatures, "serving_default", "inputs", "images")
+        _, classes = tensor_shape(signatures, "serving_default", "outputs", "logits")
+        tensor_shape(signatures, "explain", "outputs", "contribution_map")
         # Servables packaged by earlier versions tell no weights.
         weights = "weights" in signatures["explain"].outputs
         labels = class_labels(client, signatures, classes, flags.labels)
@@ -153,20 +153,10 @@ def _class_id(flags: Namespace, labels: list[str]) -> int | None:
     return labels.index(flags.class_name)
 
 
-def _shape(signatures: Mapping[str, SignatureDef], name: str, side: str, tensor: str) -> list[int]:
-    """The shape of an input or output that a servable of ours has."""
-    tensors = getattr(signatures[name], side) if name in signatures else {}
-    if tensor not in tensors:
-        raise ValueError(
-            "The model is none that `coda-keras package` made: it has no "
-            f"signature {name} with {tensor} among its {side}."
-        )
-    return [dim.size for dim in tensors[tensor].tensor_shape.dim]
-
-
 def _best(logits: np.ndarray, labels: list[str], count: int) -> str:
     order = np.argsort(-logits)[:count]
-    probabilities = 1 / (1 + np.exp(-logits.astype("float64")))
+    # Sigmoids, without overflow and without SciPy, which takes long to import.
+    probabilities = np.exp(-np.logaddexp(0, -logits.astype("float64")))
     return ", ".join(
         f"{labels[index]} {probabilities[index]:.3f} (logit {logits[index]:.2f})" for index in order
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from coda_keras.exporting.formats import FORMATS, move
 from coda_keras.utils import extras
-from coda_keras.utils.command_line import Parser, command
+from coda_keras.utils.command_line import Parser, check_new, command
 from coda_keras.utils.files import check_folder
 
 
@@ -25,9 +25,9 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     if args.format in extras.EXTRAS:
         extras.require(args.format)
     check_folder(args.out)
-    path = args.out / f"{args.name or Path(args.model).stem}{FORMATS[args.format].suffix}"
-    if path.exists() and not args.overwrite:
-        raise ValueError(f"{path} exists. Give --overwrite, or another --name.")
+    row = FORMATS[args.format]
+    path = args.out / f"{args.name or Path(args.model).stem}{row.suffix}"
+    check_new([path, *map(path.with_suffix, row.beside)], args.overwrite)
     found = export(args.model, path, args.format, args.image_size)
     parts = (f"{name} {value:.1e}" for name, value in sorted(found.items()))
     print(path)

@@ -55,8 +55,9 @@ def package(
         The path of the version written.
 
     Raises:
-        ValueError: if an argument does not fit, a weight is not finite, the version exists, or the
-            servable does not answer as the net does, in whichever output of whichever signature.
+        ValueError: if an argument does not fit, a weight is not finite, the version exists, the
+            `models.config` in `out` cannot be parsed, or the servable does not answer as the net
+            does, in whichever output of whichever signature.
         OSError: if it cannot be written.
         ModuleNotFoundError: if the extra `serve` is not installed.
     """
@@ -68,6 +69,8 @@ def package(
             f"{base / str(version)} exists, and versions are never overwritten. "
             "Leave out the version to get the next free one."
         )
+    # Publishing reads it, long after the net is loaded.
+    folder.listed_policies(out)
     from coda_keras.models.loading import check_finite, load_model
     from coda_keras.models.precision import float32_copy
 
@@ -130,7 +133,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     parser.add_argument("--labels", help="text file with the name of a class in every line")
     parser.add_argument("--image-size", type=int, help="other than the net's own, in pixels")
     flags = parser.parse_args(arguments)
-    labels = Path(flags.labels).read_text().splitlines() if flags.labels else None
+    labels = Path(flags.labels).read_text("utf-8").splitlines() if flags.labels else None
     print(package(flags.model, flags.out, flags.name, flags.version, labels, flags.image_size))
 
 

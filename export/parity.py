@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from scipy.special import expit
 
 Arrays = Mapping[str, np.ndarray]
 # Of the largest magnitude of an image; float32 rounding is a hundredth of it.
@@ -58,8 +59,7 @@ def expected(net: Any, images: np.ndarray, class_ids: np.ndarray | None = None) 
         class_ids: `(B,)`, or None for the predicted classes.
     """
     values = net.explain(images, class_ids).numpy().arrays()
-    with np.errstate(over="ignore"):
-        return {**values, "probabilities": 1 / (1 + np.exp(-values["logits"]))}
+    return {**values, "probabilities": expit(values["logits"])}
 
 
 def verify(run: Callable[..., Arrays], net: Any) -> dict[str, float]:

@@ -26,30 +26,24 @@ shows the images that the net was surest of and wrong about. docs/explorer.md sh
 """
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from coda_keras_export.api.connection import Client
-from coda_keras_export.client import class_labels
 from coda_keras_recipes import explained_folder
 from coda_keras_recipes.explored_images import live_view, pictures
+from coda_keras_recipes.explored_nets import Local, Served
 
-import coda_keras
 from coda_keras import explorer
 from coda_keras.explorer.server import PREDICT
 from coda_keras.utils.command_line import Parser, command, integer, positive_int, seconds
 from coda_keras.utils.files import write_text
 
 OUTPUT = Path("explorer.html")
-BATCH = 32
 CLASSES, FEWEST = 20, 3
 # Of all maps of a page, which has about 22 bytes for each. 40 maps of 224x224.
 PIXELS = 2**21
-# Where the recipes leave the names of classes, beside model.keras.
-LABELS = "servables/*/*/assets.extra/labels.txt"
 OLD_SERVABLE = (
     "The served model has no signature classify_without: package it again, and pixels can go."
 )
@@ -124,7 +118,7 @@ def served_page(
     return explorer.page(views, title(args), predict=PREDICT), removal
 
 
-def view(args: argparse.Namespace, source: "Local | Served") -> explorer.View:
+def view(args: argparse.Namespace, source: Local | Served) -> explorer.View:
     """The images as a model sees them, explained for its likeliest classes."""
     return source.view(
         pictures(args.images, source.size, args.resize),
@@ -143,91 +137,6 @@ def classes_with_maps(images: int, size: Sequence[int]) -> int:
     """
     maps = PIXELS // (images * size[0] * size[1])
     return min(CLASSES, max(FEWEST, maps))
-
-
-class Local:
-    """A net in this process: a file, or a trained preset."""
-
-    def __init__(self, name: str) -> None:
-        net = coda_keras.load_model(name)
-        if not isinstance(net, coda_keras.DynamicLinearNet):
-            raise ValueError(f"{name} is no CoDA-Net, so it has no contributions of its own.")
-        if net.image_size is None:
-            raise ValueError(f"{name} takes images of any size; give it an `image_size`.")
-        self.name, self.net, self.size = name, net, net.image_size
-        self.predict = explorer.without_pixels(net)
-
-    def labels(self, path: str | None) -> Sequence[str] | None:
-        """The names of the classes: of a file, the net, the servable beside it, or None."""
-        if self.net.class_names is not None and not path:
-            return self.net.class_names
-        files = [path] if path else sorted(Path(self.name).parent.glob(LABELS))
-        return Path(files[0]).read_text(encoding="utf-8").splitlines() if files else None
-
-    def view(self, images: np.ndarray, **more: Any) -> explorer.View:
-        from coda_keras.explanation.display import net_view
-
-        return net_view(self.net, images, **more)
-
-
-class Served:
-    """A net behind a model server."""
-
-    def __init__(self, args: argparse.Namespace, name: str) -> None:
-        self.name = name
-        self.client = Client(args.server, name, timeout=args.timeout)
-        self.signatures = self.client.signatures()
-        missing = {"classify", "explain"} - self.signatures.keys()
-        if missing:
-            raise ValueError(f"{name} has no signature {', '.join(sorted(missing))}.")
-        images = self.signatures["classify"].inputs["images"]
-        self.size = [dim.size for dim in images.tensor_shape.dim][1:3]
-        self.predict = self.without if "classify_without" in self.signatures else None
-
-    def labels(self, path: str | None) -> list[str]:
-        outputs = self.signatures["classify"].outputs
-        classes = outputs["logits"].tensor_shape.dim[1].size
-        return class_labels(self.client, self.signatures, classes, path)
-
-    def view(self, images: np.ndarray, classes: int, **more: Any) -> explorer.View:
-        floats = images.astype("float32") / 255
-        logits = self.client.predict("classify", {"images": floats}, ["logits"])["logits"]
-        class_ids = np.argsort(-logits, axis=1, kind="stable")[:, :classes].astype("int32")
-        said = {"contribution_map", "weights", "bias", "offset"}
-        wanted = said & self.signatures["explain"].outputs.keys()
-        rows = np.repeat(floats, class_ids.shape[1], axis=0)
-        parts = [
-            self.client.predict("explain", {"images": rows[part], "class_ids": ids}, sorted(wanted))
-            for part, ids in batches(class_ids.reshape(-1))
-        ]
-        joined = {name: np.concatenate([part[name] for part in parts]) for name in wanted}
-        shaped = {
-            name: values.reshape(*class_ids.shape, *values.shape[1:])
-            for name, values in joined.items()
-        }
-        offsets = shaped.get("offset")
-        return explorer.View(
-            images=images,
-            logits=logits,
-            class_ids=class_ids,
-            maps=shaped["contribution_map"],
-            # Servables packaged by earlier versions tell no weights and no offsets.
-            weights=shaped.get("weights"),
-            offsets=offsets if offsets is not None and offsets.any() else None,
-            bias=float(joined["bias"][0]),
-            **more,
-        )
-
-    def without(self, images: np.ndarray, removed: np.ndarray) -> np.ndarray:
-        inputs = {"images": np.float32(images), "removed": removed}
-        return self.client.predict("classify_without", inputs, ["logits"])["logits"]
-
-
-def batches(rows: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """Parts of an array that one request holds, with their place."""
-    for start in range(0, len(rows), BATCH):
-        part = slice(start, start + BATCH)
-        yield part, rows[part]
 
 
 def parse(arguments: Sequence[str] | None = None, prog: str | None = None) -> argparse.Namespace:

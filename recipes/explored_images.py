@@ -35,7 +35,7 @@ def live_view(source: Any, args: argparse.Namespace) -> explorer.LiveView:
     """The images as a net sees them, and the net, which explains them in the page.
 
     Args:
-        source: a `Local` of `coda_keras_recipes.explore`.
+        source: a `Local` of `coda_keras_recipes.explored_nets`.
         args: of `coda-keras explore`.
     """
     from coda_keras.explanation.in_page import network

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from coda_keras.importing import published
 from coda_keras.importing.catalogue import FAMILIES, Family, temperature
-from coda_keras.utils.command_line import Parser, command, positive_number
+from coda_keras.utils.command_line import Parser, check_new, command, positive_number
 from coda_keras.utils.files import replacing, write_json
 
 if TYPE_CHECKING:
@@ -36,9 +36,8 @@ if TYPE_CHECKING:
 @command
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
     args = parse(arguments, prog)
-    target = args.to_torch or args.out
-    if target.exists() and not args.overwrite:
-        raise ValueError(f"{target} exists. --overwrite replaces it.")
+    written = [args.to_torch] if args.to_torch else [args.out, args.out.with_suffix(".json")]
+    check_new(written, args.overwrite)
     if args.to_torch:
         export(args.source, args.to_torch)
     else:

@@ -18,6 +18,8 @@ from collections.abc import Mapping
 import numpy as np
 
 MAGIC = b"CODA"
+# Of what is unpacked; gzip makes a thousandth of what is all the same.
+MAX_BYTES = 2**28
 DTYPES = ("float32", "float16", "int32", "int16", "int8", "uint8")
 
 
@@ -70,16 +72,19 @@ def unpack(data: bytes) -> dict[str, np.ndarray]:
     """Reads what `pack` wrote; quantised arrays come as float32.
 
     Raises:
-        ValueError: if the bytes are none of `pack`.
+        ValueError: if the bytes are none of `pack`, or inflate to more than `MAX_BYTES`.
     """
     try:
-        whole = gzip.decompress(data)
+        gzipped = zlib.decompressobj(wbits=31)
+        whole = gzipped.decompress(data, MAX_BYTES)
+        if not gzipped.eof:
+            raise ValueError(f"they are cut off, or inflate to more than {MAX_BYTES} bytes")
         (length,) = struct.unpack("<I", whole[4:8])
         if whole[:4] != MAGIC:
             raise ValueError("no magic bytes")
         header = json.loads(whole[8 : 8 + length])
         return {name: _array(entry, whole, 8 + length) for name, entry in header.items()}
-    except (OSError, EOFError, ValueError, KeyError, TypeError, struct.error, zlib.error) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, struct.error, zlib.error) as error:
         raise ValueError(f"Expected packed arrays. Received other bytes: {error}.") from error
 
 

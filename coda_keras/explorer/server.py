@@ -36,12 +36,12 @@ def local_server(
         def do_POST(self) -> None:
             if self._refused(f"/{PREDICT}"):
                 return
-            length = self.headers.get("Content-Length", "")
-            if not length.isdigit() or int(length) > MAX_REQUEST:
+            length = whole_number(self.headers.get("Content-Length"))
+            if length is None or length > MAX_REQUEST:
                 self._fail(413, "The request is too large.")
                 return
             try:
-                request = json.loads(self.rfile.read(int(length)))
+                request = json.loads(self.rfile.read(length))
             except (ValueError, RecursionError):
                 self._fail(400, "The request is no JSON.")
                 return
@@ -79,3 +79,15 @@ def local_server(
     server.daemon_threads = True
     hosts = {f"{name}:{server.server_port}" for name in (LOOPBACK, "localhost")}
     return server
+
+
+def whole_number(value: Any) -> int | None:
+    """Returns a whole number from 0 up, of a header, a query or JSON; None for anything else.
+
+    Example:
+
+    >>> whole_number("12"), whole_number("\\u00b2"), whole_number("9" * 5000), whole_number(None)
+    (12, None, None, None)
+    """
+    text = str(value)
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None

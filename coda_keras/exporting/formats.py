@@ -1,7 +1,6 @@
 """The formats that a net is exported in, and what each needs."""
 
 import os
-import shutil
 import tempfile
 from collections.abc import Sequence
 from importlib import import_module
@@ -23,17 +22,19 @@ class Format(NamedTuple):
         module: its `write(net, path, outputs)` writes a file.
         suffix: of its path; "" for a folder.
         extra: of the installation that brings what writes and runs it, or None.
+        beside: suffixes of files that lie beside it.
     """
 
     module: str
     suffix: str
     extra: str | None
+    beside: tuple[str, ...] = ()
 
 
 FORMATS = {
     "tf_saved_model": Format("coda_keras.exporting.saved_model", "", None),
     "onnx": Format("coda_keras.exporting.onnx", ".onnx", "onnx"),
-    "openvino": Format("coda_keras.exporting.openvino", ".xml", "openvino"),
+    "openvino": Format("coda_keras.exporting.openvino", ".xml", "openvino", (".bin",)),
     "litert": Format("coda_keras.exporting.litert", ".tflite", None),
 }
 
@@ -80,9 +81,20 @@ def write(
 
 
 def move(made: Path, path: Path) -> None:
-    """Gives a file, with what lies beside it, or a folder another place; replaces what is there."""
-    if path.is_dir():
-        shutil.rmtree(path)
+    """Gives a file, with what lies beside it, or a folder another place; replaces what is there.
+
+    Args:
+        made: in a temporary folder of its own, into which a folder at `path` goes.
+        path: the new place.
+    """
     # OpenVINO has two files; the graph, which is opened, comes last.
-    for file in sorted(made.parent.iterdir(), key=lambda file: file == made):
-        file.replace(path.with_name(file.name))
+    files = sorted(made.parent.iterdir(), key=lambda file: file == made)
+    # No folder takes the place of another.
+    old = path.rename(made.with_name(f"{path.name}.old")) if path.is_dir() else None
+    try:
+        for file in files:
+            file.replace(path.with_name(file.name))
+    except BaseException:
+        if old:
+            old.rename(path)
+        raise

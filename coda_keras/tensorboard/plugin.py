@@ -27,10 +27,10 @@ from werkzeug import Response, wrappers
 from coda_keras.explorer.html import script, style
 from coda_keras.explorer.packing import unpack
 from coda_keras.explorer.removal import as_floats, both_logits, removed_mask, without_pixels
+from coda_keras.explorer.server import MAX_REQUEST, whole_number
 
 NAME = "explanations"
 STEPS = 1000
-MAX_REQUEST = 64 * 2**20
 # What runs have in their event files since before there were tensors.
 PICTURES = "contribution_maps"
 
@@ -197,7 +197,7 @@ def _json(request: wrappers.Request, value: Any) -> Response:
 
 def _whole(value, name):
     """A whole number, not negative, of a query or of JSON."""
-    text = str(value)
-    if not (text.isascii() and text.isdigit() and len(text) < 16):
+    number = whole_number(value)
+    if number is None:
         raise errors.InvalidArgumentError(f"Expected a whole number as {name}.")
-    return int(text)
+    return number

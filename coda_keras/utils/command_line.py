@@ -9,7 +9,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -83,6 +83,20 @@ def command(main: Callable[..., None], backend: str | None = None) -> Callable[.
             sys.exit(getattr(end, "exit_code", 130))
 
     return run
+
+
+def check_new(paths: Iterable[Path], overwrite: bool) -> None:
+    """Raises FileExistsError if one of the paths exists, unless it may be written over.
+
+    Args:
+        paths: all that a command writes.
+        overwrite: its option `--overwrite`.
+    """
+    for path in paths:
+        if path.exists() and not overwrite:
+            raise FileExistsError(
+                f"{path} exists. Give --overwrite to replace it, or choose another name."
+            )
 
 
 def tell_error(error: Exception, prog: str | None) -> None:

@@ -11,8 +11,8 @@ from concurrent import futures
 from typing import Any
 
 import numpy as np
-from coda_keras_export.api import MAX_VERSION
-from coda_keras_export.api.connection import Client
+from coda_keras_export.api import MAX_VERSION, max_images
+from coda_keras_export.api.connection import Client, tensor_shape
 from PIL import Image
 
 # Of the largest magnitude; servers may run other kernels for other batches.
@@ -28,6 +28,9 @@ class Acceptance:
         client: a connection to it.
         of_version: function of a version that returns a connection to that.
         metrics: URL of the server's metrics; None to leave them out.
+
+    Raises:
+        ValueError: if the model is no servable of ours.
     """
 
     def __init__(
@@ -35,10 +38,12 @@ class Acceptance:
     ) -> None:
         self.client, self.of_version, self.metrics = client, of_version, metrics
         self.signatures = client.signatures()
-        shape = self.signatures["serving_default"].inputs["images"].tensor_shape
-        self.height, self.width = (dim.size for dim in shape.dim[1:3])
-        random = np.random.default_rng(0)
-        self.pictures = random.integers(0, 256, (max(SIZES), self.height, self.width, 3), "uint8")
+        shape = tensor_shape(self.signatures, "serving_default", "inputs", "images")
+        _, self.height, self.width, _ = shape
+        most = max_images(self.height, self.width)
+        self.sizes = [size for size in SIZES if size <= most]
+        pictures = self.sizes[-1], self.height, self.width, 3
+        self.pictures = np.random.default_rng(0).integers(0, 256, pictures, "uint8")
         self.images = self.pictures.astype("float32") / 255
 
     def run(self) -> Iterator[tuple[str, str | None]]:
@@ -81,8 +86,10 @@ class Acceptance:
         decoded = self.client.predict("serving_bytes", {"image_bytes": files})
         plain = self.client.predict("classify", {"images": self.images})
         explained = self.client.predict("explain", {"images": self.images, "class_ids": ids})
+        # Sigmoids, without overflow.
+        probabilities = np.exp(-np.logaddexp(0, -logits))
         problems = [
-            _differ("probabilities", default["probabilities"], 1 / (1 + np.exp(-logits))),
+            _differ("probabilities", default["probabilities"], probabilities),
             None if (ids == logits.argmax(-1)).all() else "class_ids are not of the largest logits",
         ]
         for signature, answer in (
@@ -120,18 +127,18 @@ class Acceptance:
         return None
 
     def batches_answer_as_their_images_do(self) -> str | None:
-        singles = [self._default(self.images[number : number + 1]) for number in range(max(SIZES))]
-        for size in SIZES:
+        singles = self._singles()
+        for size in self.sizes:
             if problem := self._differ_from(singles, self._default(self.images[:size])):
                 return f"a batch of {size}: {problem}"
         return None
 
     def requests_at_once_get_their_own_answers(self) -> str | None:
-        singles = [self._default(self.images[number : number + 1]) for number in range(max(SIZES))]
+        singles = self._singles()
 
         def ask(number: int) -> str | None:
-            size = SIZES[number % len(SIZES)]
-            begin = number % (max(SIZES) - size + 1)
+            size = self.sizes[number % len(self.sizes)]
+            begin = number % (len(self.images) - size + 1)
             answer = self._default(self.images[begin : begin + size])
             return self._differ_from(singles[begin:], answer)
 
@@ -187,12 +194,15 @@ class Acceptance:
     def _default(self, images: np.ndarray) -> Outputs:
         return self.client.predict("serving_default", {"images": images})
 
+    def _singles(self) -> list[Outputs]:
+        return [self._default(image[None]) for image in self.images]
+
     def _without(self, removed: np.ndarray) -> np.ndarray:
         inputs = {"images": self.images, "removed": removed}
         return self.client.predict("classify_without", inputs)["logits"]
 
     def _classes(self) -> int:
-        return self.signatures["classify"].outputs["logits"].tensor_shape.dim[1].size
+        return tensor_shape(self.signatures, "classify", "outputs", "logits")[1]
 
     def _differ_from(self, singles: Sequence[Outputs], answer: Outputs) -> str | None:
         count = len(answer["logits"])

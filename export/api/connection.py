@@ -121,6 +121,29 @@ class Client:
             raise OSError(f"{self.server} answers {reason}") from error
 
 
+def tensor_shape(
+    signatures: Mapping[str, serving_pb2.SignatureDef], name: str, side: str, tensor: str
+) -> list[int]:
+    """Returns the shape of an input or output that a servable of ours has; -1 is any size.
+
+    Args:
+        signatures: as `Client.signatures` returns them.
+        name: of a signature.
+        side: `"inputs"` or `"outputs"`.
+        tensor: name of the input or output.
+
+    Raises:
+        ValueError: if there is no such tensor.
+    """
+    tensors = getattr(signatures[name], side) if name in signatures else {}
+    if tensor not in tensors:
+        raise ValueError(
+            "The model is none that `coda-keras package` made: it has no "
+            f"signature {name} with {tensor} among its {side}."
+        )
+    return [dim.size for dim in tensors[tensor].tensor_shape.dim]
+
+
 def add_flags(parser: ArgumentParser) -> None:
     """Adds the flags of how to connect, which `connect` reads."""
     parser.add_argument(

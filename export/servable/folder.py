@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from coda_keras_export.api import MAX_VERSION
+from coda_keras_export.api import MAX_VERSION, max_images
 from coda_keras_export.servable import version_policies
 from coda_keras_export.servable.version_policies import DEFAULTS, Policies, Policy
 
@@ -17,8 +17,6 @@ SERVER_FILES = ("batching_parameters.txt", "compose.yaml", "monitoring.config")
 MOUNT = "/models"
 CONFIG = "models.config"
 BATCHING = "batching_params.pbtxt"
-# Of all images of a batch: some GB for a net that keeps a few hundred numbers for a pixel.
-MAX_PIXELS = 2**20
 # Images of several requests that a stock server runs as one batch.
 _BATCHED = (1, 2, 4, 8, 16, 32)
 # Of a model: number to path.
@@ -106,26 +104,38 @@ def write_server_files(root: str | os.PathLike, coming: Iterable[str] = ()) -> N
     """Writes `models.config` anew, and `SERVER_FILES` where they are missing.
 
     The version policy of a model that is listed already is kept: it may have been edited.
+
+    Raises:
+        ValueError: if the `models.config` that is there cannot be parsed.
     """
     root = Path(root)
     header = "# Written by `coda-keras package` for every servable; version policies stay.\n"
-    policies = Policies(by_model=_listed_policies(root / CONFIG))
+    policies = Policies(by_model=listed_policies(root))
     write_text(root / CONFIG, header + models_config(root, MOUNT, coming, policies))
     for name in SERVER_FILES:
         if not (root / name).exists():
-            write_text(root / name, (DEPLOY / name).read_text())
+            write_text(root / name, (DEPLOY / name).read_text("utf-8"))
 
 
-def _listed_policies(path: Path) -> dict[str, Policy]:
-    """Returns `{model name: Policy}` of a `models.config`; none of a file that cannot be read."""
+def listed_policies(root: str | os.PathLike) -> dict[str, Policy]:
+    """Returns `{model name: Policy}` of the `models.config` in `root`; none where there is none.
+
+    Raises:
+        ValueError: if it cannot be parsed.
+    """
     from google.protobuf import text_format
     from tensorflow_serving.config import model_server_config_pb2
 
-    config = model_server_config_pb2.ModelServerConfig()
+    path, config = Path(root, CONFIG), model_server_config_pb2.ModelServerConfig()
     try:
-        text_format.Parse(path.read_text(), config)
-    except (OSError, ValueError, text_format.ParseError):
+        text_format.Parse(path.read_text("utf-8", errors="replace"), config)
+    except FileNotFoundError:
         return {}
+    except text_format.ParseError as error:
+        raise ValueError(
+            f"Expected a model server's configuration in {path}. Line {str(error).rstrip('.')}. "
+            "Correct it, or remove the file: it is then written anew, with default policies."
+        ) from error
     return {
         model.name: version_policies.from_config(model.model_version_policy)
         for model in config.model_config_list.config
@@ -139,7 +149,7 @@ def batching_params(height: int, width: int, classes: int) -> str:
     What a stock server reads there with `--enable_per_model_batching_parameters`. A larger request
     runs as several batches: clients ask for the names of all classes at once.
     """
-    images = max(1, MAX_PIXELS // (height * width))
+    images = max_images(height, width)
     sizes = [size for size in _BATCHED if size <= images]
     return (
         f"max_batch_size {{ value: {max(images, classes)} }}\n"

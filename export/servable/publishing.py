@@ -37,7 +37,7 @@ def publish(temporary: Path, base: Path, version: int | None = None) -> Path:
 
     Raises:
         OSError: if it cannot be written or renamed; the model is then listed as before.
-        ValueError: if no number is free.
+        ValueError: if no number is free, or `models.config` cannot be parsed.
     """
     _sync(temporary)
     root = base.parent
@@ -47,7 +47,7 @@ def publish(temporary: Path, base: Path, version: int | None = None) -> Path:
             folder.write_server_files(root, coming=[base.name])
             return _rename(temporary, base, version)
         except BaseException:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, ValueError):
                 folder.write_server_files(root)
             raise
 

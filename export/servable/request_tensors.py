@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from coda_keras_export.api import arrays
-from coda_keras_export.servable.folder import MAX_PIXELS
+from coda_keras_export.api import arrays, max_images
 
 from coda_keras.utils.text import listed
 
@@ -17,7 +16,7 @@ def max_batch_size(signature: Any, wanted: int | None = None) -> int | None:
 
     Args:
         signature: a `SignatureDef`.
-        wanted: integer; None for as many as have `MAX_PIXELS` pixels, but at least one.
+        wanted: integer; None for those of `max_images`.
 
     Returns:
         An integer; None for a signature without images.
@@ -25,10 +24,8 @@ def max_batch_size(signature: Any, wanted: int | None = None) -> int | None:
     # Encoded images say nothing of their size, but the maps that come back do.
     tensors = [*signature.inputs.values(), *signature.outputs.values()]
     shapes = [_sizes(info.tensor_shape) for info in tensors]
-    pixels = max((shape[1] * shape[2] for shape in shapes if len(shape) >= 3), default=None)
-    if pixels is None:
-        return None
-    return wanted or max(1, MAX_PIXELS // max(1, pixels))
+    most = [max_images(*shape[1:3]) for shape in shapes if len(shape) >= 3]
+    return (wanted or min(most)) if most else None
 
 
 def array(name: str, tensor: Any, expected: Any, most: int | None = None) -> np.ndarray:

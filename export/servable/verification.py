@@ -31,7 +31,8 @@ def verify(path: Path, net: DynamicLinearNet, labels: Sequence[str] | None = Non
             is another than the net's.
     """
     _check_graph(path)
-    servable = Servable(path, on_cpu=True)
+    # `_inputs` has two images, which of a large net are more than a server takes at once.
+    servable = Servable(path, on_cpu=True, max_batch_size=2)
     servable.warm_up()
     for name, (function, specs) in signatures.signatures(net, labels).items():
         inputs = _inputs(net, [spec.name for spec in specs])

@@ -34,9 +34,11 @@ def write(
     try:
         signatures.save(net, path, labels)
         _write_warm_up(path / WARM_UP, name, net, labels)
-        (path / folder.BATCHING).write_text(folder.batching_params(*net.image_size, net.classes))
+        batching = folder.batching_params(*net.image_size, net.classes)
+        (path / folder.BATCHING).write_text(batching, encoding="utf-8")
         if labels is not None:
-            (path / LABELS).write_text("".join(f"{label}\n" for label in labels))
+            lines = "".join(f"{label}\n" for label in labels)
+            (path / LABELS).write_text(lines, encoding="utf-8")
         verify(path, net, labels)
     except tf.errors.OpError as error:
         # TensorFlow has errors of its own for a full disk and the like.

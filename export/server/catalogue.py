@@ -184,27 +184,33 @@ class Catalogue:
             named = isinstance(error, ValueError)
             reason = short(error if named else f"{entry.path} does not load: {error!r}", 1000)
         memory.trim()
-        if not self._settle(name, entry, load, servable, reason):
-            # It was given up, and ends after all.
-            entry.hanging -= 1
-            if servable:
-                servable.close()
+        if not self._settle(name, entry, load, servable, reason) and servable:
+            servable.close()
 
     def _give_up(self, name: str, entry: Version, load: object) -> None:
         reason = (
             f"{entry.path} takes more than {self._loaders.seconds:g} s to load and was given up. "
             "Repair its files, or allow more with --load-timeout."
         )
-        entry.hanging += self._settle(name, entry, load, None, reason)
+        self._settle(name, entry, load, None, reason, hangs=True)
 
     def _settle(
-        self, name: str, entry: Version, load: object, servable: Servable | None, reason: str
+        self,
+        name: str,
+        entry: Version,
+        load: object,
+        servable: Servable | None,
+        reason: str,
+        hangs: bool = False,
     ) -> bool:
-        """Notes how a load has ended; returns False if something else was noted already."""
+        """Notes that a load has ended or hangs; returns False if the other was noted already."""
         with self._lock:
             if entry.load is not load:
+                # It was given up, and ends after all.
+                entry.hanging -= not hangs
                 return False
             entry.load = None
+            entry.hanging += hangs
             if reason:
                 self._note_failure(entry, reason)
             else:

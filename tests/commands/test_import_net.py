@@ -61,7 +61,9 @@ def test_a_file_becomes_a_net_with_a_card_and_goes_back(stored, tmp_path, capsys
     before, after = torch_file.read(stored), torch_file.read(back)
     assert list(before) == list(after)
     assert all(np.array_equal(before[name], after[name]) for name in before)
-    refuses(["authors", stored, "--out", out], "net.keras exists. --overwrite replaces it.")
+    refuses(["authors", stored, "--out", out], "net.keras exists. Give --overwrite to replace it")
+    out.unlink()
+    refuses(["authors", stored, "--out", out], "net.json exists. Give --overwrite to replace it")
 
 
 def test_a_file_of_an_unknown_net_needs_a_temperature(stored, tmp_path, refuses):

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import re
 import sys
 import zlib
 from pathlib import Path
@@ -231,6 +232,11 @@ def test_numbers_out_of_range_are_one_line(fails, tmp_path, right):
         (["--timeout", "1e300"], "--timeout"),
     ]:
         assert sentence in fails(*arguments, "a.png")
+
+
+def test_probabilities_of_large_logits_are_told():
+    told = client._best(np.float32([-1000, 0, 1000]), ["cat", "dog", "ship"], 3)
+    assert re.findall(r"(\d\.\d+) \(", told) == ["1.000", "0.500", "0.000"]
 
 
 def ask_nobody(folder):

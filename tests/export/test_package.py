@@ -1,6 +1,7 @@
 """Packaging: versions appear complete or not at all, listed, by the function and the command."""
 
 import errno
+import locale
 import os
 import resource
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from coda_keras_export import client
 from coda_keras_export import package as packaging
 from coda_keras_export.package import package
 from coda_keras_export.servable import folder, publishing, writing
@@ -274,6 +276,21 @@ def test_command(net, tmp_path, capsys):
             run(*arguments)
         assert end.value.code == 2
         assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_labels_are_utf_8_whatever_the_locale(net, tmp_path):
+    net.save(tmp_path / "model.keras")
+    file = tmp_path / "labels.txt"
+    file.write_text("grün\nblau\nweiß\n", encoding="utf-8")
+    before = locale.setlocale(locale.LC_CTYPE)
+    locale.setlocale(locale.LC_CTYPE, "C")
+    try:
+        flags = ["--model", tmp_path / "model.keras", "--out", tmp_path, "--name", "tiny"]
+        run(*flags, "--labels", file)
+        assert client.class_labels(None, {}, 3, file) == ["grün", "blau", "weiß"]
+    finally:
+        locale.setlocale(locale.LC_CTYPE, before)
+    assert (tmp_path / "tiny/1" / LABELS).read_bytes() == file.read_bytes()
 
 
 def test_a_net_that_predicts_nothing_is_one_line(net, tmp_path, capsys):

@@ -23,7 +23,7 @@ from coda_keras import (
     Shifted,
     examples,
 )
-from coda_keras.exporting.formats import FORMATS
+from coda_keras.exporting.formats import FORMATS, move
 from coda_keras.exporting.graph import OUTPUTS
 from coda_keras.layers import (
     AveragePooling2D,
@@ -300,15 +300,35 @@ def test_the_command_writes_and_compares(runtime, model, tmp_path, capsys):
     assert "contributions" in printed[1] and "residual" in printed[1]
     others = {"mine.bin"} if runtime == "openvino" else set()
     assert {item.name for item in tmp_path.iterdir()} == {path.name, *others}
-    with pytest.raises(SystemExit, match="2"):
-        main([*flags, "--name", "mine"])
-    assert "Give --overwrite" in capsys.readouterr().err
+    # The .xml file before the .bin file.
+    for item in sorted(tmp_path.iterdir(), reverse=True):
+        with pytest.raises(SystemExit, match="2"):
+            main([*flags, "--name", "mine"])
+        assert "exists. Give --overwrite" in capsys.readouterr().err
+        item.unlink()
 
 
 def test_the_command_writes_saved_models_as_servables(model, tmp_path, capsys):
     main(["--model", model, "--format", "tf_saved_model", "--out", str(tmp_path)])
     assert capsys.readouterr().out.strip() == str(tmp_path / "tiny")
     assert (tmp_path / "tiny" / "saved_model.pb").is_file()
+
+
+def test_a_folder_that_cannot_be_replaced_stays(tmp_path, monkeypatch):
+    made, path = tmp_path / ".tmp/net", tmp_path / "net"
+    for folder, text in ((made, "new"), (path, "old")):
+        folder.mkdir(parents=True)
+        (folder / "saved_model.pb").write_text(text)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
+        broken.setattr(Path, "replace", interrupted)
+        move(made, path)
+    assert (path / "saved_model.pb").read_text() == "old"
+    move(made, path)
+    assert (path / "saved_model.pb").read_text() == "new"
 
 
 @pytest.mark.skipif(bool(extras.missing("litert")), reason="without litert")

@@ -22,6 +22,8 @@ from coda_keras.explorer import local_server
 
 pytestmark = pytest.mark.tensorflow
 
+JSON = {"Content-Type": "application/json"}
+
 
 @pytest.fixture(scope="module")
 def recipe():
@@ -289,7 +291,9 @@ def test_a_served_model_is_asked_by_grpc(command, recipe, nets, pictures, tmp_pa
 
     net = keras.models.load_model(nets["t2"])
     package(net, tmp_path / "servables", "quarters", labels=["a", "b", "c", "d"])
-    server = Server(tmp_path / "servables")
+    # As of a net whose images are large.
+    monkeypatch.setattr("coda_keras_recipes.explored_nets.max_images", lambda *_: 1)
+    server = Server(tmp_path / "servables", "--max-batch-size", "1")
     try:
         output = tmp_path / "page.html"
         flags = ["--server", server.address, "--model", "quarters", "--output", output]
@@ -306,9 +310,9 @@ def test_a_served_model_is_asked_by_grpc(command, recipe, nets, pictures, tmp_pa
         (shown,), (predict,) = recipe.explained(recipe.parse())
         order = shown.class_ids[0]
         np.testing.assert_allclose(shown.maps[0], explanation.contribution_map[0, order], atol=1e-5)
-        removed = images[:1, ..., 0] > 0.5
-        encoded = np.concatenate([images[:1], 1 - images[:1]], axis=-1) * ~removed[..., None]
-        np.testing.assert_allclose(predict(images[:1], removed), net(encoded), atol=1e-5)
+        removed = images[..., 0] > 0.5
+        encoded = np.concatenate([images, 1 - images], axis=-1) * ~removed[..., None]
+        np.testing.assert_allclose(predict(images, removed), net(encoded), atol=1e-5)
     finally:
         server.end()
 
@@ -320,8 +324,10 @@ def test_a_served_model_is_asked_by_grpc(command, recipe, nets, pictures, tmp_pa
         ("/../setup.py", {}, None, 404),
         ("/page.html", {}, None, 404),
         ("/predict", {"Content-Type": "text/plain"}, b"{}", 415),
-        ("/predict", {"Content-Type": "application/json"}, b"{", 400),
-        ("/other", {"Content-Type": "application/json"}, b"{}", 404),
+        ("/predict", JSON, b"{", 400),
+        ("/other", JSON, b"{}", 404),
+        ("/predict", {**JSON, "Content-Length": "²"}, b"{}", 413),
+        ("/predict", {**JSON, "Content-Length": "9" * 5000}, b"{}", 413),
     ],
 )
 def test_the_local_server_answers_nothing_else(serving, path, headers, data, code):

@@ -1,8 +1,10 @@
 """The tab of TensorBoard, in a real browser and by its routes."""
 
+import gzip
 import json
 import os
 import re
+import struct
 import subprocess
 import sys
 import urllib.error
@@ -352,11 +354,16 @@ def test_eight_bits_say_their_error():
     assert manifest["error"] <= np.abs(weights).max() / 254 * (1 + 1e-4)
 
 
-def test_bytes_of_others_are_refused():
-    from coda_keras.explorer.packing import pack, unpack
+def test_bytes_of_others_are_refused(monkeypatch):
+    from coda_keras.explorer.packing import MAGIC, pack, unpack
 
     packed = pack({"a": np.arange(6, dtype="int32").reshape(2, 3)})
     np.testing.assert_array_equal(unpack(packed)["a"], [[0, 1, 2], [3, 4, 5]])
-    for data in (b"", b"abc", packed[:-9], packed[:20]):
+    far = json.dumps({"a": {"dtype": "int8", "shape": [1], "offset": 2**70}}).encode()
+    far = gzip.compress(MAGIC + struct.pack("<I", len(far)) + far)
+    for data in (b"", b"abc", packed[:-9], packed[:20], far):
         with pytest.raises(ValueError, match="Expected packed arrays"):
             unpack(data)
+    monkeypatch.setattr("coda_keras.explorer.packing.MAX_BYTES", 2**10)
+    with pytest.raises(ValueError, match="inflate to more than 1024 bytes"):
+        unpack(pack({"a": np.zeros(2**10, "int8")}))

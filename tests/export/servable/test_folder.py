@@ -6,6 +6,7 @@ import subprocess
 import threading
 
 import pytest
+from coda_keras_export.package import package
 from coda_keras_export.servable import folder, version_policies
 from google.protobuf import text_format
 from processes import LIMIT
@@ -94,9 +95,19 @@ def test_version_policies_that_were_edited_stay(tmp_path):
     ]
     latest = "latest { num_versions: 2 }"
     assert policies == [latest, "all { }", "specific { versions: 7 }", latest]
-    config.write_text("no configuration")
-    folder.write_server_files(tmp_path)
     assert served(tmp_path) == ["four", "one", "three", "two"]
+
+
+def test_a_configuration_with_a_mistake_is_not_written_over(net, tmp_path):
+    config = tmp_path / "models.config"
+    config.write_text("model_config_list {\n  confg { }\n}\n")
+    sentence = r"in .*models\.config\. Line 2:\d+ : .* no field named \"confg\"\. Correct it"
+    with pytest.raises(ValueError, match=sentence):
+        folder.write_server_files(tmp_path)
+    with pytest.raises(ValueError, match=sentence):
+        package(net, tmp_path, "tiny")
+    assert config.read_text() == "model_config_list {\n  confg { }\n}\n"
+    assert [item.name for item in tmp_path.iterdir()] == ["models.config"]
 
 
 def test_a_stock_server_is_told_the_policies_of_the_flags(tmp_path):

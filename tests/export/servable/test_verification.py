@@ -126,6 +126,11 @@ def test_an_honest_servable_is_verified(net, path):
     verification.verify(path, net, NAMES)
 
 
+def test_a_servable_of_images_too_large_for_two_in_a_request_is_verified(net, path, monkeypatch):
+    monkeypatch.setattr("coda_keras_export.api.MAX_PIXELS", 1)
+    verification.verify(path, net, NAMES)
+
+
 def test_an_output_that_nothing_else_tells_is_that_of_its_function(tmp_path, monkeypatch):
     honest, net = signatures.signatures, tiny_net()
 

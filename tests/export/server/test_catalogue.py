@@ -467,3 +467,29 @@ def test_a_load_that_hangs_is_given_up_and_its_repair_tried(root, light, monkeyp
     eventually(lambda: not entry.hanging)
     assert entry.servable is servable
     assert answers(catalogue, "one") == 2
+
+
+def test_a_load_that_ends_while_it_is_given_up_is_tried_again(root, light, monkeypatch):
+    from coda_keras_export.server import catalogue as module
+
+    shutil.rmtree(root / "two")
+    gate, loading, now = threading.Event(), module.Servable, [0.0]
+
+    def load(path, **options):
+        gate.wait(LIMIT)
+        return loading(path, **options)
+
+    def attempted(path, loaded):
+        if not loaded:
+            (entry,) = catalogue._versions.values()
+            before = entry.hanging
+            gate.set()
+            eventually(lambda: entry.hanging == before - 1)
+
+    monkeypatch.setattr(module, "Servable", load)
+    catalogue = Catalogue(root, load_seconds=0.05, attempted=attempted, clock=lambda: now[0])
+    refresh(catalogue)
+    assert served(catalogue) == []
+    catalogue._loaders.seconds, now[0] = LIMIT, 10.0**6
+    refresh(catalogue)
+    assert served(catalogue) == [1]

@@ -9,7 +9,9 @@ import subprocess
 import sys
 import threading
 from concurrent import futures
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import grpc
 import keras
@@ -546,14 +548,31 @@ LIES = [
 @pytest.mark.parametrize("lie", LIES)
 def test_the_acceptance_script_finds_what_is_wrong(server, monkeypatch, lie):
     monkeypatch.setattr(Lying, "lie", staticmethod(lie))
-
-    def connect(version=None):
-        return Lying(server.address, "tiny", version, timeout=LIMIT)
-
+    connect = partial(Lying, server.address, "tiny", timeout=LIMIT)
     problems = dict(acceptance.Acceptance(connect(), connect).run())
     assert any(problems.values())
     # What answers to anything is no server of ours.
     assert "answered instead of" in problems["bad requests are refused"]
+
+
+def test_the_acceptance_script_asks_for_no_more_images_than_servers_take(server, monkeypatch):
+    sent = []
+
+    class Counting(client.Client):
+        def answer(self, signature, inputs, outputs=()):
+            sent.append(len(inputs.get("images", ())))
+            return super().answer(signature, inputs, outputs)
+
+    monkeypatch.setattr("coda_keras_export.api.MAX_PIXELS", 4 * HEIGHT * WIDTH)
+    connect = partial(Counting, server.address, "tiny", timeout=LIMIT)
+    assert not any(dict(acceptance.Acceptance(connect(), connect).run()).values())
+    assert max(sent) == 3
+
+
+def test_the_acceptance_script_is_for_models_that_we_package():
+    other = SimpleNamespace(signatures=dict)
+    with pytest.raises(ValueError, match="no signature serving_default with images"):
+        acceptance.Acceptance(other, other)
 
 
 def test_the_acceptance_script_without_a_server(tmp_path):
