@@ -14,20 +14,17 @@ FILES := $(shell find coda_keras recipes export -type f -not -name '*.pyc' | sor
 DEMO := $(VENV)/.demo-$(FILES)
 PYTEST = $(BIN)/python -m pytest $(PARALLEL)
 
-.PHONY: install demo test quick test-tensorflow test-jax test-torch docs tables portability lint types format clean
+.PHONY: install demo test quick test-jax test-torch docs tables portability lint types format clean
 
 install: $(DEMO)
 
 demo: $(DEMO)
 	$(BIN)/python recipes/demo.py
 
-# The whole. Tests on TensorFlow wait much, for Ray and for servers: those on JAX run beside them.
+# The whole, in the order of CI. Ray's tests wait much, so that there is one more process beside them.
 test: lint types
-	$(MAKE) --jobs 2 test-tensorflow test-jax
-
-# Ray's tests take one process nearly all the time.
-test-tensorflow: $(VENV)/.test
 	$(PYTEST) -n 3
+	$(MAKE) test-jax
 
 # For every edit: without other processes, browsers, notebooks, trainings and wheels.
 quick: $(VENV)/.test
