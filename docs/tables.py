@@ -235,7 +235,7 @@ TABLES: dict[str, Callable[[], Lines]] = {
     "supplement-d": partial(supplement, "D"),
     "supplement-d-squares": partial(supplement, "D", True),
     "supplement-e": partial(supplement, "E"),
-    **{f"sweep-{name}": partial(swept, name) for name in ("eighth", "lambdas", "lambdas-2x2")},
+    "sweep-eighth": partial(swept, "eighth"),
     **{
         name: partial(printed, name, name)
         for name in (
