@@ -35,15 +35,19 @@ def test_logits_and_maps_stay(ranks, rescale):
     np.testing.assert_allclose(maps[1], maps[0], atol=1e-6)
 
 
+def check_head_stays(source, target):
+    """Copies weights between nets of two layers, of which the last keeps its own."""
+    expected = [*source.body[0].get_weights(), *target.body[1].get_weights()]
+    copy_weights(source, target)
+    ours = [*target.body[0].get_weights(), *target.body[1].get_weights()]
+    for weight, other in zip(ours, expected, strict=True):
+        np.testing.assert_array_equal(weight, other)
+
+
 def test_the_last_layer_for_another_number_of_classes_stays():
     source, target = net((3, 2)), CoDANet([*net((3, 2)).body[:1], DAUConv2D(5, 2, 1)])
     target.build((None, 8, 8, 6))
-    before = target.body[1].get_weights()
-    copy_weights(source, target)
-    for ours, expected in zip(target.body[0].get_weights(), source.body[0].get_weights()):
-        np.testing.assert_array_equal(ours, expected)
-    for ours, expected in zip(target.body[1].get_weights(), before):
-        np.testing.assert_array_equal(ours, expected)
+    check_head_stays(source, target)
 
 
 def test_other_kinds_of_nets_are_refused():
@@ -93,12 +97,7 @@ def test_other_classes_get_a_new_last_layer():
     assert (target.classes, target.image_size, target.name) == (2, (12, 12), "tuned")
     assert (target.temperature, target.class_names) == (2.0, ["x", "y"])
     assert target.logit_bias == pytest.approx(0)
-    head = target.body[1].get_weights()
-    copy_weights(source, target)
-    for weight, expected in zip(target.body[0].get_weights(), source.body[0].get_weights()):
-        np.testing.assert_array_equal(weight, expected)
-    for weight, expected in zip(target.body[1].get_weights(), head):
-        np.testing.assert_array_equal(weight, expected)
+    check_head_stays(source, target)
 
 
 def test_classes_of_the_same_names_keep_their_layer():
