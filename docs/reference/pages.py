@@ -48,6 +48,9 @@ def on_files(files: Any, config: Any) -> Any:
     """Adds the pages; mkdocs calls it by its name."""
     made = {**api(), "reference/command-line.md": commands(), "reference/presets.md": presets()}
     for page, content in made.items():
+        # What stands there in the repository is for those who read it without the site.
+        if (short := files.get_file_from_path(page)) is not None:
+            files.remove(short)
         files.append(File.generated(config, page, content=content))
     return files
 
