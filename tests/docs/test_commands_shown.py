@@ -130,8 +130,9 @@ def test_files_named_exist():
     assert not missing
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", NAMES)
 def test_links_lead_to_files_without_the_site_too(name):
-    text = re.sub(r"```.*?```", "", (ROOT / name).read_text(), flags=re.DOTALL)
+    text = re.sub(r"```.*?```", "", (ROOT / name).read_text("utf-8"), flags=re.DOTALL)
     links = re.findall(r"\]\((?!https?:|#|mailto:)([^)\s#]+)", text)
     assert not [link for link in links if not ((ROOT / name).parent / link).exists()]
