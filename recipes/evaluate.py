@@ -24,7 +24,12 @@ from coda_keras_recipes import data_sets
 import coda_keras
 from coda_keras.data.images import FloatImages
 from coda_keras.models.pretrained import check_exists
-from coda_keras.utils.command_line import Parser, integer, positive_int, tensorflow_command
+from coda_keras.utils.command_line import (
+    Parser,
+    non_negative_int,
+    positive_int,
+    tensorflow_command,
+)
 from coda_keras.utils.files import write_json
 
 
@@ -96,13 +101,13 @@ def parse(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespa
     data_sets.add_flags(parser)
     parser.add_argument(
         "--grids",
-        type=integer(0, 10**6),
+        type=non_negative_int,
         default=250,
         help="grids of images; 0 for none (default: 250)",
     )
     parser.add_argument(
         "--occlusion-grids",
-        type=integer(0, 10**6),
+        type=non_negative_int,
         default=0,
         metavar="N",
         help="on how many of them occlusion by 9x9 pixels is scored too, half a minute each",

@@ -19,7 +19,7 @@ import coda_keras
 from coda_keras.models import pretrained
 from coda_keras.models.presets import PRESETS
 from coda_keras.utils import provenance
-from coda_keras.utils.command_line import Parser, integer, tensorflow_command
+from coda_keras.utils.command_line import Parser, non_negative_int, tensorflow_command
 from coda_keras.utils.files import replacing, write_json
 
 INTENDED_USE = (
@@ -118,11 +118,11 @@ def parse(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespa
     parser.add_argument("--dataset", default="cifar10", help="default: cifar10")
     parser.add_argument("--data", help="folder of prepared data sets")
     parser.add_argument(
-        "--grids", type=integer(0, 10**6), default=250, help="grids of 3x3 images (default: 250)"
+        "--grids", type=non_negative_int, default=250, help="grids of 3x3 images (default: 250)"
     )
     parser.add_argument(
         "--occlusion-grids",
-        type=integer(0, 10**6),
+        type=non_negative_int,
         default=50,
         help="of these for occlusion too (default: 50)",
     )

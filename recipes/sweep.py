@@ -34,7 +34,12 @@ from coda_keras.cluster import processes
 from coda_keras.cluster.calls import run_calls
 from coda_keras.training.setting_parts import AUTO
 from coda_keras.utils import extras
-from coda_keras.utils.command_line import Parser, integer, positive_int, tensorflow_command
+from coda_keras.utils.command_line import (
+    Parser,
+    non_negative_int,
+    positive_int,
+    tensorflow_command,
+)
 from coda_keras.utils.files import write_json
 from coda_keras.utils.progress import ProgressBar
 from coda_keras.utils.text import nearest
@@ -262,7 +267,7 @@ def parse(
     )
     parser.add_argument(
         "--grids",
-        type=integer(0, 10**6),
+        type=non_negative_int,
         default=250,
         help="grids of localisation; 0 for none (default: 250)",
     )

@@ -10,7 +10,7 @@ from coda_keras.models.pretrained import cards
 from coda_keras.training.intervals import interval_text
 from coda_keras.utils.command_line import (
     fraction,
-    integer,
+    non_negative_int,
     non_negative_number,
     positive_int,
     positive_number,
@@ -269,7 +269,7 @@ class Run:
         0,
         "with --ray: how often all workers are started again where one is lost, from the last "
         "checkpoint (default: 0)",
-        integer(0, 10**6),
+        non_negative_int,
         metavar="N",
     )
     experiment: str | None = _experiments(None, "take its settings for defaults", metavar="NAME")

@@ -168,6 +168,10 @@ def integer(low: int, high: int) -> Callable[[str], int]:
     return parse
 
 
+# A type for `add_argument`: how many of something, which may be none.
+non_negative_int = integer(0, 10**6)
+
+
 def seconds(text: str) -> float:
     """A type for `add_argument`: more than 0 s, at most a week."""
     message = f"expected seconds, more than 0 and at most {_MAX_SECONDS}, received {short(text)!r}"
