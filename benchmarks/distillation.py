@@ -48,6 +48,9 @@ CANDIDATES = {
         f"sigmoids, norms that stay, rate {rate}": f"{TAUGHT} {FIXED} --learning-rate {rate}"
         for rate in (0.02, 0.05, 0.1)
     },
+    **{f"sigmoids, T = {t}": f"{TAUGHT} --temperature {t}" for t in (5000, 20000)},
+    "sigmoids, T = 5000, lambda = 0.25": f"{TAUGHT} --temperature 5000 --regularisation 0.25",
+    "sigmoids, trained on grids": f"{TAUGHT} --grid-loss 0.5",
 }
 MAPS = {
     f"sigmoids, and maps with weight {weight}": f"{TAUGHT} --map-teacher {{maps}} "
