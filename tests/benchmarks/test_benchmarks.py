@@ -6,12 +6,14 @@ import site
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
 import tiny
 from coda_keras_export.api import arrays, serving_pb2
+from coda_keras_recipes import cifar10
 from processes import run_forked, run_in_process
 
 from benchmarks import cold_start, floor, layers, served, views, waiting
@@ -305,13 +307,33 @@ def test_seeds_of_a_candidate_are_one_row_of_their_means():
     rows = [
         {"candidate": "softmax", "test_accuracy": 0.5, **few},
         {"candidate": "softmax", "test_accuracy": 0.6, **all_of_them}
-        | {"published_rule_localisation": 0.3},
+        | {"published_rule_localisation": 0.3}
+        | {"grids_without_threshold": 20, "localisation_without_threshold": 0.35},
         {"candidate": "sigmoids", "test_accuracy": 0.7},
     ]
     _, _, softmax, sigmoids = distillation.table(rows)
     cells = [cell.strip() for cell in softmax.strip("|").split("|")]
-    assert cells == ["softmax", "2", "55.0% (50.0% to 60.0%)", "0.400", "0.300"]
-    assert sigmoids.replace(" ", "") == "|sigmoids|1|70.0%|||"
+    assert cells == ["softmax", "2", "55.0% (50.0% to 60.0%)", "0.400", "0.300", "0.350"]
+    assert sigmoids.replace(" ", "") == "|sigmoids|1|70.0%||||"
+
+
+def test_flags_of_the_recipe_go_on_to_every_candidate(tmp_path, monkeypatch):
+    from benchmarks import distillation
+
+    arguments = ["distillation.py", "--output", "x.json", "--candidates"]
+    monkeypatch.setattr("sys.argv", [*arguments, "labels alone", "--epochs", "6"])
+    args, more = distillation.parse()
+    assert more == ["--epochs", "6"]
+    lines = []
+    recorder = SimpleNamespace(run=lambda line, **_: lines.append(line), DEVNULL=None)
+    monkeypatch.setattr(distillation, "subprocess", recorder)
+    (tmp_path / "metrics.json").write_text(
+        '{"arguments": {"precision": "float32"}, "training_seconds": 1.0}'
+    )
+    row = distillation.train("labels alone", 3, tmp_path, args, more)
+    settings = cifar10.parse(list(map(str, lines[0][2:])))
+    assert (settings.epochs, settings.seed, settings.rank_scale) == (6, 3, 0.125)
+    assert row["flags"][-2:] == ["--epochs", "6"]
 
 
 @pytest.mark.parametrize(
