@@ -3,7 +3,8 @@
     coda-keras release --run runs/cifar10-fast --name s_coda_cifar10
 
 Writes coda_keras/models/weights/NAME.npz and NAME.json. The scores on the card are those of the
-weights as they are stored; beside them stands how far storing them moved the logits.
+weights as they are stored; beside them stands how far storing them moved the logits. Of a net that
+had a teacher the card has the teacher's scores too, from teacher.json beside its logits.
 """
 
 import argparse
@@ -81,6 +82,8 @@ def release(args: argparse.Namespace, metrics: dict) -> tuple[bytes, pretrained.
         details={
             "data": {"name": args.dataset, "note": data.note},
             "recipe": without_places(metrics["command"]),
+            **({"selection": args.selection} if args.selection else {}),
+            **taught(used.get("teacher")),
             "training": {
                 "epochs": used["epochs"],
                 "images_seen": used["epochs"] * len(data.train_images),
@@ -111,10 +114,20 @@ def without_places(command: str) -> str:
     return re.sub(r" --(data|output)[ =]\S+", "", command)
 
 
+def taught(file: str | None) -> dict[str, dict]:
+    """The scores of a teacher by its file of logits, as an entry of the card; {} for none."""
+    if file is None:
+        return {}
+    scores = json.loads(Path(file).with_suffix(".json").read_text("utf-8"))
+    kept = ("test_accuracy", "six_view_accuracy", "test_images", "training_seconds")
+    return {"teacher": {key: scores[key] for key in (*kept, "seconds_of_logits")}}
+
+
 def parse(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespace:
     parser = Parser(prog=prog, description=__doc__)
     parser.add_argument("--run", type=Path, required=True, help="folder of a finished run")
     parser.add_argument("--name", required=True, help="of the preset: architecture_data")
+    parser.add_argument("--selection", help="sentence for the card: how settings were chosen")
     parser.add_argument("--dataset", default="cifar10", help="default: cifar10")
     parser.add_argument("--data", help="folder of prepared data sets")
     parser.add_argument(

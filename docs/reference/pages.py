@@ -277,6 +277,8 @@ def zoo_entry(card: Any, times: dict, machine: str) -> str:
             f"{training['images_seen']:,} images, {training['seconds'] / 60:.0f} minutes on "
             f"{hardware['cores']} cores ({', '.join(hardware['gpus']) or hardware['processor']})"
         ),
+        **{key: details[key] for key in ("selection",) if key in details},
+        **({"teacher": teacher_facts(details["teacher"])} if "teacher" in details else {}),
         "licence": details["licence"],
         "intended use": details["intended_use"],
         "limits": details["limits"],
@@ -286,6 +288,15 @@ def zoo_entry(card: Any, times: dict, machine: str) -> str:
     lines += [f"![Photographs, contribution maps and weights](../images/presets/{card.name}.png)\n"]
     lines += ["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in facts.items()), ""]
     return "\n".join(lines)
+
+
+def teacher_facts(teacher: dict[str, float]) -> str:
+    """What a card says of the teacher of its net."""
+    return (
+        f"{teacher['test_accuracy']:.2%} of {teacher['test_images']:,} images, with six views "
+        f"{teacher['six_view_accuracy']:.2%}; {teacher['training_seconds'] / 60:.0f} minutes, and "
+        f"{teacher['seconds_of_logits'] / 60:.0f} for its logits"
+    )
 
 
 def speed(times: dict[str, float], machine: str) -> str:

@@ -178,8 +178,12 @@ def test_a_run_is_released(data, tmp_path, monkeypatch):
     folder.mkdir()
     net.save(folder / "model.keras")
     arguments = {"preset": "s_coda", "rank_scale": 0.02, "rescale": "squash", "temperature": 7.0}
+    (tmp_path / "teacher.json").write_text(
+        '{"test_accuracy": 0.9, "six_view_accuracy": 0.91, "test_images": 10, '
+        '"training_seconds": 60, "seconds_of_logits": 5, "shifts": 1}'
+    )
     metrics = {
-        "arguments": {**arguments, "epochs": 3},
+        "arguments": {**arguments, "epochs": 3, "teacher": str(tmp_path / "teacher.npz")},
         "command": "python recipes/cifar10.py --data /a/b --epochs 3 --output=c/d",
         "training_seconds": 1.5,
         "hardware": {},
@@ -187,7 +191,9 @@ def test_a_run_is_released(data, tmp_path, monkeypatch):
         "history": [{"val_accuracy": 0.25}],
     }
     (folder / "metrics.json").write_text(json.dumps(metrics))
-    run("release", monkeypatch, "--run", folder, "--name", "tiny_ten", "--grids", 0)
+    selection = "By other images."
+    flags = ["--name", "tiny_ten", "--grids", 0, "--selection", selection]
+    run("release", monkeypatch, "--run", folder, *flags)
     trained.cards.cache_clear()
     try:
         card = trained.cards()["tiny_ten"]
@@ -197,6 +203,9 @@ def test_a_run_is_released(data, tmp_path, monkeypatch):
         trained.cards.cache_clear()
     assert (card.temperature, card.localisation, card.parameters) == (7.0, None, net.count_params())
     assert card.details["recipe"] == "python recipes/cifar10.py --epochs 3"
+    assert card.details["selection"] == selection
+    assert card.details["teacher"]["six_view_accuracy"] == 0.91
+    assert "shifts" not in card.details["teacher"]
     assert card.details["storage"]["largest_logit_change"] < 0.05
     for weight, expected in zip(again.get_weights(), net.get_weights()):
         np.testing.assert_allclose(weight, expected, atol=1e-3)
