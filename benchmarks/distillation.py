@@ -35,28 +35,32 @@ HELD_OUT, GRIDS = 5000, 20
 # All held out images are for the score; epochs do with a tenth of them.
 COMMON = f"--fast --rank-scale 0.125 --limit-train 10000 --epochs 3 --hold-out {HELD_OUT}"
 COMMON += " --limit-test 500"
-TAUGHT, FIXED = "--teacher {teacher}", "--optimizer fixed_muon"
+TAUGHT = "--teacher {teacher}"
+SHARPER = f"{TAUGHT} --teacher-scale 2"
 CANDIDATES = {
     "labels alone": "",
     "labels alone, flips that alternate": "--alternate-flip",
     "sigmoids": TAUGHT,
-    "sigmoids of doubled logits": f"{TAUGHT} --teacher-scale 2",
-    "sigmoids of tripled logits": f"{TAUGHT} --teacher-scale 3",
+    "sigmoids, scale 2": SHARPER,
+    "sigmoids, scale 3": f"{TAUGHT} --teacher-scale 3",
     "softmax": f"{TAUGHT} --teacher-targets softmax",
-    "softmax of doubled logits": f"{TAUGHT} --teacher-targets softmax --teacher-scale 2",
-    "softmax, a fifth labels": f"{TAUGHT} --teacher-targets softmax --label-weight 0.2",
-    "sigmoids, a fifth labels": f"{TAUGHT} --label-weight 0.2",
-    "sigmoids, flips that alternate": f"{TAUGHT} --alternate-flip",
+    "softmax, scale 2": f"{SHARPER} --teacher-targets softmax",
+    "sigmoids, scale 2, a fifth labels": f"{SHARPER} --label-weight 0.2",
+    "sigmoids, scale 2, flips that alternate": f"{SHARPER} --alternate-flip",
     **{
-        f"sigmoids, norms that stay, rate {rate}": f"{TAUGHT} {FIXED} --learning-rate {rate}"
+        f"sigmoids, scale 2, norms that stay, rate {rate}": f"{SHARPER} --optimizer fixed_muon "
+        f"--learning-rate {rate}"
         for rate in (0.02, 0.05, 0.1)
     },
-    **{f"sigmoids, T = {t}": f"{TAUGHT} --temperature {t}" for t in (5000, 20000)},
-    "sigmoids, T = 5000, lambda = 0.25": f"{TAUGHT} --temperature 5000 --regularisation 0.25",
-    "sigmoids, trained on grids": f"{TAUGHT} --grid-loss 0.5",
+    **{
+        f"sigmoids, scale 2, T = {value}": f"{SHARPER} --temperature {value}"
+        for value in (5000, 20000)
+    },
+    "sigmoids, scale 2, T = 5000, λ = 0.25": f"{SHARPER} --temperature 5000 --regularisation 0.25",
+    "sigmoids, scale 2, trained on grids": f"{SHARPER} --grid-loss 0.5",
 }
 MAPS = {
-    f"sigmoids, and maps with weight {weight}": f"{TAUGHT} --map-teacher {{maps}} "
+    f"sigmoids, scale 2, maps with weight {weight}": f"{SHARPER} --map-teacher {{maps}} "
     f"--map-weight {weight}"
     for weight in (0.05, 0.2, 1)
 }

@@ -338,7 +338,7 @@ def test_flags_of_the_recipe_go_on_to_every_candidate(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("candidate", "needed"),
-    [("sigmoids", "--teacher"), ("sigmoids, and maps with weight 1", "--map-teacher")],
+    [("sigmoids", "--teacher"), ("sigmoids, scale 2, maps with weight 1", "--map-teacher")],
 )
 def test_candidates_without_their_teacher_are_refused_before_training(
     candidate, needed, monkeypatch, capsys
