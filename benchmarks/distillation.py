@@ -9,7 +9,7 @@ has seen: accuracy, and localisation on 20 grids of 3x3 images. That is measured
 without their threshold of 50%, which fewer images exceed where targets are below 1. Results already
 in the output file are kept, so that an interrupted search goes on; `--candidates` and `--seeds`
 choose. Flags that are not of this command go on to the recipe of every row, after its own: with
-`--limit-train 45000 --epochs 6` rows are nearer to a real training, which takes 9 times as long.
+`--limit-train 45000 --epochs 6` rows take 9 times as long, and say more of a real training.
 Rows of `MAPS` need a CoDA-Net besides, `--map-teacher`, that has not seen those images either.
 """
 
@@ -74,8 +74,12 @@ LOCALISATION = {
 
 def main() -> None:
     args, flags = parse()
+    record = {"flags": flags, "results": []}
+    if args.output.exists():
+        record = json.loads(args.output.read_text())
+    if record["flags"] != flags:
+        sys.exit(f"{args.output} has rows with the flags {record['flags']}. Name another --output.")
     data = loading.load("cifar10", args.data).hold_out(HELD_OUT)
-    record = json.loads(args.output.read_text()) if args.output.exists() else {"results": []}
     done = {(row["candidate"], row["seed"]) for row in record["results"]}
     for seed in args.seeds:
         for name in args.candidates:

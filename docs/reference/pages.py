@@ -277,7 +277,7 @@ def zoo_entry(card: Any, times: dict, machine: str) -> str:
             f"{training['images_seen']:,} images, {training['seconds'] / 60:.0f} minutes on "
             f"{hardware['cores']} cores ({', '.join(hardware['gpus']) or hardware['processor']})"
         ),
-        **{key: details[key] for key in ("selection",) if key in details},
+        **({"selection": details["selection"]} if "selection" in details else {}),
         **({"teacher": teacher_facts(details["teacher"])} if "teacher" in details else {}),
         "licence": details["licence"],
         "intended use": details["intended_use"],
