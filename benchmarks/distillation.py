@@ -74,12 +74,8 @@ LOCALISATION = {
 
 def main() -> None:
     args, flags = parse()
-    record = {"flags": flags, "results": []}
-    if args.output.exists():
-        record = json.loads(args.output.read_text())
-    if record["flags"] != flags:
-        sys.exit(f"{args.output} has rows with the flags {record['flags']}. Name another --output.")
     data = loading.load("cifar10", args.data).hold_out(HELD_OUT)
+    record = stored(args.output) or {"flags": flags, "results": []}
     done = {(row["candidate"], row["seed"]) for row in record["results"]}
     for seed in args.seeds:
         for name in args.candidates:
@@ -97,6 +93,11 @@ def main() -> None:
             }
             write_json(args.output, record)
             print(f"seed {seed}", *table([row])[-1:], flush=True)
+
+
+def stored(output: Path) -> dict[str, Any]:
+    """The record of earlier rows, or {}."""
+    return json.loads(output.read_text()) if output.exists() else {}
 
 
 def train(
@@ -150,6 +151,9 @@ def parse() -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="default: 0 1 2")
     parser.add_argument("--candidates", nargs="+", choices=CANDIDATES | MAPS)
     args, more = parser.parse_known_args()
+    before = stored(args.output).get("flags", more)
+    if before != more:
+        parser.error(f"{args.output} has rows with the flags {before}. Name another --output.")
     if args.candidates is None:
         args.candidates = list(CANDIDATES | MAPS if args.map_teacher else CANDIDATES)
     flags = "".join((CANDIDATES | MAPS)[name] for name in args.candidates)

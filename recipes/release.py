@@ -54,6 +54,8 @@ def release(args: argparse.Namespace, metrics: dict) -> tuple[bytes, pretrained.
     from coda_keras.models.precision import float32_copy
 
     used = metrics["arguments"]
+    # Before the scores, which take minutes: a teacher's file may be missing.
+    teacher = taught(used.get("teacher"))
     net = float32_copy(coda_keras.load_model(args.run / "model.keras"))
     data = load_tfds(args.dataset, args.data)
     images = data.test_images.astype("float32") / 255
@@ -83,7 +85,7 @@ def release(args: argparse.Namespace, metrics: dict) -> tuple[bytes, pretrained.
             "data": {"name": args.dataset, "note": data.note},
             "recipe": without_places(metrics["command"]),
             **({"selection": args.selection} if args.selection else {}),
-            **taught(used.get("teacher")),
+            **teacher,
             "training": {
                 "epochs": used["epochs"],
                 "images_seen": used["epochs"] * len(data.train_images),
