@@ -40,6 +40,12 @@ SHARPER = f"{TAUGHT} --teacher-scale 2"
 CANDIDATES = {
     "labels alone": "",
     "labels alone, flips that alternate": "--alternate-flip",
+    "labels alone, trained on grids": "--grid-loss 0.5",
+    **{
+        f"labels alone, norms that stay, rate {rate}": "--optimizer fixed_muon "
+        f"--learning-rate {rate}"
+        for rate in (0.02, 0.05, 0.1)
+    },
     "sigmoids": TAUGHT,
     "sigmoids, scale 2": SHARPER,
     "sigmoids, scale 3": f"{TAUGHT} --teacher-scale 3",
@@ -48,16 +54,10 @@ CANDIDATES = {
     "sigmoids, scale 2, a fifth labels": f"{SHARPER} --label-weight 0.2",
     "sigmoids, scale 2, flips that alternate": f"{SHARPER} --alternate-flip",
     **{
-        f"sigmoids, scale 2, norms that stay, rate {rate}": f"{SHARPER} --optimizer fixed_muon "
-        f"--learning-rate {rate}"
-        for rate in (0.02, 0.05, 0.1)
-    },
-    **{
         f"sigmoids, scale 2, T = {value}": f"{SHARPER} --temperature {value}"
         for value in (5000, 20000)
     },
     "sigmoids, scale 2, T = 5000, λ = 0.25": f"{SHARPER} --temperature 5000 --regularisation 0.25",
-    "sigmoids, scale 2, trained on grids": f"{SHARPER} --grid-loss 0.5",
 }
 MAPS = {
     f"sigmoids, scale 2, maps with weight {weight}": f"{SHARPER} --map-teacher {{maps}} "

@@ -241,7 +241,6 @@ TABLES: dict[str, Callable[[], Lines]] = {
         for name in (
             "ingredients",
             "pipeline",
-            "progress",
             "explorer",
             "attacks",
             "waiting",
@@ -249,7 +248,6 @@ TABLES: dict[str, Callable[[], Lines]] = {
             "portability",
             "views",
             "cluster",
-            "teacher_twin",
         )
     },
     **{
