@@ -49,6 +49,10 @@ CANDIDATES = {
     "sigmoids": TAUGHT,
     "sigmoids, scale 2": SHARPER,
     "sigmoids, scale 3": f"{TAUGHT} --teacher-scale 3",
+    **{
+        f"sigmoids, scale 2, shift {value}": f"{SHARPER} --teacher-shift {value}"
+        for value in (1.5, 3)
+    },
     "softmax": f"{TAUGHT} --teacher-targets softmax",
     "softmax, scale 2": f"{SHARPER} --teacher-targets softmax",
     "sigmoids, scale 2, a fifth labels": f"{SHARPER} --label-weight 0.2",

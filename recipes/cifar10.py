@@ -48,7 +48,8 @@ VALUES = {
     **training_run.defaults(
         "start_temperature", "rise", "grow", "regularisation", "grid_loss", "hold_out"
     ),
-    **training_run.defaults("teacher", "label_weight", "teacher_targets", "teacher_scale"),
+    **training_run.defaults("teacher", "label_weight"),
+    **training_run.defaults("teacher_targets", "teacher_scale", "teacher_shift"),
     **training_run.defaults("map_teacher", "map_weight"),
 }
 # With --fast; docs/training.md says what each of these is worth.

@@ -167,6 +167,9 @@ class Distillation:
     teacher_scale: float = _training(
         1.0, "factor on the teacher's logits, before they become probabilities", positive_number
     )
+    teacher_shift: float = _training(
+        0.0, "subtracted from the scaled logits, before sigmoid", non_negative_number
+    )
     map_teacher: str | None = _training(
         None,
         "trained net whose contribution maps the net learns too: a .keras file or one of "

@@ -123,7 +123,8 @@ def targets(settings: Settings, labels: np.ndarray) -> np.ndarray | None:
     """The targets of `settings.teacher` for one-vs-all classification; None without a teacher.
 
     Args:
-        settings: with `teacher`, `teacher_targets`, `teacher_scale` and `label_weight`.
+        settings: with `teacher`, `teacher_targets`, `teacher_scale`, `teacher_shift` and
+            `label_weight`.
         labels: int `(N,)`, of the images to train on.
 
     Returns:
@@ -138,6 +139,6 @@ def targets(settings: Settings, labels: np.ndarray) -> np.ndarray | None:
         soft: Any = exponentials / exponentials.sum(axis=-1, keepdims=True)
     else:
         # Without an overflow for large negative logits.
-        soft = 0.5 * (1.0 + np.tanh(0.5 * logits))
+        soft = 0.5 * (1.0 + np.tanh(0.5 * (logits - settings.teacher_shift)))
     hard = np.eye(logits.shape[-1], dtype="float32")[labels][:, None, None, None]
     return ((1.0 - settings.label_weight) * soft + settings.label_weight * hard).astype("float16")

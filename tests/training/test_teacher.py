@@ -68,12 +68,16 @@ def test_targets_mix_probabilities_and_labels(tmp_path):
     wide = 2.0 * known["logits"][:3].astype("float64")
     hard = np.eye(5)[labels][:, None, None, None]
     soft = {
-        "sigmoid": 1 / (1 + np.exp(-wide)),
+        "sigmoid": 1 / (1 + np.exp(1.5 - wide)),
         "softmax": np.exp(wide) / np.exp(wide).sum(-1, keepdims=True),
     }
     for kind, expected in soft.items():
         settings = Settings(
-            teacher=str(path), teacher_targets=kind, teacher_scale=2.0, label_weight=0.25
+            teacher=str(path),
+            teacher_targets=kind,
+            teacher_scale=2.0,
+            teacher_shift=1.5,
+            label_weight=0.25,
         )
         mixed = teacher.targets(settings, labels)
         np.testing.assert_allclose(mixed, 0.75 * expected + 0.25 * hard, atol=1e-3)
