@@ -40,11 +40,13 @@ SHARPER = f"{TAUGHT} --teacher-scale 2"
 CANDIDATES = {
     "labels alone": "",
     "labels alone, flips that alternate": "--alternate-flip",
+    "labels alone, L2": "--rescale l2",
     "labels alone, trained on grids": "--grid-loss 0.5",
     **{
-        f"labels alone, norms that stay, rate {rate}": "--optimizer fixed_muon "
+        f"labels alone, {words}norms that stay, rate {rate}": f"{flags}--optimizer fixed_muon "
         f"--learning-rate {rate}"
-        for rate in (0.02, 0.05, 0.1)
+        for words, flags in (("", ""), ("L2, ", "--rescale l2 "))
+        for rate in (0.0025, 0.005, 0.01, 0.02, 0.05)
     },
     "sigmoids": TAUGHT,
     "sigmoids, scale 2": SHARPER,
