@@ -208,6 +208,11 @@ def _draw_curves(axes, panel):
                 axes.set_xticks(np.unique(x))
     if panel.logarithmic:
         axes.set_xscale("log")
+        values = np.unique([x for entry in panel.entries for x in _curves(entry)[0]])
+        # Within a decade a logarithmic axis has no number at its powers of ten.
+        if values[-1] < 10 * values[0]:
+            axes.set_xticks(values, [f"{value:.3g}" for value in values])
+            axes.set_xticks([], minor=True)
     axes.margins(x=0.03 if panel.markers else 0.01)
 
 

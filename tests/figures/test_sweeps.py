@@ -23,6 +23,16 @@ def test_both_scores_have_a_line_for_each_kind_and_the_published_ones():
     assert figure.get_suptitle() == "small"
 
 
+@pytest.mark.parametrize(
+    ("values", "expected"), [((1.077, 3.951), ["1.08", "3.95"]), ((1.0, 10.0), None)]
+)
+def test_a_logarithmic_axis_within_a_decade_has_the_numbers_of_the_nets(values, expected):
+    curve = Curve("SQ", "red", dict.fromkeys(values, 0.5), {})
+    (axes,) = sweep_figure([curve], "million parameters", logarithmic=True).axes
+    labels = [tick.get_text() for tick in axes.get_xticklabels()]
+    assert (labels == expected) == (expected is not None)
+
+
 def test_unknown_scores_have_no_panel():
     figure = sweep_figure([Curve("SQ", "red", {"0": 0.5}, {})], "λ")
     (axes,) = figure.axes
