@@ -22,6 +22,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,7 @@ KEPT = ("test_accuracy", "test_images", "completeness_error", "note", "parameter
 KEPT += ("training_seconds", "arguments", "finished", "versions", "hardware")
 PLACES = ("data", "output")  # change nothing of what is computed
 SCORED = ("cifar10",)  # recipes whose nets and data `coda-keras evaluate` knows
+LOST_WITHIN = 30.0  # seconds
 
 
 @tensorflow_command
@@ -221,6 +223,10 @@ def run_script(sweep: Sweep, name: str, script: str, line: Sequence[str]) -> str
         return f"cannot be started: {error}"
     if code == 0:
         return None
+    if code == -signal.SIGKILL:
+        # A Ray worker that ends kills what it has started first. It is gone before this time is
+        # over, so that its run is lost and runs again, and has not failed.
+        time.sleep(LOST_WITHIN)
     last = (log.read_text("utf-8", "replace").strip().splitlines() or ["no output"])[-1]
     return f"failed with exit code {code}: {last} ({log})"
 

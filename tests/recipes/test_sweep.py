@@ -2,6 +2,7 @@
 
 import json
 import sys
+from types import SimpleNamespace
 
 import pytest
 from coda_keras_recipes import sweep, sweep_figures
@@ -154,6 +155,16 @@ def test_mistakes_end_it_before_anything_runs(line, said, swept):
     assert code == 2 and out == ""
     assert said in err and err.count("\n") == 1
     assert not swept.output.exists()
+
+
+def test_a_killed_run_is_given_time_to_be_lost_with_its_worker(monkeypatch, tmp_path):
+    """A Ray worker that ends kills its run first, and must not say that the run has failed."""
+    waited = []
+    monkeypatch.setattr(sweep, "time", SimpleNamespace(sleep=waited.append))
+    (tmp_path / "cifar10.py").write_text("import os; os.kill(os.getpid(), 9)")
+    work = sweep.Sweep(tmp_path / "out", tmp_path, [], {"s_coda_sq_t10": None}, 0, 3)
+    assert "failed with exit code -9" in sweep.train_and_score(work, "s_coda_sq_t10")
+    assert waited == [sweep.LOST_WITHIN]
 
 
 def test_figures_and_tables_stand_for_their_experiments():
