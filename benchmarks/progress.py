@@ -1,7 +1,11 @@
 """Accuracy and localisation while nets train: a score of every checkpoint that a run has kept.
 
-    python recipes/cifar10.py --fast --keep-checkpoints
-    python benchmarks/progress.py --run fast=runs/cifar10-fast \\
+    python recipes/cifar10.py --fast --rank-scale 0.125 --limit-train 10000 --limit-test 1000 \\
+        --keep-checkpoints --epochs 6 --output runs/curve-fast
+    python recipes/cifar10.py --rank-scale 0.125 --limit-train 10000 --limit-test 1000 \\
+        --keep-checkpoints --epochs 4 --output runs/curve-paper
+    python benchmarks/progress.py --run "fast recipe=runs/curve-fast" \\
+        --run "the paper's recipe=runs/curve-paper" --grids 40 --limit-test 3000 \\
         --output benchmarks/results/progress.json --figure docs/images/progress.png
 
 Scores each `checkpoints/NNN.keras` of the runs on all test images and by 3x3 grids of own

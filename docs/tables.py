@@ -267,7 +267,6 @@ TABLES: dict[str, Callable[[], Lines]] = {
     "imported": partial(printed, "imported", "imported"),
     "bcos-networks": partial(printed, "bcos_networks", "bcos_networks"),
     "distillation": partial(printed, "distillation", "distillation"),
-    "norms": partial(printed, "norms", "distillation"),
     "live": partial(live, "table"),
     "live-photographs": partial(live, "photographs_table"),
     "live-ort": partial(live, "ort_table"),

@@ -11,8 +11,9 @@ line. In a clone, `python recipes/teacher.py` is the same. A CoDANet learns what
 The folder given by --output receives model.keras, metrics.json with the accuracy on test images,
 teacher.json with that of six views averaged too, and teacher.npz: the logits of the training
 images, flipped or not, shifted by up to --shifts pixels. To choose between settings, hold out
-images that neither teacher nor student has seen: --hold-out 5000 for both. An interrupted run
-resumes when the same command is given again.
+images that neither teacher nor student has seen: --hold-out 5000 for both. There are logits of
+these images too, for a last student that learns all. An interrupted run resumes when the same
+command is given again.
 """
 
 import json
@@ -122,23 +123,24 @@ def answers(settings: Settings) -> Path:
 
 
 def finish(settings: Settings, net: "keras.Model", shifts: int) -> None:
-    """Scores the net with six views, and stores its logits for the images that it learned."""
+    """Scores the net with six views, and stores its logits for all training images."""
     import numpy as np
 
     from coda_keras.training import teacher
     from coda_keras.utils.files import write_json
 
     metrics = json.loads((settings.folder / "metrics.json").read_text("utf-8"))
-    data = load(settings)
-    data = data.hold_out(settings.hold_out) if settings.hold_out else data
-    data = data.limit(settings.limit_train, settings.limit_test)
+    everything = load(settings)
+    data = everything.hold_out(settings.hold_out) if settings.hold_out else everything
+    data = data.limit(None, settings.limit_test)
     logits = six_view_logits(net, data.test_images)
     accuracy = float(np.mean(logits.argmax(axis=-1) == data.test_labels))
     print(f"with six views      {accuracy:.4f} on {len(logits)} images", flush=True)
     started = time.perf_counter()
-    views = teacher.view_logits(net, data.train_images, shifts)
+    shown = everything.limit(settings.limit_train)
+    views = teacher.view_logits(net, shown.train_images, shifts)
     seconds = time.perf_counter() - started
-    teacher.save(teacher.Teacher(views, data.train_labels), answers(settings))
+    teacher.save(teacher.Teacher(views, shown.train_labels), answers(settings))
     del metrics["history"]
     scores = {"six_view_accuracy": accuracy, "shifts": shifts, "seconds_of_logits": seconds}
     write_json(settings.folder / "teacher.json", {**metrics, **scores})

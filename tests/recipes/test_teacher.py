@@ -37,10 +37,11 @@ def test_a_student_learns_what_a_teacher_has_stored(data, tmp_path, capsys, monk
     assert scores["test_images"] == 16 and 0 <= scores["six_view_accuracy"] <= 1
     assert f"{scores['six_view_accuracy']:.4f} on 16 images" in capsys.readouterr().out
     with np.load(tmp_path / "teacher/teacher.npz") as answers:
-        assert answers["logits"].shape == (32, 2, 3, 3, 10)
+        assert answers["logits"].shape == (48, 2, 3, 3, 10)
         assert np.isfinite(answers["logits"]).all() and np.ptp(answers["logits"]) > 0
+        assert len(answers["labels"]) == 48  # those held out too
 
-    # What was interrupted after the training is completed, for the same images alone.
+    # What was interrupted after the training is completed, for the same run alone.
     (tmp_path / "teacher/teacher.npz").unlink()
     again = ["--data", str(data), *COMMON, "--output", str(tmp_path / "teacher")]
     with pytest.raises(SystemExit, match="2"):
@@ -48,7 +49,7 @@ def test_a_student_learns_what_a_teacher_has_stored(data, tmp_path, capsys, monk
     assert "another --hold-out" in capsys.readouterr().err
     teacher.main([*again, "--hold-out", "16"])
     with np.load(tmp_path / "teacher/teacher.npz") as answers:
-        assert answers["logits"].shape == (32, 2, 3, 3, 10)
+        assert answers["logits"].shape == (48, 2, 3, 3, 10)
 
     flags += ["--teacher", str(tmp_path / "teacher/teacher.npz"), "--rank-scale", "0.02"]
     maps = tmp_path / "maps.keras"
