@@ -16,6 +16,7 @@ from keras import ops
 import coda_keras
 
 
+@pytest.mark.slow_on_jax
 @pytest.mark.parametrize("name", library_modules())
 def test_examples_run_as_printed(name):
     module = importlib.import_module(name)

@@ -10,6 +10,9 @@ from PIL import Image
 from coda_keras import CoDANet, DAUConv2D, backend, figures
 from coda_keras.explanation import display
 
+# Pictures of arrays, whatever has computed them.
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(scope="module")
 def net():
@@ -67,7 +70,6 @@ def test_what_was_not_computed_is_not_told(net, images):
     assert repr(nothing) == "Explanation()"
 
 
-@pytest.mark.tensorflow
 def test_tensors_without_values_have_shapes(net, images):
     said = []
 

@@ -242,6 +242,7 @@ def explain_stored(model, images, outputs):
 
 
 @pytest.mark.process
+@pytest.mark.slow_on_jax
 def test_keras_file_opens_in_a_fresh_process(rng, tmp_path):
     net = _net(rng, dtype="float32", image_size=7)
     images = rng.uniform(size=(2, 7, 7, 3)).astype("float32")
