@@ -42,6 +42,7 @@ CANDIDATES = {
     "labels alone, flips that alternate": "--alternate-flip",
     "labels alone, L2": "--rescale l2",
     "labels alone, trained on grids": "--grid-loss 0.5",
+    "labels alone, trained on grids, λ = 0.05": "--grid-loss 0.05",
     **{
         f"labels alone, {words}norms that stay, rate {rate}": f"{flags}--optimizer fixed_muon "
         f"--learning-rate {rate}"
