@@ -31,6 +31,7 @@ from coda_keras_recipes.explain_data import add_ray
 from coda_keras.attribution import registry as methods
 from coda_keras.data.images import ImageData
 from coda_keras.evaluation import registry as metrics
+from coda_keras.evaluation.grids import RULES
 from coda_keras.models.pretrained import cards, check_exists
 from coda_keras.study.registry import DRAWN, VIDEO
 from coda_keras.utils import extras
@@ -124,7 +125,7 @@ def settings_of(args: argparse.Namespace, asked: dict[str, Any]) -> Any:
             "lime": {"num_samples": args.lime_samples, "kernel_size": args.lime_kernel_size},
         },
         metric_arguments={
-            "localisation": {"grid_size": args.grid_size},
+            "localisation": {"grid_size": args.grid_size, "rule": args.grid_rule},
             "pixel_removal": {"points": args.points},
         },
         batch_size=args.batch_size,
@@ -210,6 +211,8 @@ def parse(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespa
     add(how, "--methods", f"comma-separated: {known}; or all", "all")
     number(how, "--grids", "multi-images for localisation", GRIDS)
     number(how, "--grid-size", "images per side of a multi-image", GRID_SIZE)
+    text = "how their images are chosen; published: as by the authors, whose results are shown"
+    add(how, "--grid-rule", text, "blocks", choices=RULES)
     number(how, "--images", "test images for the other metrics", IMAGES)
     number(how, "--few-grids", "multi-images for SmoothGrad, RISE and LIME", FEW_GRIDS)
     number(how, "--few-images", "test images for SmoothGrad, RISE and LIME", FEW_IMAGES)

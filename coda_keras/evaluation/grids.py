@@ -111,7 +111,8 @@ def make_grids(
     blocks = _blocks(queues, n * n, n * n + 1 if rule == "published" else n * n, seed)
     chosen = list(islice(_published(blocks, n * n) if rule == "published" else blocks, grids))
     if len(chosen) < grids and not fewer:
-        raise ValueError(_too_few(grids, n, len(chosen), queues, minimum))
+        more = " and another class that has one" if rule == "published" else ""
+        raise ValueError(_too_few(grids, n, len(chosen), queues, minimum, more))
     cells = np.reshape(np.asarray(chosen, "int64"), (-1, 2, n * n))
     return Grids(images, cells[:, 0], cells[:, 1], n)
 
@@ -141,7 +142,7 @@ def _published(blocks: Iterable[Cells], size: int) -> Iterator[Cells]:
 
 
 def _too_few(
-    asked: int, n: int, possible: int, queues: Sequence[np.ndarray], minimum: float
+    asked: int, n: int, possible: int, queues: Sequence[np.ndarray], minimum: float, more: str
 ) -> str:
     counts = ", ".join(f"{class_id}: {len(queue)}" for class_id, queue in enumerate(queues))
     confidence = f" with more than {minimum:.0%}" if minimum else ""
@@ -150,6 +151,6 @@ def _too_few(
     return (
         f"{asked} grids of {n}x{n} images were asked for, but only {possible} can be made: each "
         f"needs {n * n} distinct classes with an unused image that the model classifies correctly"
-        f"{confidence}. Such images by class: {counts}. Ask for at most {possible} grids, "
+        f"{confidence}{more}. Such images by class: {counts}. Ask for at most {possible} grids, "
         "for smaller ones, or give more images."
     )

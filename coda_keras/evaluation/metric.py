@@ -46,8 +46,8 @@ class Subject(Protocol):
         """Returns the same, computing every map once, for the model as it is."""
         ...
 
-    def grids(self, count: int, n: int, seed: int, activation: str) -> Grids:
-        """Returns multi-images of n x n of its images."""
+    def grids(self, count: int, n: int, seed: int, activation: str, rule: str) -> Grids:
+        """Returns multi-images of n x n of its images; arguments of `make_grids`."""
         ...
 
 
@@ -141,14 +141,15 @@ class Metric:
         """Returns the columns of a table: headings and texts, in their order."""
         raise NotImplementedError(f"{type(self).__name__} must implement `cells`.")
 
-    def published_summary(self, results: dict[str, Any]) -> Summary | None:
+    def published_summary(self, results: dict[str, Any], ours: Summary) -> Summary | None:
         """Returns what the authors published of this metric, as a summary.
 
         Args:
             results: of one method, from `published_cifar10()`.
+            ours: a summary that it is to stand beside.
 
         Returns:
-            None if there is nothing, or nothing under these arguments.
+            None if there is nothing, or nothing that can be compared with `ours`.
         """
         return None
 

@@ -224,6 +224,6 @@ class PixelRemovalCurves(ImageMetric):
         curve = summary["least"]["mean_target_probability"]
         return {"published removal": f"{np.trapezoid(curve) / (len(curve) - 1):.3f}"}
 
-    def published_summary(self, results: dict[str, Any]) -> Summary | None:
+    def published_summary(self, results: dict[str, Any], ours: Summary) -> Summary | None:
         # The authors released this order only.
         return {"least": results["pixel_removal"]}

@@ -112,9 +112,10 @@ def _panel(metric, key, values):
     """
     chart = metric.charts[key]
     entries, references = [], []
+    first = next((ours for _, _, ours, _, _ in values if ours), None)
     for label, colour, ours, theirs, repeated in values:
         entry = {"label": label, "colour": colour}
-        theirs = metric.published_summary(theirs) if theirs else None
+        theirs = metric.published_summary(theirs, first) if theirs and first else None
         for prefix, summary in (("", ours), ("published_", theirs)):
             drawn = chart.read(summary) if summary else None
             if isinstance(drawn, Box):

@@ -137,7 +137,7 @@ def _cells(name, numbers, model):
     label = attribution.find(name).published
     if model["published"] and label:
         results = published_cifar10()["models"][PUBLISHED_NET][label]
-        for metric in measured.values():
-            summary = metric.published_summary(results)
+        for key, metric in measured.items():
+            summary = metric.published_summary(results, numbers[key])
             cells |= metric.published_cells(summary) if summary else {}
     return cells

@@ -77,8 +77,16 @@ class Settings:
     @property
     def grid_size(self) -> int:
         """Images a side of a multi-image."""
-        localisation: Any = self.metric("localisation", "sigmoid")
-        return localisation.grid_size
+        return self._localisation.grid_size
+
+    @property
+    def grid_rule(self) -> str:
+        """How the images of the multi-images are chosen."""
+        return self._localisation.rule
+
+    @property
+    def _localisation(self) -> Any:
+        return self.metric("localisation", "sigmoid")
 
     def metric(self, name: str, activation: str) -> evaluation.Metric:
         """Makes a metric for models with this activation."""

@@ -122,7 +122,7 @@ class Subject:
         """The model for multi-images: a CoDA-Net itself, else its layers for any size."""
         return self.model if self.inherent else with_image_size(self.model, None)
 
-    def grids(self, count: int, n: int, seed: int, activation: str) -> Grids:
+    def grids(self, count: int, n: int, seed: int, activation: str, rule: str) -> Grids:
         """Makes the multi-images of the localisation metric; arguments of `make_grids`."""
         if n**2 > len(self.class_names):
             raise ValueError(
@@ -130,11 +130,13 @@ class Subject:
                 f"{len(self.class_names)}."
             )
         # Every slice of every method asks for them.
-        key = count, n, seed, activation
+        key = count, n, seed, activation, rule
         if key not in self._grids:
             try:
                 self._grids[key] = make_grids(
-                    self.images, self.logits, self.labels, count, n, seed, activation=activation
+                    *(self.images, self.logits, self.labels, count, n, seed),
+                    activation=activation,
+                    rule=rule,
                 )
             except ValueError as error:
                 raise ValueError(f"{self}: {error}") from error
@@ -149,7 +151,9 @@ class Subject:
         """
         settings = self.settings
         try:
-            return self.grids(1, settings.grid_size, settings.seed, self.activation)
+            return self.grids(
+                1, settings.grid_size, settings.seed, self.activation, settings.grid_rule
+            )
         except ValueError as error:
             raise Missing(str(error)) from error
 

@@ -10,6 +10,7 @@ from PIL import Image
 from tiny import SIZE, convolutional_net
 
 from coda_keras import CoDANet, Ensemble, Flipped, attribution, evaluation
+from coda_keras.evaluation import make_grids
 from coda_keras.study import (
     FIGURES,
     Missing,
@@ -175,13 +176,46 @@ def test_published_occlusion_stands_beside_the_windows_that_it_hid():
     assert {row.published for row in rows} - {None} == set(known)
 
 
-def test_published_results_are_drawn_under_the_same_grid_size_only():
+def test_published_results_stand_beside_grids_of_their_rule_and_size_only():
     results = evaluation.published_cifar10()["models"]["9L-S-CoDA-SQ-1000"]["Ours"]
-    for size, expected in ((3, results["localisation"]), (2, None)):
-        metric = evaluation.get("localisation", grid_size=size)
-        assert metric.published_summary(results) == expected
-    least = evaluation.get("pixel_removal").published_summary(results)["least"]
+    known = results["localisation"]
+    grids = [(3, "published", known), (3, "blocks", None), (2, "published", None)]
+    for size, rule, expected in grids:
+        metric = evaluation.get("localisation", grid_size=size, rule=rule)
+        ours = metric.summary({"scores": np.full((5, size**2), 0.5)})
+        assert ours["rule"] == rule
+        assert metric.published_summary(results, ours) == expected
+        # In tables of a stored study, which has the summary alone.
+        assert evaluation.get("localisation").published_summary(results, ours) == expected
+    without_a_rule = {"grid": "3x3"}
+    assert evaluation.get("localisation").published_summary(results, without_a_rule) is None
+    least = evaluation.get("pixel_removal").published_summary(results, {})["least"]
     assert least == results["pixel_removal"]
+
+
+def test_the_rule_of_the_grids_is_that_of_the_settings(net, quarters, tmp_path):
+    def measured(rule, folder):
+        arguments = {"localisation": {"grid_size": 2, "rule": rule}}
+        made = study(
+            *(net, quarters, tmp_path / folder),
+            metrics=["localisation"],
+            metric_arguments=arguments,
+        )
+        made.run()
+        return made
+
+    made = measured("all_correct", "correct")
+    images = quarters.test_images.astype("float32") / 255
+    logits = net.predict(images, verbose=0)
+    grids = make_grids(images, logits, quarters.test_labels, 2, 2, rule="all_correct")
+    ours = attribution.get("contributions")
+    expected = evaluation.localisation(net, grids, ours, progress=False).mean
+    found = made.numbers[net.name]["contributions"]["localisation"]
+    assert found["mean"] == pytest.approx(expected, abs=1e-5)
+    np.testing.assert_array_equal(made.main.first_grid.indices, grids.indices[:1])
+    # The authors' code needs a class more than a grid has cells.
+    with pytest.raises(ValueError, match="and another class that has one"):
+        measured("published", "published")
 
 
 def test_every_figure_has_a_function():
