@@ -4,7 +4,7 @@
 
 Writes coda_keras/models/weights/NAME.npz and NAME.json. The scores on the card are those of the
 weights as they are stored; beside them stands how far storing them moved the logits. Of a net that
-had a teacher the card has the teacher's scores too, from teacher.json beside its logits.
+had a teacher the card describes this too, by the teacher.json beside its logits.
 """
 
 import argparse
@@ -117,12 +117,20 @@ def without_places(command: str) -> str:
 
 
 def taught(file: str | None) -> dict[str, dict]:
-    """The scores of a teacher by its file of logits, as an entry of the card; {} for none."""
+    """What is known of a teacher by its file of logits, as an entry of the card; {} for none."""
     if file is None:
         return {}
-    scores = json.loads(Path(file).with_suffix(".json").read_text("utf-8"))
-    kept = ("test_accuracy", "six_view_accuracy", "test_images", "training_seconds")
-    return {"teacher": {key: scores[key] for key in (*kept, "seconds_of_logits")}}
+    found = json.loads(Path(file).with_suffix(".json").read_text("utf-8"))
+    entry = {
+        "recipe": without_places(found["command"]),
+        "accuracy": found["test_accuracy"],
+        "six_view_accuracy": found["six_view_accuracy"],
+        "images": found["test_images"],
+        "held_out": bool(found["arguments"]["hold_out"]),
+        "training_seconds": found["training_seconds"],
+        "seconds_of_logits": found["seconds_of_logits"],
+    }
+    return {"teacher": entry}
 
 
 def parse(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespace:

@@ -257,7 +257,7 @@ def zoo_entry(card: Any, times: dict, machine: str) -> str:
     details = card.details
     scores, training, storage = details["scores"], details["training"], details["storage"]
     hardware = training["hardware"]
-    recipe = details["recipe"].replace("python recipes/cifar10.py", "coda-keras train cifar10")
+    recipe = as_command(details["recipe"])
     facts = {
         "classes": ", ".join(card.class_names),
         "trained and tested on": f"{details['data']['name']}, {details['data']['note']}",
@@ -290,13 +290,20 @@ def zoo_entry(card: Any, times: dict, machine: str) -> str:
     return "\n".join(lines)
 
 
-def teacher_facts(teacher: dict[str, float]) -> str:
+def teacher_facts(teacher: dict[str, Any]) -> str:
     """What a card says of the teacher of its net."""
+    images = "training images held out from it" if teacher["held_out"] else "test images"
     return (
-        f"{teacher['test_accuracy']:.2%} of {teacher['test_images']:,} images, with six views "
-        f"{teacher['six_view_accuracy']:.2%}; {teacher['training_seconds'] / 60:.0f} minutes, and "
+        f"`{as_command(teacher['recipe'])}`: {teacher['accuracy']:.2%} of {teacher['images']:,} "
+        f"{images}, with six views {teacher['six_view_accuracy']:.2%}; "
+        f"{teacher['training_seconds'] / 60:.0f} minutes, and "
         f"{teacher['seconds_of_logits'] / 60:.0f} for its logits"
     )
+
+
+def as_command(recipe: str) -> str:
+    """The command that does the same as a call of a recipe's script."""
+    return re.sub(r"python recipes/(\w+)\.py", r"coda-keras train \1", recipe)
 
 
 def speed(times: dict[str, float], machine: str) -> str:

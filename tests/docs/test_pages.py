@@ -94,6 +94,19 @@ def test_every_trained_preset_is_in_the_zoo(site):
         assert (site / f"images/presets/{name}.png").exists()
 
 
+@pytest.mark.parametrize("held_out", [True, False])
+def test_a_card_says_which_images_a_teacher_was_scored_on(held_out, pages):
+    scores = {"accuracy": 0.9, "six_view_accuracy": 0.91, "images": 5000, "held_out": held_out}
+    times = {"training_seconds": 60.0, "seconds_of_logits": 120.0}
+    recipe = "python recipes/teacher.py --epochs 3"
+    facts = pages.teacher_facts({"recipe": recipe, **scores, **times})
+    images = "training images held out from it" if held_out else "test images"
+    assert facts == (
+        f"`coda-keras train teacher --epochs 3`: 90.00% of 5,000 {images}, with six views 91.00%; "
+        "1 minutes, and 2 for its logits"
+    )
+
+
 @pytest.mark.parametrize("address", [None, "https://github.com/someone/coda"])
 def test_links_into_the_repository_need_its_address(address, pages, monkeypatch):
     monkeypatch.setattr(pages, "repository", lambda: address)

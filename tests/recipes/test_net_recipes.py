@@ -178,10 +178,10 @@ def test_a_run_is_released(data, tmp_path, monkeypatch):
     folder.mkdir()
     net.save(folder / "model.keras")
     arguments = {"preset": "s_coda", "rank_scale": 0.02, "rescale": "squash", "temperature": 7.0}
-    (tmp_path / "teacher.json").write_text(
-        '{"test_accuracy": 0.9, "six_view_accuracy": 0.91, "test_images": 10, '
-        '"training_seconds": 60, "seconds_of_logits": 5, "shifts": 1}'
-    )
+    scores = {"test_accuracy": 0.9, "six_view_accuracy": 0.91, "test_images": 10}
+    times = {"training_seconds": 60, "seconds_of_logits": 5}
+    asked = {"command": "python recipes/teacher.py --hold-out 9", "arguments": {"hold_out": 9}}
+    (tmp_path / "teacher.json").write_text(json.dumps({**scores, **times, **asked, "shifts": 1}))
     metrics = {
         "arguments": {**arguments, "epochs": 3, "teacher": str(tmp_path / "teacher.npz")},
         "command": "python recipes/cifar10.py --data /a/b --epochs 3 --output=c/d",
@@ -204,8 +204,9 @@ def test_a_run_is_released(data, tmp_path, monkeypatch):
     assert (card.temperature, card.localisation, card.parameters) == (7.0, None, net.count_params())
     assert card.details["recipe"] == "python recipes/cifar10.py --epochs 3"
     assert card.details["selection"] == selection
-    assert card.details["teacher"]["six_view_accuracy"] == 0.91
-    assert "shifts" not in card.details["teacher"]
+    expected = {"recipe": asked["command"], "accuracy": 0.9, "images": 10, "held_out": True}
+    expected |= {"six_view_accuracy": 0.91, **times}
+    assert card.details["teacher"] == expected
     assert card.details["storage"]["largest_logit_change"] < 0.05
     for weight, expected in zip(again.get_weights(), net.get_weights()):
         np.testing.assert_allclose(weight, expected, atol=1e-3)
