@@ -168,7 +168,7 @@ def results() -> dict[str, dict[str, Any]]:
 
     Each is a dict with `experiment`, `test_accuracy`, `published_rule_localisation`, `parameters`,
     `training_seconds` and `arguments`, of which the table shows `epochs`, `limit_train` and whether
-    the net began with an `initial` one.
+    the net began with an `initial` one or had a `teacher`.
     """
     rows = [shipped(card) for card in cards().values()]
     for path in sorted(RESULTS.glob("experiments*.json")):
@@ -180,14 +180,15 @@ def shipped(card: Card) -> dict[str, Any]:
     """A net that comes with the package as a result."""
     kind = {"squash": "sq", "l2": "l2"}[card.rescale]
     took = card.details["training"]
-    begun = "--initial" in card.details["recipe"]
+    begun, taught = "--initial" in card.details["recipe"], "teacher" in card.details
+    used = {"epochs": took["epochs"], "limit_train": None, "initial": begun, "teacher": taught}
     return {
         "experiment": f"{card.architecture}_{kind}_t{card.temperature:g}",
         "test_accuracy": card.test_accuracy,
         "published_rule_localisation": card.details["scores"].get("published_rule_localisation"),
         "parameters": card.parameters,
         "training_seconds": took["seconds"],
-        "arguments": {"epochs": took["epochs"], "limit_train": None, "initial": begun},
+        "arguments": used,
     }
 
 
@@ -221,10 +222,11 @@ def cost(row: Mapping[str, Any]) -> tuple[str, str, str]:
     """What a net of ours took: parameters, epochs and images, hours."""
     used = row["arguments"]
     images = "all" if used["limit_train"] is None else f"{used['limit_train']:,}"
-    before = " after others" if used.get("initial") else ""
+    more = " after others" if used.get("initial") else ""
+    more += ", taught" if used.get("teacher") else ""
     return (
         f"{row['parameters'] / 1e6:.1f}M",
-        f"{used['epochs']} x {images}{before}",
+        f"{used['epochs']} x {images}{more}",
         f"{row['training_seconds'] / 3600:.2f}",
     )
 
