@@ -134,9 +134,7 @@ class Subject:
         if key not in self._grids:
             try:
                 self._grids[key] = make_grids(
-                    *(self.images, self.logits, self.labels, count, n, seed),
-                    activation=activation,
-                    rule=rule,
+                    self.images, self.logits, self.labels, count, n, seed, activation, rule=rule
                 )
             except ValueError as error:
                 raise ValueError(f"{self}: {error}") from error
