@@ -206,10 +206,10 @@ class GridLocalisation(Metric):
         self.rule = one_of("rule", rule, RULES)
 
     def prepare(self, subject: Subject, count: int) -> int:
-        return len(self._grids(subject, count))
+        return len(self.grids(subject, count))
 
     def rows(self, subject: Subject, method: str, start: int, stop: int) -> Rows:
-        part = self._grids(subject, stop)[start:]
+        part = self.grids(subject, stop)[start:]
         result = localisation(
             subject.grid_model,
             part,
@@ -249,5 +249,6 @@ class GridLocalisation(Metric):
         alike = ours["grid"] == published["grid"] and ours.get("rule") == "published"
         return published if alike else None
 
-    def _grids(self, subject: Subject, count: int) -> Grids:
+    def grids(self, subject: Subject, count: int) -> Grids:
+        """Returns the first multi-images that are scored."""
         return subject.grids(count, self.grid_size, self.seed, self.activation, self.rule)

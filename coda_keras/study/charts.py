@@ -112,6 +112,7 @@ def _panel(metric, key, values):
     """
     chart = metric.charts[key]
     entries, references = [], []
+    # Of the authors' temperatures some have no net of ours.
     first = next((ours for _, _, ours, _, _ in values if ours), None)
     for label, colour, ours, theirs, repeated in values:
         entry = {"label": label, "colour": colour}

@@ -74,20 +74,6 @@ class Settings:
         for name, count in counts.items():
             arguments.positive_int(name, count)
 
-    @property
-    def grid_size(self) -> int:
-        """Images a side of a multi-image."""
-        return self._localisation.grid_size
-
-    @property
-    def grid_rule(self) -> str:
-        """How the images of the multi-images are chosen."""
-        return self._localisation.rule
-
-    @property
-    def _localisation(self) -> Any:
-        return self.metric("localisation", "sigmoid")
-
     def metric(self, name: str, activation: str) -> evaluation.Metric:
         """Makes a metric for models with this activation."""
         common = {"activation": activation, "batch_size": self.batch_size, "seed": self.seed}

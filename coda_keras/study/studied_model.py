@@ -147,11 +147,9 @@ class Subject:
         Raises:
             Missing: if the model is confident of too few images; the message says so.
         """
-        settings = self.settings
+        localisation: Any = self.settings.metric("localisation", self.activation)
         try:
-            return self.grids(
-                1, settings.grid_size, settings.seed, self.activation, settings.grid_rule
-            )
+            return localisation.grids(self, 1)
         except ValueError as error:
             raise Missing(str(error)) from error
 

@@ -18,6 +18,7 @@ from coda_keras.study import (
     Study,
     baseline_layers,
     cache,
+    charts,
     methods,
     studied_model,
     video,
@@ -191,6 +192,21 @@ def test_published_results_stand_beside_grids_of_their_rule_and_size_only():
     assert evaluation.get("localisation").published_summary(results, without_a_rule) is None
     least = evaluation.get("pixel_removal").published_summary(results, {})["least"]
     assert least == results["pixel_removal"]
+
+
+@pytest.mark.parametrize("rule", ["published", "blocks"])
+def test_published_boxes_are_drawn_beside_grids_of_their_rule(rule):
+    results = evaluation.published_cifar10()["models"]["9L-S-CoDA-SQ-1000"]["Ours"]
+    metric = evaluation.get("localisation", rule=rule)
+    ours = metric.summary({"scores": np.full((5, 9), 0.5)})
+    # The second has no net of ours.
+    values = [("T = 10", "red", ours, None, False), ("T = 1000", "blue", None, results, False)]
+    (panel,) = charts._panel(metric, "localisation", values)
+    first, second = panel.entries
+    assert first.box == (0.5, (0.5, 0.5, 0.5)) and first.published_box is None
+    known = results["localisation"]
+    box = (known["mean"], tuple(known["percentiles_25_50_75"])) if rule == "published" else None
+    assert second.box is None and second.published_box == box
 
 
 def test_the_rule_of_the_grids_is_that_of_the_settings(net, quarters, tmp_path):
