@@ -31,7 +31,6 @@ from coda_keras_recipes.explain_data import add_ray
 from coda_keras.attribution import registry as methods
 from coda_keras.data.images import ImageData
 from coda_keras.evaluation import registry as metrics
-from coda_keras.evaluation.grids import RULES
 from coda_keras.models.pretrained import cards, check_exists
 from coda_keras.study.registry import DRAWN, VIDEO
 from coda_keras.utils import extras
@@ -212,7 +211,7 @@ def parse(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespa
     number(how, "--grids", "multi-images for localisation", GRIDS)
     number(how, "--grid-size", "images per side of a multi-image", GRID_SIZE)
     text = "how their images are chosen; published: as by the authors, whose results are shown"
-    add(how, "--grid-rule", text, "blocks", choices=RULES)
+    add(how, "--grid-rule", text, "blocks", choices=metrics.GRID_RULES)
     number(how, "--images", "test images for the other metrics", IMAGES)
     number(how, "--few-grids", "multi-images for SmoothGrad, RISE and LIME", FEW_GRIDS)
     number(how, "--few-images", "test images for SmoothGrad, RISE and LIME", FEW_IMAGES)

@@ -14,8 +14,9 @@ from scipy.ndimage import uniform_filter
 
 from coda_keras.evaluation.calls import signed_maps
 from coda_keras.evaluation.chart import Chart, Curve, Summary, distribution, score_box
-from coda_keras.evaluation.grids import RULES, Grids
+from coda_keras.evaluation.grids import Grids
 from coda_keras.evaluation.metric import Attribute, Metric, Rows, Subject
+from coda_keras.evaluation.registry import GRID_RULES
 from coda_keras.utils.arguments import one_of
 from coda_keras.utils.progress import ProgressBar
 
@@ -203,7 +204,7 @@ class GridLocalisation(Metric):
         super().__init__(**kwargs)
         self.grid_size = grid_size
         self.windows = list(windows)
-        self.rule = one_of("rule", rule, RULES)
+        self.rule = one_of("rule", rule, GRID_RULES)
 
     def prepare(self, subject: Subject, count: int) -> int:
         return len(self.grids(subject, count))

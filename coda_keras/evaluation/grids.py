@@ -8,9 +8,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from coda_keras.evaluation.confidence import most_confident
+from coda_keras.evaluation.registry import GRID_RULES
 from coda_keras.utils.arguments import one_of
 
-RULES = ("blocks", "published", "all_correct")
 # Of the cells of a grid: indices of images, and class ids.
 Cells = tuple[list[int], list[int]]
 
@@ -105,7 +105,7 @@ def make_grids(
     """
     if len(images) != len(logits):
         raise ValueError(f"Received {len(images)} images, but logits for {len(logits)}.")
-    one_of("rule", rule, RULES)
+    one_of("rule", rule, GRID_RULES)
     minimum = 0.0 if rule == "all_correct" else 0.5
     queues = most_confident(logits, labels, minimum=minimum, activation=activation)
     blocks = _blocks(queues, n * n, n * n + 1 if rule == "published" else n * n, seed)

@@ -52,6 +52,9 @@ ROWS = (
 
 METRICS = {row.name: row for row in ROWS}
 
+# How localisation makes its grids: the `rule` of `evaluation.grids.make_grids`.
+GRID_RULES = ("blocks", "published", "all_correct")
+
 # Those of the paper, and the sanity check: what a study measures unless it is told otherwise.
 STUDIED = ("localisation", "pixel_removal", "sanity")
 
