@@ -180,8 +180,9 @@ def shipped(card: Card) -> dict[str, Any]:
     """A net that comes with the package as a result."""
     kind = {"squash": "sq", "l2": "l2"}[card.rescale]
     took = card.details["training"]
-    begun, taught = "--initial" in card.details["recipe"], "teacher" in card.details
-    used = {"epochs": took["epochs"], "limit_train": None, "initial": begun, "teacher": taught}
+    begun = "--initial" in card.details["recipe"].partition(" && ")[0]
+    used = {"epochs": took["epochs"], "limit_train": None, "initial": begun}
+    used["teacher"] = "teacher" in card.details
     return {
         "experiment": f"{card.architecture}_{kind}_t{card.temperature:g}",
         "test_accuracy": card.test_accuracy,

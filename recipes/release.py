@@ -3,8 +3,9 @@
     coda-keras release --run runs/cifar10-fast --name s_coda_cifar10
 
 Writes coda_keras/models/weights/NAME.npz and NAME.json. The scores on the card are those of the
-weights as they are stored; beside them stands how far storing them moved the logits. Of a net that
-had a teacher the card describes this too, by the teacher.json beside its logits.
+weights as they are stored; beside them stands how far storing them moved the logits. A run that
+began with the net of another run (--initial) is described with that one, if its folder is there,
+and a teacher by the teacher.json beside its logits.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,25 +39,31 @@ LIMITS = (
 @tensorflow_command
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
     args = parse(arguments, prog)
-    metrics = json.loads((args.run / "metrics.json").read_text("utf-8"))
-    content, card = release(args, metrics)
+    content, card = release(args, stages(args.run))
     with replacing(card.path) as temporary:
         temporary.write_bytes(content)
     write_json(card.path.with_suffix(".json"), card._asdict())
     print(json.dumps({**card.details["scores"], **card.details["storage"]}, indent=2))
 
 
-def release(args: argparse.Namespace, metrics: dict) -> tuple[bytes, pretrained.Card]:
-    """The file of a run's weights in half precision, and a card with the scores of these."""
+def release(args: argparse.Namespace, runs: Sequence[dict]) -> tuple[bytes, pretrained.Card]:
+    """The file of a net's weights in half precision, and a card with the scores of these.
+
+    Args:
+        args: the parsed flags.
+        runs: metrics of the runs that trained the net, in their order.
+    """
     import keras
 
     from coda_keras import training
     from coda_keras.data.tf_batches import load_tfds
     from coda_keras.models.precision import float32_copy
 
-    used = metrics["arguments"]
+    used = runs[-1]["arguments"]
     # Before the scores, which take minutes: a teacher's file may be missing.
-    teacher = taught(used.get("teacher"))
+    files = [run["arguments"]["teacher"] for run in runs if run["arguments"].get("teacher")]
+    teacher = {"teacher": taught(files[-1])} if files else {}
+    epochs = [epoch for run in runs for epoch in run["history"]]
     net = float32_copy(coda_keras.load_model(args.run / "model.keras"))
     data = load_tfds(args.dataset, args.data)
     images = data.test_images.astype("float32") / 255
@@ -83,16 +91,16 @@ def release(args: argparse.Namespace, metrics: dict) -> tuple[bytes, pretrained.
         sha256=hashlib.sha256(content).hexdigest(),
         details={
             "data": {"name": args.dataset, "note": data.note},
-            "recipe": without_places(metrics["command"]),
+            "recipe": commands(runs),
             **({"selection": args.selection} if args.selection else {}),
             **teacher,
             "training": {
-                "epochs": used["epochs"],
-                "images_seen": used["epochs"] * len(data.train_images),
-                "seconds": metrics["training_seconds"],
-                "test_accuracy_by_epoch": [epoch["val_accuracy"] for epoch in metrics["history"]],
-                "hardware": metrics["hardware"],
-                "versions": metrics["versions"],
+                "epochs": len(epochs),
+                "images_seen": len(epochs) * len(data.train_images),
+                "seconds": sum(run["training_seconds"] for run in runs),
+                "test_accuracy_by_epoch": [epoch["val_accuracy"] for epoch in epochs],
+                "hardware": runs[-1]["hardware"],
+                "versions": runs[-1]["versions"],
             },
             "scores": {**scores, "grid": "3x3"},
             "storage": {
@@ -111,18 +119,32 @@ def release(args: argparse.Namespace, metrics: dict) -> tuple[bytes, pretrained.
     return content, card
 
 
-def without_places(command: str) -> str:
-    """The command of a run less --data and --output: where files lie changes no result."""
-    return re.sub(r" --(data|output)[ =]\S+", "", command)
+def stages(run: Path) -> list[dict]:
+    """Metrics of a run, after those of the runs that it began with and whose folders are there."""
+    metrics = json.loads((run / "metrics.json").read_text("utf-8"))
+    initial = metrics["arguments"].get("initial")
+    before = Path(initial).parent if initial else None
+    return [*(stages(before) if before and (before / "metrics.json").is_file() else []), metrics]
 
 
-def taught(file: str | None) -> dict[str, dict]:
-    """What is known of a teacher by its file of logits, as an entry of the card; {} for none."""
-    if file is None:
-        return {}
+def commands(runs: Sequence[dict]) -> str:
+    """The commands of all runs; earlier ones keep their --output, which the next one names."""
+    *earlier, last = (run["command"] for run in runs)
+    return " && ".join(
+        [*(without(command, "data") for command in earlier), without(last, "data", "output")]
+    )
+
+
+def without(command: str, *flags: str) -> str:
+    """A command less flags that say where files lie, which changes no result."""
+    return re.sub(rf" --({'|'.join(flags)})[ =]\S+", "", command)
+
+
+def taught(file: str) -> dict[str, Any]:
+    """What is known of a teacher by its file of logits, for the card."""
     found = json.loads(Path(file).with_suffix(".json").read_text("utf-8"))
-    entry = {
-        "recipe": without_places(found["command"]),
+    return {
+        "recipe": without(found["command"], "data", "output"),
         "accuracy": found["test_accuracy"],
         "six_view_accuracy": found["six_view_accuracy"],
         "images": found["test_images"],
@@ -130,7 +152,6 @@ def taught(file: str | None) -> dict[str, dict]:
         "training_seconds": found["training_seconds"],
         "seconds_of_logits": found["seconds_of_logits"],
     }
-    return {"teacher": entry}
 
 
 def parse(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespace:

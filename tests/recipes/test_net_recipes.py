@@ -182,15 +182,22 @@ def test_a_run_is_released(data, tmp_path, monkeypatch):
     times = {"training_seconds": 60, "seconds_of_logits": 5}
     asked = {"command": "python recipes/teacher.py --hold-out 9", "arguments": {"hold_out": 9}}
     (tmp_path / "teacher.json").write_text(json.dumps({**scores, **times, **asked, "shifts": 1}))
+    common = {"hardware": {}, "versions": {}}
+    before = {
+        "arguments": {**arguments, "teacher": str(tmp_path / "teacher.npz"), "initial": PRESET},
+        "command": "python recipes/cifar10.py --data /a/b --epochs 2 --output=c/before",
+        "training_seconds": 4,
+        "history": [{"val_accuracy": 0.125}, {"val_accuracy": 0.5}],
+    }
     metrics = {
-        "arguments": {**arguments, "epochs": 3, "teacher": str(tmp_path / "teacher.npz")},
-        "command": "python recipes/cifar10.py --data /a/b --epochs 3 --output=c/d",
+        "arguments": {**arguments, "initial": str(tmp_path / "before/model.keras")},
+        "command": "python recipes/cifar10.py --data /a/b --initial c/before/m --output c/d",
         "training_seconds": 1.5,
-        "hardware": {},
-        "versions": {},
         "history": [{"val_accuracy": 0.25}],
     }
-    (folder / "metrics.json").write_text(json.dumps(metrics))
+    (tmp_path / "before").mkdir()
+    (tmp_path / "before/metrics.json").write_text(json.dumps(before | common))
+    (folder / "metrics.json").write_text(json.dumps(metrics | common))
     selection = "By other images."
     flags = ["--name", "tiny_ten", "--grids", 0, "--selection", selection]
     run("release", monkeypatch, "--run", folder, *flags)
@@ -202,7 +209,12 @@ def test_a_run_is_released(data, tmp_path, monkeypatch):
         monkeypatch.undo()
         trained.cards.cache_clear()
     assert (card.temperature, card.localisation, card.parameters) == (7.0, None, net.count_params())
-    assert card.details["recipe"] == "python recipes/cifar10.py --epochs 3"
+    first, last = card.details["recipe"].split(" && ")
+    assert first == "python recipes/cifar10.py --epochs 2 --output=c/before"
+    assert last == "python recipes/cifar10.py --initial c/before/m"
+    took = card.details["training"]
+    assert (took["epochs"], took["images_seen"], took["seconds"]) == (3, 30, 5.5)
+    assert took["test_accuracy_by_epoch"] == [0.125, 0.5, 0.25]
     assert card.details["selection"] == selection
     expected = {"recipe": asked["command"], "accuracy": 0.9, "images": 10, "held_out": True}
     expected |= {"six_view_accuracy": 0.91, **times}
