@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 
 from coda_keras.figures.rendering import Picture
 from coda_keras.figures.style import FONT, SMALL, light_frame, slant
@@ -185,6 +186,8 @@ def _box(axes, position, box, colour, filled, number_below):
         va="top" if number_below else "bottom",
         fontsize=7,
         color="black" if filled else "0.45",
+        # Legible where a neighbour's box is behind it.
+        path_effects=[withStroke(linewidth=2, foreground="white")],
     )
 
 
