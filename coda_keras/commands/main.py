@@ -6,11 +6,13 @@ from importlib import import_module
 
 from coda_keras import __version__
 from coda_keras.commands.table import COMMANDS, TRAIN, Command
+from coda_keras.utils.command_line import quiet_when_unread
 from coda_keras.utils.text import nearest
 
 PROG = "coda-keras"
 
 
+@quiet_when_unread()
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command that the command line names.
 

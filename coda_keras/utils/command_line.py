@@ -9,7 +9,8 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,6 +19,8 @@ from coda_keras.utils import extras
 from coda_keras.utils.text import nearest, short
 
 _MAX_SECONDS = 7 * 24 * 3600
+# What a shell reports of a program that SIGPIPE ended.
+_UNREAD = 141
 
 
 class Parser(argparse.ArgumentParser):
@@ -51,7 +54,7 @@ def command(main: Callable[..., None], backend: str | None = None) -> Callable[.
 
     These are values that do not fit or become NaN, files, and packages that are not installed.
     Ctrl-C ends with 130, and a line that says how to go on: that of the `KeyboardInterrupt`, if it
-    has one. Errors may have an `exit_code` of their own.
+    has one. Errors may have an `exit_code` of their own. `quiet_when_unread` holds too.
 
     Keras runs on TensorFlow, whatever a `keras.json` says, unless `KERAS_BACKEND` is set. Of
     TensorFlow's messages those are left that end a program, unless `TF_CPP_MIN_LOG_LEVEL` is set,
@@ -73,7 +76,8 @@ def command(main: Callable[..., None], backend: str | None = None) -> Callable[.
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
         startup_lines.leave_out()
         try:
-            main(arguments, prog)
+            with quiet_when_unread():
+                main(arguments, prog)
         except (ValueError, OSError, ImportError, FloatingPointError, MemoryError) as error:
             tell_error(error, prog)
             sys.exit(getattr(error, "exit_code", 2))
@@ -83,6 +87,23 @@ def command(main: Callable[..., None], backend: str | None = None) -> Callable[.
             sys.exit(getattr(end, "exit_code", 130))
 
     return run
+
+
+@contextmanager
+def quiet_when_unread() -> Iterator[None]:
+    """Ends the program without a message if nobody reads its output any more, as after `| head`.
+
+    Also a decorator. Exit code 141, as of other programs.
+    """
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes once more at its end, and would print that this failed.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(_UNREAD)
 
 
 def check_new(paths: Iterable[Path], overwrite: bool) -> None:

@@ -1,6 +1,7 @@
 """The command `coda-keras`: its table, what every command says at once, and mistakes."""
 
 import importlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -58,6 +59,25 @@ def test_overviews_and_mistakes_import_nothing():
     imported = set(done.stdout.splitlines()[-1].split())
     assert not (FRAMEWORKS | {"numpy", "coda_keras_recipes", "coda_keras_export"}) & imported
     assert done.stdout.count("ended 2") == 2
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a closed pipe is another error there")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", [["--help"], ["train"], ["evaluate", "--help"], ["experiments"]])
+def test_output_that_nobody_reads_is_no_error(words, unbuffered):
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "coda_keras", *words],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+    )
+    os.close(writing)
+    assert done.stderr == ""
+    # argparse ignores that its help could not be written.
+    assert done.returncode == (0 if "evaluate" in words and unbuffered else 141)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=[command.name for command in COMMANDS])
