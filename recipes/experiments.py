@@ -180,8 +180,7 @@ def shipped(card: Card) -> dict[str, Any]:
     """A net that comes with the package as a result."""
     kind = {"squash": "sq", "l2": "l2"}[card.rescale]
     took = card.details["training"]
-    begun = "--initial" in card.details["recipe"].partition(" && ")[0]
-    used = {"epochs": took["epochs"], "limit_train": None, "initial": begun}
+    used = {"epochs": took["epochs"], "limit_train": None, "initial": card.fine_tuned}
     used["teacher"] = "teacher" in card.details
     return {
         "experiment": f"{card.architecture}_{kind}_t{card.temperature:g}",

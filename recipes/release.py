@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 import coda_keras
+from coda_keras.data.images import ImageData
 from coda_keras.models import pretrained
 from coda_keras.models.presets import PRESETS
 from coda_keras.utils import provenance
@@ -96,7 +97,7 @@ def release(args: argparse.Namespace, runs: Sequence[dict]) -> tuple[bytes, pret
             **teacher,
             "training": {
                 "epochs": len(epochs),
-                "images_seen": len(epochs) * len(data.train_images),
+                "images_seen": sum(images_seen(run, data) for run in runs),
                 "seconds": sum(run["training_seconds"] for run in runs),
                 "test_accuracy_by_epoch": [epoch["val_accuracy"] for epoch in epochs],
                 "hardware": runs[-1]["hardware"],
@@ -125,6 +126,13 @@ def stages(run: Path) -> list[dict]:
     initial = metrics["arguments"].get("initial")
     before = Path(initial).parent if initial else None
     return [*(stages(before) if before and (before / "metrics.json").is_file() else []), metrics]
+
+
+def images_seen(run: dict, data: ImageData) -> int:
+    """How many training images a run saw, one that came again counted again."""
+    used = run["arguments"]
+    shown = data.hold_out(used["hold_out"]) if used.get("hold_out") else data
+    return len(run["history"]) * len(shown.limit(used.get("limit_train")).train_images)
 
 
 def commands(runs: Sequence[dict]) -> str:

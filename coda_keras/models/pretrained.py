@@ -52,6 +52,11 @@ class Card(NamedTuple):
         """The file of the weights."""
         return FOLDER / f"{self.name}.npz"
 
+    @property
+    def fine_tuned(self) -> bool:
+        """Whether the first training of its recipe began with another net (`--initial`)."""
+        return "--initial" in self.details["recipe"].partition(" && ")[0]
+
 
 @cache
 def cards() -> dict[str, Card]:

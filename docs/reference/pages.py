@@ -258,8 +258,6 @@ def zoo_entry(card: Any, times: dict, machine: str) -> str:
     scores, training, storage = details["scores"], details["training"], details["storage"]
     hardware = training["hardware"]
     recipe = as_command(details["recipe"])
-    # Of a net that began with one whose run was not at hand.
-    last = "--initial" in recipe.partition(" && ")[0]
     facts = {
         "classes": ", ".join(card.class_names),
         "trained and tested on": f"{details['data']['name']}, {details['data']['note']}",
@@ -274,7 +272,7 @@ def zoo_entry(card: Any, times: dict, machine: str) -> str:
         "a prediction": speed(times["predict"], machine),
         "with its explanation": speed(times["explain"], machine),
         "temperature T": f"{card.temperature:g}",
-        "last training" if last else "training": (
+        "last training" if card.fine_tuned else "training": (
             f"`{recipe}`: {training['epochs']} epochs, "
             f"{training['images_seen']:,} images, {training['seconds'] / 60:.0f} minutes on "
             f"{hardware['cores']} cores ({', '.join(hardware['gpus']) or hardware['processor']})"

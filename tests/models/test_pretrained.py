@@ -90,6 +90,19 @@ def test_temperature_may_change_and_what_was_trained_may_not(tiny):
     assert make(rank_scale=0.02, rescale="squash").count_params() == tiny.count_params()
 
 
+@pytest.mark.parametrize(
+    ("recipe", "fine_tuned"),
+    [
+        ("coda-keras train cifar10", False),
+        ("coda-keras train cifar10 && coda-keras train cifar10 --initial first.keras", False),
+        ("coda-keras train cifar10 --initial other.keras", True),
+    ],
+)
+def test_a_card_knows_whether_its_first_run_began_with_another_net(tiny, recipe, fine_tuned):
+    card = pretrained.cards()["tiny"]._replace(details={"recipe": recipe})
+    assert card.fine_tuned is fine_tuned
+
+
 def test_presets_are_listed_with_scores(tiny):
     listed = CoDANet.presets()
     assert listed["s_coda"].parameters == 7_782_816
