@@ -157,7 +157,7 @@ def animate(camera, url, args, box):
     page.click(".removal .primary")
     page.until("return codaExplorer.removed")
     hold(18)
-    page.js("codaExplorer.restore(); codaExplorer.chooseImage(codaExplorer.state.image + 1)")
+    page.js("codaExplorer.restore(); codaExplorer.stepImage(1)")
     page.ready().js("codaExplorer.set({selection: null})")
     hold(10)
     page.driver.set_window_size(WIDTH, HEIGHT)
