@@ -68,6 +68,7 @@ def command(main: Callable[..., None], backend: str | None = None) -> Callable[.
         A function of the same arguments.
     """
 
+    @quiet_when_unread()
     @functools.wraps(main)
     def run(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
         os.environ["KERAS_BACKEND"] = backend or os.environ.get("KERAS_BACKEND", "tensorflow")
@@ -76,8 +77,9 @@ def command(main: Callable[..., None], backend: str | None = None) -> Callable[.
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
         startup_lines.leave_out()
         try:
-            with quiet_when_unread():
-                main(arguments, prog)
+            main(arguments, prog)
+        except BrokenPipeError:
+            raise
         except (ValueError, OSError, ImportError, FloatingPointError, MemoryError) as error:
             tell_error(error, prog)
             sys.exit(getattr(error, "exit_code", 2))

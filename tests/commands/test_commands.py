@@ -27,6 +27,18 @@ for words in {lines!r}:
 print("imported", *sorted({{name.partition(".")[0] for name in sys.modules}}))
 """
 
+WRONG = """
+from coda_keras.utils.command_line import command
+
+@command
+def main(arguments=None, prog=None):
+    print("told so far")
+    raise ValueError("wrong")
+
+main([], "some")
+"""
+UNLESS_WINDOWS = pytest.mark.skipif(os.name == "nt", reason="a closed pipe is another error there")
+
 
 def called(*words):
     return subprocess.run(
@@ -61,23 +73,35 @@ def test_overviews_and_mistakes_import_nothing():
     assert done.stdout.count("ended 2") == 2
 
 
-@pytest.mark.skipif(os.name == "nt", reason="a closed pipe is another error there")
-@pytest.mark.parametrize("unbuffered", ["", "1"])
-@pytest.mark.parametrize("words", [["--help"], ["train"], ["evaluate", "--help"], ["experiments"]])
-def test_output_that_nobody_reads_is_no_error(words, unbuffered):
+def unread(*words, **environment):
+    """Runs Python with an output that nobody reads."""
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
-        [sys.executable, "-m", "coda_keras", *words],
+        [sys.executable, *words],
         stdout=writing,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        env={**os.environ, **environment},
     )
     os.close(writing)
+    return done
+
+
+@UNLESS_WINDOWS
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", [["--help"], ["train"], ["evaluate", "--help"], ["experiments"]])
+def test_output_that_nobody_reads_is_no_error(words, unbuffered):
+    done = unread("-m", "coda_keras", *words, PYTHONUNBUFFERED=unbuffered)
     assert done.stderr == ""
     # argparse ignores that its help could not be written.
     assert done.returncode == (0 if "evaluate" in words and unbuffered else 141)
+
+
+@UNLESS_WINDOWS
+def test_errors_are_told_when_nobody_reads_the_output():
+    done = unread("-c", WRONG, PYTHONUNBUFFERED="")
+    assert (done.stderr, done.returncode) == ("some: error: wrong\n", 141)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=[command.name for command in COMMANDS])
