@@ -4,7 +4,7 @@
 
 trains the net of Jordan's airbench (2024), without an explanation of its own: frozen whitening,
 three groups of convolutions by Muon at fixed norms, labels smoothed by 0.2, a rate that falls in a
-line. In a clone, `python recipes/teacher.py` is the same. A CoDANet learns what it has to say by
+line. In a clone, `python recipes/teacher.py` is the same. A CoDANet learns its logits by
 
     coda-keras train cifar10 --teacher runs/teacher/teacher.npz
 

@@ -4,7 +4,7 @@
 
 fetches the net that the paper's authors published under that name, reads it without torch, and
 writes net.keras, which all commands take, and its card net.json: source, terms, temperature and
-class names. A file that is already there does as well:
+class names. You can also give a file that you have downloaded:
 
     coda-keras import authors model_epoch_200.pkl --name 9L-S-CoDA-SQ-1000 --out net.keras
 

@@ -50,7 +50,7 @@ _ROWS = (
     ("export", "coda_keras_export.export:main", "Writes a net for ONNX, OpenVINO or LiteRT."),
     ("serve", "coda_keras_export.serve:main", "Serves servables over gRPC."),
     ("ask", "coda_keras_export.client:main", "Sends images to a served net and saves the maps."),
-    ("accept", "coda_keras_export.accept:main", "Checks from outside whatever serves a net."),
+    ("accept", "coda_keras_export.accept:main", "Checks a running server."),
     ("interpret", "coda_keras_recipes.interpret:main", "Scores explanations of any net."),
     ("demo", "coda_keras_recipes.demo:main", "Explains, trains, exports, serves and asks, once."),
     ("evaluate", "coda_keras_recipes.evaluate:main", "Scores a trained net on all test images."),
