@@ -3,8 +3,8 @@
     coda-keras ask --server localhost:8500 --model coda cat.png photographs/
 
 Each picture shows the image, its contribution map and the weights of the class as colours. An image
-that cannot be read, or has another size than the model takes, is reported in one line; the others are
-asked for, and the exit code is 1. docs/guides/client.md shows the same in twenty lines.
+that cannot be read, or has another size than the model takes, is reported in one line. The others
+are asked for, and the exit code is 1. docs/guides/client.md shows the same in twenty lines.
 """
 
 from argparse import Namespace

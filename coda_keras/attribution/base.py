@@ -4,12 +4,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
 from coda_keras.attribution.registry import label_of
 from coda_keras.backend import compiled
 from coda_keras.backend.types import Tensor
+from coda_keras.explanation.computing import constants
 from coda_keras.explanation.explanation import is_inherent
 from coda_keras.layers.encoding import encode
 from coda_keras.utils.arguments import positive_int
@@ -23,8 +25,8 @@ class Attribution:
     A subclass has two parts: `on_device`, tensors to tensors, is the computation with the model
     and is compiled once per model; `on_host`, NumPy to NumPy, cuts the work into batches, for
     which it calls `run_on_device`, the compiled `on_device`. `prepare` sees a model before its
-    first use. A method object keeps the compiled function of the model it was last called with,
-    so use one object for many calls.
+    first use, and after a setting of it has changed. A method object keeps the compiled function of
+    the model it was last called with, so use one object for many calls.
 
     Args:
         batch_size: positive int, how many images the model sees at once; bounds the memory.
@@ -37,7 +39,7 @@ class Attribution:
     def __init__(self, *, batch_size: int = 32, progress: bool = True) -> None:
         self.batch_size = positive_int("batch_size", batch_size)
         self.progress = progress
-        self._model = None
+        self._model, self._constants = None, ()
 
     def __call__(self, model: Any, images: Any, class_ids: Any) -> np.ndarray:
         """Explains the logits of classes.
@@ -56,13 +58,13 @@ class Attribution:
             ValueError: if the images do not fit the model or the class ids do not fit the images.
         """
         images = self._images(model, images)
-        if self._model is not model:
+        if self._model is not model or self._constants != _constants(model):
             # Dropped first, so that two models are never held.
             self._model = None
             self._classes = _classes(model, images)
             self.prepare(model, images)
             self._function = compiled(partial(self.on_device, model), model)
-            self._model = model
+            self._model, self._constants = model, _constants(model)
         class_ids = np.asarray(class_ids)
         rows = self._class_ids(class_ids, len(images))
         maps = np.zeros((*rows.shape, *images.shape[1:3]), "float32")
@@ -177,6 +179,11 @@ def class_logits(model: Callable[..., Tensor], images: Tensor, class_ids: Tensor
     logits = model(images, training=False)
     one_hot = ops.one_hot(class_ids, logits.shape[-1], dtype=logits.dtype)
     return ops.sum(logits * one_hot, axis=-1)
+
+
+def _constants(model):
+    """What the compiled function takes for constants."""
+    return constants(model) if isinstance(model, keras.Layer) else ()
 
 
 def _classes(model, images):

@@ -41,7 +41,8 @@ class GradCAM(PairwiseAttribution):
         self.interpolation = one_of("interpolation", interpolation, INTERPOLATIONS)
 
     def prepare(self, model: Any, images: np.ndarray) -> None:
-        self._target = _find(model, images[:1], self.layer)
+        sample = np.zeros((1, *images.shape[1:]), "float32")
+        self._target = _find(model, sample, self.layer)
 
     def on_device(self, model: Any, images: Tensor, class_ids: Tensor) -> Tensor:
         seen = []

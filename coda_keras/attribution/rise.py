@@ -91,6 +91,6 @@ class RISE(MaskingAttribution):
 def _interpolation(size, enlarged):
     """Matrix `(enlarged, size)` of linear interpolation, mirrored at the outermost cells."""
     position = (np.arange(enlarged) + 0.5) * size / enlarged - 0.5
-    position = (size - 1) - np.abs((size - 1) - np.abs(position))
+    position = np.clip((size - 1) - np.abs((size - 1) - np.abs(position)), 0, None)
     distance = np.abs(position[:, None] - np.arange(size))
     return np.maximum(0, 1 - distance).astype("float32")

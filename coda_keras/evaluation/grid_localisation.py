@@ -17,7 +17,7 @@ from coda_keras.evaluation.chart import Chart, Curve, Summary, distribution, sco
 from coda_keras.evaluation.grids import Grids
 from coda_keras.evaluation.metric import Attribute, Metric, Rows, Subject
 from coda_keras.evaluation.registry import GRID_RULES
-from coda_keras.utils.arguments import one_of
+from coda_keras.utils.arguments import one_of, positive_int
 from coda_keras.utils.progress import ProgressBar
 
 
@@ -142,9 +142,15 @@ def window_mean(maps: np.ndarray, size: int) -> np.ndarray:
     Raises:
         ValueError: if `size` is not odd and positive.
     """
+    checked_window(size)
+    return uniform_filter(maps, (1,) * (maps.ndim - 2) + (size, size), mode="constant")
+
+
+def checked_window(size: int) -> int:
+    """Returns the size of a window; raises ValueError unless it is odd and positive."""
     if size < 1 or size % 2 == 0:
         raise ValueError(f"Expected an odd window size, so that it has a centre. Received {size}.")
-    return uniform_filter(maps, (1,) * (maps.ndim - 2) + (size, size), mode="constant")
+    return size
 
 
 def _by_window(summary: Summary) -> Curve | None:
@@ -202,8 +208,8 @@ class GridLocalisation(Metric):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.grid_size = grid_size
-        self.windows = list(windows)
+        self.grid_size = positive_int("grid_size", grid_size)
+        self.windows = [checked_window(size) for size in windows]
         self.rule = one_of("rule", rule, GRID_RULES)
 
     def prepare(self, subject: Subject, count: int) -> int:

@@ -11,7 +11,9 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from coda_keras.evaluation.chart import Chart, Summary, distribution, score_box
+from coda_keras.evaluation.confidence import ACTIVATIONS
 from coda_keras.evaluation.grids import Grids, Images
+from coda_keras.utils.arguments import one_of, positive_int
 from coda_keras.utils.progress import ProgressBar
 
 Array = np.ndarray
@@ -83,8 +85,8 @@ class Metric:
     def __init__(
         self, *, activation: str = "sigmoid", batch_size: int = 32, seed: int = 42
     ) -> None:
-        self.activation = activation
-        self.batch_size = batch_size
+        self.activation = one_of("activation", activation, ACTIVATIONS)
+        self.batch_size = positive_int("batch_size", batch_size)
         self.seed = seed
 
     @property
@@ -188,6 +190,8 @@ class ImageMetric(Metric):
                 "Expected at least one image (N, H, W, 3) and class ids (N,). "
                 f"Received shapes {images.shape} and {class_ids.shape}."
             )
+        if class_ids.dtype.kind not in "iu" or class_ids.min() < 0:
+            raise ValueError(f"Expected integers from 0 as class ids. Received: {class_ids}.")
         slices = []
         with ProgressBar(type(self).__name__, self.unit, len(images)) as bar:
             for start in range(0, len(images), self.items_per_slice):

@@ -16,6 +16,7 @@ from coda_keras.evaluation.chart import Chart, Curve, Summary
 from coda_keras.evaluation.confidence import probabilities
 from coda_keras.evaluation.metric import Array, Attribute, ImageMetric, Rows
 from coda_keras.evaluation.perturbation import model_inputs, removal_ranks, replaced, tie_order
+from coda_keras.utils.arguments import positive_int
 from coda_keras.utils.progress import ProgressBar
 
 ORDERS = ("least", "most")
@@ -182,8 +183,10 @@ class PixelRemovalCurves(ImageMetric):
 
     def __init__(self, fraction: float = 0.25, points: int = 128, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        if not 0 < fraction <= 1:
+            raise ValueError(f"Expected 0 < fraction <= 1. Received: fraction={fraction}.")
         self.fraction = fraction
-        self.points = points
+        self.points = positive_int("points", points)
 
     def measure(self, model: Any, images: Array, class_ids: Array, attribute: Attribute) -> Rows:
         points = min(self.points, int(self.fraction * images[0, ..., 0].size))

@@ -17,6 +17,7 @@ from coda_keras.evaluation.calls import signed_maps
 from coda_keras.evaluation.chart import Chart, Curve, Summary
 from coda_keras.evaluation.metric import Array, Attribute, ImageMetric, Rows
 from coda_keras.evaluation.similarity import compare_with_first, rank_correlation, ssim
+from coda_keras.utils.arguments import positive_int
 from coda_keras.utils.progress import tracked
 
 MEASURES = ("rank_correlation", "ssim")
@@ -206,7 +207,7 @@ class CascadingRandomisation(ImageMetric):
 
     def __init__(self, steps: int = 10, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.steps = steps
+        self.steps = positive_int("steps", steps)
 
     def measure(self, model: Any, images: Array, class_ids: Array, attribute: Attribute) -> Rows:
         steps = min(self.steps, len(weighted_layers(model)))

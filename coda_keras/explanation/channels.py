@@ -15,6 +15,7 @@ from coda_keras.explanation.computing import compiled_for
 from coda_keras.explanation.explanation import encoded_batch
 from coda_keras.explanation.layer import require_layers
 from coda_keras.utils.arguments import one_of, positive_int
+from coda_keras.utils.labels import checked_class_ids
 
 EXPLAINED = ("logit", "channel")
 
@@ -134,13 +135,11 @@ def _linearized(net, encoded):
 
 def _checked(class_ids, encoded, net):
     class_ids = np.asarray(class_ids)
-    images, classes = len(encoded), net.classes
-    if class_ids.shape != (images,) or not np.all((class_ids >= 0) & (class_ids < classes)):
+    if class_ids.shape != (len(encoded),):
         raise ValueError(
-            f"Expected a class id in 0 to {classes - 1} for each of {images} images. "
-            f"Received: {class_ids}."
+            f"Expected a class id for each of {len(encoded)} images. Received: {class_ids}."
         )
-    return class_ids
+    return checked_class_ids(class_ids, len(encoded), net.classes)[0]
 
 
 def _cotangents(class_ids, outputs, pullbacks):

@@ -183,7 +183,7 @@ def compiled_for(
         A function of the tensors.
     """
     steps = _compiled.setdefault(net, {})
-    key = (as_numpy, *key, *_settings(net))
+    key = (as_numpy, *key, *constants(net))
     if key not in steps:
         # Functions of one code would share TensorFlow's count of how often that is traced.
         run = partial(_run, step, ref(net))
@@ -191,13 +191,8 @@ def compiled_for(
     return steps[key]
 
 
-def _run(step, net, *tensors):
-    with unchecked():
-        return step(net(), *tensors)
-
-
-def _settings(net):
-    """What compiled code takes for constants, and who owns the variables that it reads."""
+def constants(net: Any) -> tuple[Any, ...]:
+    """What code compiled for a net takes for constants, and the variables that it reads."""
     return (
         logit_bias(net),
         *(id(variable) for variable in net.variables),
@@ -209,3 +204,8 @@ def _settings(net):
             if name[0] != "_" and isinstance(value, (bool, int, float, str, tuple))
         ),
     )
+
+
+def _run(step, net, *tensors):
+    with unchecked():
+        return step(net(), *tensors)

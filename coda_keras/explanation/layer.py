@@ -186,8 +186,10 @@ def _one_position(layer, position, outputs):
     if len(outputs.shape) != 4:
         raise ValueError(f"Logits have no positions. Received: position={tuple(position)}.")
     height, width = outputs.shape[1:3]
-    if np.shape(position) != (2,):
-        raise ValueError(f"`position` must be (row, column). Received: position={position!r}.")
+    if np.shape(position) != (2,) or not all(hasattr(index, "__index__") for index in position):
+        raise ValueError(
+            f"`position` must be two integers (row, column). Received: position={position!r}."
+        )
     row, column = position
     if not (0 <= row < height and 0 <= column < width):
         raise ValueError(

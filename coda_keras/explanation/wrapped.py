@@ -48,8 +48,8 @@ class Parts(NamedTuple):
     end: Any
 
 
-# Of every model, as long as it lives.
-_parts: WeakKeyDictionary[Any, Parts] = WeakKeyDictionary()
+# Of every model, as long as it lives, with the output that was cut: a `Sequential` can change.
+_parts: WeakKeyDictionary[Any, tuple[Any, Parts]] = WeakKeyDictionary()
 
 
 def parts(model: Any) -> Parts:
@@ -61,9 +61,10 @@ def parts(model: Any) -> Parts:
     Raises:
         ValueError: if it does not end in such layers, or these are no classifier of feature maps.
     """
-    if model not in _parts:
-        _parts[model] = _cut(model)
-    return _parts[model]
+    output, known = (getattr(model, "outputs", None) or [None])[0], _parts.get(model)
+    if known is None or known[0] is not output:
+        known = _parts[model] = (output, _cut(model))
+    return known[1]
 
 
 def _cut(model):

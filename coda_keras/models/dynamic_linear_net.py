@@ -68,6 +68,9 @@ class DynamicLinearNet(ImageClassifier):
         for net in self.parts:
             if not net.built:
                 net.build(input_shape)
+        counts = sorted({net.classes for net in self.parts if hasattr(net, "classes")})
+        if len(counts) > 1:
+            raise ValueError(f"The nets have different numbers of classes: {listed(counts)}.")
         images = keras.Input(input_shape[1:], dtype=self.variable_dtype)
         outputs = self.call(images)
         self._classes = outputs.shape[-1]

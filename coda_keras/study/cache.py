@@ -2,7 +2,7 @@
 
 Each slice of a computation is a file. Its folder is named after the arguments it was computed
 under, written beside it: other arguments find another folder, never old numbers. Among them is a
-digest of the code that computes it, so that corrected code computes anew. The number of images is no
+digest of the code that computes it, so that other code computes anew. The number of images is no
 such argument: a longer run takes up a shorter one's slices.
 """
 

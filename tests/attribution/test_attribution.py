@@ -96,6 +96,7 @@ def test_contract(name, kind, models, images):
         encoded = ops.convert_to_numpy(encode(images))
         np.testing.assert_allclose(explain(model, encoded, several), maps, rtol=1e-5, atol=1e-7)
     assert explain(model, images[:0], several[:0]).shape == (0, 2, *SIZE)
+    assert method(name)(model, images[:0], several[:0]).shape == (0, 2, *SIZE)
     assert explain(model, images, several[:, :0]).shape == (3, 0, *SIZE)
 
 
@@ -179,6 +180,14 @@ def test_compiled_functions_see_new_weights_and_models(name, images):
     model.set_weights([*weights[:-2], 2 * weights[-2], weights[-1]])
     np.testing.assert_allclose(explain(model, images, 0), 2 * before, rtol=1e-4, atol=1e-6)
     np.testing.assert_array_equal(explain(other, images, 0), method(name)(other, images, 0))
+
+
+def test_compiled_functions_see_new_settings(images):
+    net = MODELS["coda"]()
+    explain = method("contributions")
+    before = explain(net, images, 0)
+    net.scaling.temperature *= 2
+    np.testing.assert_allclose(explain(net, images, 0), before / 2, rtol=1e-5)
 
 
 # How many images the model sees for three images of two classes each.

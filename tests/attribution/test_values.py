@@ -319,6 +319,14 @@ def test_rise_makes_the_published_masks():
     assert set(distance.argmin(1)) == set(range(len(possible)))
 
 
+def test_rise_shows_or_hides_all_pixels_with_a_single_cell():
+    rise = attribution.RISE(num_masks=50, grid_size=1, keep_probability=0.5)
+    masks = np.concatenate(list(rise.masks(5, 4)))
+    shown = masks[:, 0, 0]
+    np.testing.assert_array_equal(masks, np.broadcast_to(shown[:, None, None], masks.shape))
+    assert set(shown) == {0, 1}
+
+
 def test_rise_against_its_expectation_on_a_linear_model(factors, images):
     possible = np.stack(list(all_masks(2, 5, 4)))
     scores = np.einsum("mhw,bhwc,hwc->bm", possible, images, factors) + 1

@@ -142,6 +142,23 @@ def test_seed_belongs_to_the_arguments_and_batch_size_does_not():
         assert json.loads(json.dumps(arguments)) == arguments
 
 
+@pytest.mark.parametrize(
+    ("name", "argument", "value"),
+    [
+        ("deletion", "batch_size", 0),
+        ("infidelity", "activation", "tanh"),
+        ("pixel_removal", "fraction", 7),
+        ("pixel_removal", "points", 0),
+        ("localisation", "grid_size", 0),
+        ("localisation", "windows", (3, 2)),
+        ("sanity", "steps", 0),
+    ],
+)
+def test_arguments_are_checked_when_a_metric_is_made(name, argument, value):
+    with pytest.raises(ValueError, match=argument.rstrip("s")):
+        evaluation.get(name, **{argument: value})
+
+
 def test_summary_is_plain_and_the_same_by_a_call(measured, model):
     name, rows = measured
     summary = make(name).summary(rows)
@@ -195,6 +212,8 @@ def test_images_of_integers_and_ill_fitting_class_ids_are_refused(name):
         make(name)(model, (255 * IMAGES).astype("uint8"), CLASS_IDS, attribute)
     with pytest.raises(ValueError, match="Received shapes"):
         make(name)(model, IMAGES, CLASS_IDS[:2], attribute)
+    with pytest.raises(ValueError, match="integers from 0"):
+        make(name)(model, IMAGES, CLASS_IDS - 1, attribute)
     with pytest.raises(ValueError, match="not finite"):
         make(name)(model, IMAGES, CLASS_IDS, lambda *args: np.full(IMAGES.shape[:3], np.nan))
 

@@ -94,8 +94,12 @@ def test_all_layers_have_as_many_channels(net, images):
 
 
 def test_what_does_not_fit_is_refused(net, images):
-    with pytest.raises(ValueError, match="class id in 0 to 3 for each of 3 images"):
+    with pytest.raises(ValueError, match="class id for each of 3 images"):
         strongest_channels(net, images, [0, 1])
+    with pytest.raises(ValueError, match="must be integers"):
+        strongest_channels(net, images, [0.7, 2.0, 1.0])
+    with pytest.raises(ValueError, match="lie in 0 to 3"):
+        strongest_channels(net, images, [0, 4, 1])
     with pytest.raises(ValueError, match="count=0"):
         strongest_channels(net, images, CLASS_IDS, count=0)
     with pytest.raises(ValueError, match="Unknown `explained`: 'logits'"):

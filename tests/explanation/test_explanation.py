@@ -371,6 +371,7 @@ def test_last_layer_and_logit_explain_the_same(net, images):
         ({"layer": 1, "channel": -1}, "channel=-1"),
         ({"layer": 1, "position": (4, 0)}, r"Layer 1 has 4x3 positions.*position=\(4, 0\)"),
         ({"layer": 1, "position": (0, -1)}, r"position=\(0, -1\)"),
+        ({"layer": 1, "position": (1.5, 0)}, r"two integers.*position=\(1.5, 0\)"),
         ({"layer": "logits", "from_layer": 4}, "layer='logits', from_layer=4"),
         ({"layer": "logits", "from_layer": -1}, "from_layer=-1"),
         ({"layer": "last"}, "no layer 'last'. Expected a number up to 3, layer='logits' or one of"),

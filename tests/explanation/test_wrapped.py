@@ -65,6 +65,17 @@ def test_a_sequential_that_was_built_by_a_call(net, images):
     assert_equal(explain(model, images, 1), net.explain(images / 2, 1))
 
 
+def test_a_sequential_whose_end_changes(images):
+    model = keras.Sequential([keras.Input((7, 6, 6)), DAUConv2D(CLASSES, 3, 3)])
+    model.add(GlobalSumPooling2D())
+    encoded = encode(ops.convert_to_tensor(images))
+    before = explain(model, encoded, 1).numpy()
+    model.add(TemperatureScaling(TEMPERATURE))
+    after = explain(model, encoded, 1).numpy()
+    np.testing.assert_allclose(after.logits, before.logits / TEMPERATURE, rtol=1e-5)
+    np.testing.assert_allclose(after.logits, model.predict(encoded, verbose=0), rtol=1e-5)
+
+
 @pytest.mark.parametrize("encoded", [False, True])
 def test_a_functional_stack_of_layers(encoded, net, images):
     inputs = keras.Input((7, 6, 6 if encoded else 3))

@@ -230,6 +230,10 @@ def test_a_net_of_ones_own_is_explained_and_averaged(images):
         (lambda net: Shifted(net, 0, 6), "less than the 6 pixels"),
         (lambda net: with_views(net, "crop"), "Unknown `views`"),
         (lambda net: Ensemble([net, CoDANet(net.body, image_size=9)]), "different `image_size`"),
+        (
+            lambda net: Ensemble([net, CoDANet(net.body[:-1], image_size=net.image_size)]),
+            "different numbers of classes",
+        ),
     ],
 )
 def test_wrong_arguments_are_refused(make, message, rng):
