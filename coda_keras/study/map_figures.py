@@ -128,6 +128,8 @@ def sanity_maps(study: Any) -> Figure:
     subject = study.main
     measured = study.measured(subject, "sanity")
     names = [name for name in measured if subject.source(name) == name]
+    if not names:
+        raise Missing("all methods have the maps of others, which were not asked for")
     titles = ["intact", *(step[-1] for step in measured[names[0]]["steps"])]
     maps = np.stack([study.rows(subject, "sanity", name)["maps"][0] for name in names], axis=1)
     signed = [attribution.find(name).signed for name in names]
@@ -197,6 +199,8 @@ def _captioned(subject, chosen, maps, **options):
 
 
 def _comparison(subject, names, chosen):
+    if not names:
+        raise Missing("none of the methods that it compares was asked for")
     columns = [
         Column(
             subject.label(name).replace(" (", "\n("),

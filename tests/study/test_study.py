@@ -317,6 +317,19 @@ def test_maps_without_sign_keep_their_own_colours_in_the_sanity_check(net, quart
     np.testing.assert_allclose(rise[lowest], colormaps["jet"](0.0)[:3])
 
 
+@pytest.mark.parametrize(
+    ("method", "figure", "reason"),
+    [("gradient", "8", "that it compares"), ("deeplift", "sanity_maps", "have the maps of others")],
+)
+def test_figures_without_a_method_of_theirs_are_missing(
+    method, figure, reason, net, quarters, tmp_path
+):
+    made = study(net, quarters, tmp_path, methods=[method], metrics=["sanity"])
+    made.run(report=lambda line: None)
+    with pytest.raises(Missing, match=reason):
+        made.figure(figure)
+
+
 def test_galleries_say_which_classes_have_no_correct_image(net, quarters, tmp_path):
     made = study(net, quarters, tmp_path)
     chosen = made.main.confident(1)
