@@ -34,8 +34,7 @@ class Method:
         label: str in tables and figures.
         colour: str, in every chart.
         cost: one of `COSTS`.
-        published: the method's name in the results that the authors released, if they did; of a
-            sized method a dict from size to name.
+        published: the method's name in the results that the authors released, if they did.
         package: name of the package that it needs, of those the library does not require.
         same_on_coda: name of the method whose maps it has on a `CoDANet`, if there is one.
         inherent: bool, whether it needs a model that explains itself.
@@ -45,6 +44,7 @@ class Method:
             which the label then ends with too.
         sizes: the numbers that a study of all methods takes.
         colours: dict from size to colour, for the sizes that have a colour of their own.
+        published_sizes: dict from size to `published`, for the sizes that the authors released.
         arguments: dict of arguments of `make`.
         family: of a sized method of one size: its key in `METHODS`.
     """
@@ -54,7 +54,7 @@ class Method:
     label: str
     colour: str
     cost: str = "batched"
-    published: str | Mapping[int, str] | None = None
+    published: str | None = None
     package: str | None = None
     same_on_coda: str | None = None
     inherent: bool = False
@@ -63,6 +63,7 @@ class Method:
     argument: str | None = None
     sizes: tuple[int, ...] = ()
     colours: Mapping[int, str] = field(default_factory=dict)
+    published_sizes: Mapping[int, str] = field(default_factory=dict)
     arguments: Mapping[str, Any] = field(default_factory=dict)
     family: str | None = None
 
@@ -73,13 +74,12 @@ class Method:
 
     def of_size(self, size: int) -> "Method":
         """Returns the row of a sized method for one size."""
-        published = self.published if isinstance(self.published, Mapping) else {}
         return replace(
             self,
             name=f"{self.name}_{size}",
             label=f"{self.label}{size}",
             colour=self.colours.get(size) or _shade(size),
-            published=published.get(size),
+            published=self.published_sizes.get(size),
             arguments={**self.arguments, self.argument: size},
             argument=None,
             family=self.name,
@@ -135,7 +135,7 @@ ROWS = (
         argument="patch_size",
         sizes=(5, 9),
         # Their code hides one pixel less along an axis than the name says (docs/attribution.md).
-        published={4: "Occ5", 8: "Occ9"},
+        published_sizes={4: "Occ5", 8: "Occ9"},
         colours={5: "#ff9f40", 9: "#a0522d"},
     ),
     Method("rise", "rise:RISE", "RISE", "#e377c2", cost="sampling", signed=False, strong=True),

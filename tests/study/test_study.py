@@ -177,6 +177,12 @@ def test_published_occlusion_stands_beside_the_windows_that_it_hid():
     assert {row.published for row in rows} - {None} == set(known)
 
 
+def test_a_sized_method_without_a_size_has_its_curve(net, quarters, tmp_path):
+    made = study(net, quarters, tmp_path, methods=["occlusion"], metrics=["pixel_removal"])
+    made.run(report=lambda line: None)
+    assert made.figure("6").axes and attribution.find("occlusion").published is None
+
+
 def test_published_results_stand_beside_grids_of_their_rule_and_size_only():
     results = evaluation.published_cifar10()["models"]["9L-S-CoDA-SQ-1000"]["Ours"]
     known = results["localisation"]
