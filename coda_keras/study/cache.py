@@ -6,6 +6,9 @@ digest of the code that computes it, so that other code computes anew. The numbe
 such argument: a longer run takes up a shorter one's slices.
 """
 
+import sys
+import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,9 @@ import numpy as np
 from coda_keras.study.code_digests import digest
 from coda_keras.utils.files import replacing, write_json
 from coda_keras.utils.progress import ProgressBar
+
+# What reading raises of a file that is cut off or altered.
+DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, OSError)
 
 
 def collect(
@@ -26,7 +32,7 @@ def collect(
     label: str,
     unit: str = "image",
 ) -> dict[str, np.ndarray]:
-    """Computes what is missing of `total` items, a slice at a time.
+    """Computes what is missing or damaged of `total` items, a slice at a time.
 
     Args:
         folder: path; slices lie in a folder beside it that is named after the arguments as well.
@@ -41,10 +47,11 @@ def collect(
     folder, slices = place(folder, arguments), []
     with ProgressBar(label, unit, total) as bar:
         for start, stop in bounds(total, step):
-            if not path(folder, start, stop).exists():
-                store(folder, arguments, start, stop, compute(start, stop))
-            with np.load(path(folder, start, stop)) as arrays:
-                slices.append(dict(arrays))
+            arrays = _read(path(folder, start, stop))
+            if arrays is None:
+                arrays = compute(start, stop)
+                store(folder, arguments, start, stop, arrays)
+            slices.append(arrays)
             bar.update(stop - start)
     return {name: np.concatenate([s[name] for s in slices]) for name in slices[0]}
 
@@ -72,3 +79,17 @@ def store(
         write_json(folder / "arguments.json", arguments)
     with replacing(path(folder, start, stop)) as temporary:
         np.savez_compressed(temporary, **arrays)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """The arrays of a slice; None without one, and where it is damaged, which stderr tells."""
+    if not path.exists():
+        return None
+    try:
+        # NumPy leaves a damaged file open.
+        with path.open("rb") as file, np.load(file) as arrays:
+            return dict(arrays)
+    except DAMAGE as error:
+        told = f"{path} is damaged ({type(error).__name__}: {error}); computing it again."
+        print(told, file=sys.stderr)
+        return None

@@ -261,7 +261,7 @@ def test_baseline_layers_share_out_the_logit(quarters):
         baseline_layers.input_x_gradient_of_layers(flat, images, labels)
 
 
-def test_slices_are_taken_up_and_joined(tmp_path):
+def test_slices_are_taken_up_and_joined(tmp_path, capsys):
     computed = []
 
     def compute(start, stop):
@@ -278,6 +278,12 @@ def test_slices_are_taken_up_and_joined(tmp_path):
     assert collect(7, {"a": 1}) == []
     assert collect(9, {"a": 1}) == [(6, 9)]
     assert collect(2, {"a": 2}) == [(0, 2)]
+    (damaged,) = tmp_path.rglob("000003-000006.npz")
+    for content in (damaged.read_bytes()[:-30], b"", b"none"):
+        damaged.write_bytes(content)
+        assert collect(7, {"a": 1}) == [(3, 6)]
+        assert f"{damaged} is damaged" in capsys.readouterr().err
+    assert collect(7, {"a": 1}) == []
 
 
 def test_videos_are_read_from_gifs_and_folders(tmp_path, rng):
