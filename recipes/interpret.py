@@ -53,7 +53,8 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     drawn = chosen("--figures", args.figures, DRAWN)
     asked = {"methods": chosen_methods(args.methods), "metrics": chosen_metrics(args.metrics)}
     # What is known at once before what takes minutes.
-    check_folder(args.output)
+    for folder in filter(None, (args.output, args.logdir)):
+        check_folder(folder)
     for path in [*args.model, *([args.baseline] if args.baseline else [])]:
         check_exists(path)
     if args.ray is not None:

@@ -223,8 +223,10 @@ def test_mistakes_are_one_line_and_exit_code_2(flags, message, command, nets, tm
     assert "Traceback" not in err
 
 
-def test_an_output_that_is_a_file_is_told(command, nets):
-    code, _, err = command("--model", nets["t4"], "--output", __file__)
+@pytest.mark.parametrize("flag", ["--output", "--logdir"])
+def test_an_output_that_is_a_file_is_told(flag, recipe, command, nets, monkeypatch):
+    monkeypatch.setattr(recipe, "interpret", lambda *_: pytest.fail("began"))
+    code, _, err = command("--model", nets["t4"], flag, __file__)
     assert code == 2 and "test_interpret.py is a file. Expected a folder" in err
 
 
