@@ -18,31 +18,34 @@ def source_method(name: str, inherent: bool) -> str:
 
 
 def applicable(
-    names: Sequence[str], inherent: bool, required: bool
+    names: Sequence[str], inherent: bool, required: bool, refusal: Callable[[str], str | None]
 ) -> tuple[list[str], dict[str, str]]:
     """Chooses the methods that apply to a model and whose packages are installed.
 
     Args:
         names: of methods.
         inherent: bool, whether the model explains itself.
-        required: bool, whether a package that is not installed is an error.
+        required: bool, whether a method that is left out is an error.
+        refusal: function of a name, which says why the method cannot take the model, if so.
 
     Returns:
-        `(methods, left_out)`: their names, and a dict from those that need a package to a
-        sentence about it.
+        `(methods, left_out)`: their names, and a dict from those that need a package or cannot
+        take the model to a sentence about it.
 
     Raises:
-        ValueError: if a package is missing and `required`.
+        ValueError: if one is left out and `required`.
     """
     methods, left_out = [], {}
     for name in names:
         if find(name).inherent and not inherent:
             continue
         package = find(source_method(name, inherent)).package
-        if package is None or find_spec(package) is not None:
+        if package is not None and find_spec(package) is None:
+            left_out[name] = f"{find(name).label} needs a package. {extras.remedy(package)}"
+        elif reason := refusal(name):
+            left_out[name] = f"{find(name).label} cannot take this model. {reason.rstrip('.')}"
+        else:
             methods.append(name)
-            continue
-        left_out[name] = f"{find(name).label} needs a package. {extras.remedy(package)}"
     if left_out and required:
         raise ValueError(f"{next(iter(left_out.values()))}; or leave it out of the methods.")
     return methods, left_out

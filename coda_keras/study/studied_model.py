@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from coda_keras import attribution, backend
 from coda_keras.attribution.base import Attribution
@@ -19,6 +20,7 @@ from coda_keras.evaluation import (
 )
 from coda_keras.evaluation.metric import Attribute, Rows
 from coda_keras.explanation.explanation import is_inherent
+from coda_keras.layers.encoding import encode
 from coda_keras.models.loading import check_fits, load_model, weight_bytes
 from coda_keras.models.resnet import with_image_size
 from coda_keras.study.cache import collect
@@ -42,7 +44,8 @@ class Subject:
         settings: `Settings`.
         folder: path of the study's partial results.
         methods: names of methods to study the model by; those that do not apply to it are left
-            out, and those whose package is missing if `settings` names no methods.
+            out, and those whose package is missing or that cannot take it if `settings` names no
+            methods.
 
     Attributes:
         images: `FloatImages` `(N, H, W, 3)`, float32 in [0, 1], the test images; parts of them
@@ -52,12 +55,13 @@ class Subject:
         accuracy: float, on these images.
         inherent: bool, whether the model explains itself.
         names: list of the methods.
-        left_out: dict from methods that need a package to a sentence about it.
+        left_out: dict from methods that need a package or cannot take the model to a sentence
+            about it.
         folder: path of its partial results.
 
     Raises:
         ValueError: if the file is missing or no model, the data does not fit it, or a named
-            method's package is missing.
+            method's package is missing or it cannot take the model.
     """
 
     def __init__(
@@ -79,13 +83,13 @@ class Subject:
         check_fits(self.model, str(self.path or name), self.images, len(self.class_names))
         self.inherent = is_inherent(self.model)
         self.activation = "sigmoid" if self.inherent else settings.baseline_activation
-        self.names, self.left_out = applicable(
-            methods, self.inherent, required=settings.methods is not None
-        )
         self.folder = folder / name
         self._made = {}
         self._remembered: tuple[str | None, Any] = None, None
         self._grids = {}
+        self.names, self.left_out = applicable(
+            methods, self.inherent, settings.methods is not None, self._refusal
+        )
         # Everything that any number about this model depends on.
         self.identity = {
             "model": digest(self.path.read_bytes() if self.path else weight_bytes(self.model)),
@@ -237,6 +241,17 @@ class Subject:
     def collector(self, kind: str, method: str, arguments: dict[str, Any]) -> partial[Rows]:
         """`cache.collect` for numbers about this model, to be called with its other arguments."""
         return partial(collect, self.folder / kind / method, {**self.identity, **arguments})
+
+    def _refusal(self, name):
+        """Why a method cannot take the model, or None."""
+        method, images = self.method(name), np.zeros((1, *self.images.shape[1:]), "float32")
+        if self.inherent:
+            images = ops.convert_to_numpy(encode(images))
+        try:
+            method.prepare(self.model, images)
+        except ValueError as error:
+            return str(error)
+        return None
 
     def _logits(self, start, stop):
         size = self.settings.batch_size

@@ -45,7 +45,8 @@ class Study:
         numbers: dict from model name to a dict from method to a dict of the metrics' summaries.
 
     Raises:
-        ValueError: if a model cannot be loaded, or a method needs a package that is missing.
+        ValueError: if a model cannot be loaded, or a named method needs a package that is missing
+            or cannot take the model.
 
     Example of a notebook:
 
@@ -138,8 +139,6 @@ class Study:
             for name in self.settings.metrics:
                 for method in subject.names:
                     self.count(subject, name, method)
-            for name in subject.names:
-                subject.method(name)
         cells.compute(self, report, ray, cpus)
         for subject in self.models:
             self.numbers[subject.name] = {name: {} for name in subject.names}

@@ -159,6 +159,15 @@ def test_a_missing_package_costs_its_method_only(net, quarters, tmp_path, monkey
         study(net, quarters, tmp_path, methods=["contributions", "lime"])
 
 
+def test_a_method_that_cannot_take_the_model_is_left_out_or_refused(net, quarters, tmp_path):
+    views, gradcams = Ensemble([net, Flipped(net)]), ["gradcam", "gradcam_plus_plus"]
+    made = study(views, quarters, tmp_path, methods=None)
+    assert list(made.main.left_out) == gradcams
+    assert sorted([*made.main.names, *gradcams]) == sorted(attribution.STUDIED)
+    with pytest.raises(ValueError, match=r"is called several times.*; or leave it out"):
+        study(views, quarters, tmp_path, methods=["contributions", "gradcam"])
+
+
 def test_every_method_has_one_label_and_a_colour_of_its_own():
     names = [*attribution.STUDIED, *(f"occlusion_{k}" for k in range(1, 21))]
     rows = {name: attribution.find(name) for name in names}
