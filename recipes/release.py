@@ -24,7 +24,7 @@ from coda_keras.models import pretrained
 from coda_keras.models.presets import PRESETS
 from coda_keras.utils import provenance
 from coda_keras.utils.command_line import Parser, non_negative_int, tensorflow_command
-from coda_keras.utils.files import replacing, write_json
+from coda_keras.utils.files import read_json, replacing, write_json
 
 INTENDED_USE = (
     "Trying out, teaching and comparing explanations on photographs of the ten classes of "
@@ -35,6 +35,8 @@ LIMITS = (
     "nothing about other cameras, crops or classes. The maps say what the net used, not what is "
     "true of the world. Not for decisions about people."
 )
+# What a card takes from the metrics of every run.
+USED = ("arguments", "command", "hardware", "history", "training_seconds", "versions")
 
 
 @tensorflow_command
@@ -122,7 +124,7 @@ def release(args: argparse.Namespace, runs: Sequence[dict]) -> tuple[bytes, pret
 
 def stages(run: Path) -> list[dict]:
     """Metrics of a run, after those of the runs that it began with and whose folders are there."""
-    metrics = json.loads((run / "metrics.json").read_text("utf-8"))
+    metrics = read_json(run / "metrics.json", *USED)
     initial = metrics["arguments"].get("initial")
     before = Path(initial).parent if initial else None
     return [*(stages(before) if before and (before / "metrics.json").is_file() else []), metrics]
@@ -150,7 +152,7 @@ def without(command: str, *flags: str) -> str:
 
 def taught(file: str) -> dict[str, Any]:
     """What is known of a teacher by its file of logits, for the card."""
-    found = json.loads(Path(file).with_suffix(".json").read_text("utf-8"))
+    found = read_json(Path(file).with_suffix(".json"), "command", "arguments")
     return {
         "recipe": without(found["command"], "data", "output"),
         "accuracy": found["test_accuracy"],

@@ -18,7 +18,6 @@ figures that these are points of, as PNG and PDF.
 
 import argparse
 import importlib
-import json
 import os
 import signal
 import sys
@@ -41,7 +40,7 @@ from coda_keras.utils.command_line import (
     positive_int,
     tensorflow_command,
 )
-from coda_keras.utils.files import write_json
+from coda_keras.utils.files import read_json, write_json
 from coda_keras.utils.progress import ProgressBar
 from coda_keras.utils.text import nearest
 
@@ -125,7 +124,7 @@ def check_finished(name: str, folder: Path, flags: Sequence[str]) -> None:
     metrics, wanted = folder / "metrics.json", settings(name, folder, flags)
     # A flag that is younger than the run had its default.
     before = settings(name, folder, [flag for flag in flags if flag == "--fast"])
-    before.update(json.loads(metrics.read_text("utf-8"))["arguments"])
+    before.update(read_json(metrics, "arguments")["arguments"])
     changed = [
         "--" + key.replace("_", "-")
         for key in sorted(wanted)
@@ -243,13 +242,13 @@ def scores_file(grids: "Sweep | argparse.Namespace") -> str:
 
 def result(name: str, folder: Path, scores: str) -> dict[str, Any]:
     """A row of results.json."""
-    metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
+    metrics = read_json(folder / "metrics.json", *KEPT)
     row = {"experiment": name, **{key: metrics[key] for key in KEPT}}
     row["arguments"] = {k: v for k, v in metrics["arguments"].items() if k not in PLACES}
     row.update(localisation=None, grids=0)
     if (folder / scores).exists():
         # These are of all test images, whatever the run was told.
-        row.update(json.loads((folder / scores).read_text("utf-8")))
+        row.update(read_json(folder / scores))
     return row
 
 

@@ -7,7 +7,6 @@ what the authors have published of them. Each figure shows the runs that are the
 by the authors' rule where their numbers stand beside it. The table of the runs is printed.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from coda_keras_recipes.experiments import EXPERIMENTS
 
 from coda_keras.utils.command_line import Parser, tensorflow_command
+from coda_keras.utils.files import read_json
 from coda_keras.utils.text import markdown_table
 
 Row = Mapping[str, Any]
@@ -36,6 +36,9 @@ LOGARITHMIC = ("Fig. B.1", "Fig. B.2")
 PUBLISHED_IN = ("Fig. B.1", "Fig. B.3a")
 PUBLISHED_RULE = "published_rule_localisation"
 DEFAULTS = {"temperature": 1000.0, "rescale": "squash"}
+# What every row has.
+KEYS = {"experiment", "arguments", "parameters", "test_accuracy", "localisation", "grids"}
+KEYS |= {"training_seconds"}
 SIZES = ("rank_scale", "epochs", "limit_train")
 
 
@@ -45,9 +48,21 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     parser.add_argument("results", type=Path, help="results.json of a sweep")
     parser.add_argument("--output", type=Path, default=Path(), help="folder of the figures")
     args = parser.parse_args(arguments)
-    rows = json.loads(args.results.read_text("utf-8"))["results"]
+    rows = read(args.results)
     print(*table(rows), sep="\n")
     save(rows, args.output)
+
+
+def read(path: Path) -> list[Row]:
+    """The rows of a results.json of a sweep."""
+    rows = read_json(path, "results")["results"]
+    fits = isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
+    if not fits or not all(row.keys() >= KEYS and row["experiment"] in EXPERIMENTS for row in rows):
+        raise ValueError(
+            f"{path}: expected `results` as a list of runs of a sweep, each of an experiment and "
+            f"with {', '.join(sorted(KEYS))}."
+        )
+    return rows
 
 
 def save(rows: Sequence[Row], folder: Path) -> None:

@@ -16,7 +16,6 @@ these images too, for a last student that learns all. An interrupted run resumes
 command is given again.
 """
 
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -127,9 +126,9 @@ def finish(settings: Settings, net: "keras.Model", shifts: int) -> None:
     import numpy as np
 
     from coda_keras.training import teacher
-    from coda_keras.utils.files import write_json
+    from coda_keras.utils.files import read_json, write_json
 
-    metrics = json.loads((settings.folder / "metrics.json").read_text("utf-8"))
+    metrics = read_json(settings.folder / "metrics.json")
     everything = load(settings)
     data = everything.hold_out(settings.hold_out) if settings.hold_out else everything
     data = data.limit(None, settings.limit_test)

@@ -1,12 +1,11 @@
 """The folder of a run: whether a run can begin or go on in it."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from coda_keras.training.setting_parts import AUTO
 from coda_keras.training.settings import Settings
-from coda_keras.utils.files import check_folder, write_json
+from coda_keras.utils.files import check_folder, read_json, write_json
 
 ARGUMENTS = "arguments.json"
 # These do not change what is computed.
@@ -81,7 +80,7 @@ def _default(name):
 
 def _read(folder):
     path = folder / ARGUMENTS
-    return json.loads(path.read_text("utf-8")) if path.exists() else {}
+    return read_json(path) if path.exists() else {}
 
 
 def _recorded(settings):

@@ -1,4 +1,4 @@
-"""Writing files so that they appear complete or not at all."""
+"""Files: written so that they appear complete or not at all, and JSON read."""
 
 import json
 import os
@@ -6,6 +6,9 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from coda_keras.utils.text import listed
 
 
 @contextmanager
@@ -54,3 +57,25 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 def write_json(path: str | os.PathLike, value: object) -> None:
     """Writes `value` as indented JSON by `replacing`."""
     write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def read_json(path: str | os.PathLike, *keys: str) -> dict[str, Any]:
+    """Reads a JSON object.
+
+    Args:
+        path: of the file.
+        *keys: that the object must have.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no JSON, no object, or lacks a key.
+    """
+    try:
+        value = json.loads(Path(path).read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON, or damaged: {error}.") from error
+    if not isinstance(value, dict) or any(key not in value for key in keys):
+        wanted = f" with {listed(keys)}" if keys else ""
+        found = f"one with {listed(value)}" if isinstance(value, dict) else type(value).__name__
+        raise ValueError(f"{path}: expected a JSON object{wanted}. Received {found}.")
+    return value

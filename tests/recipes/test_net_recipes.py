@@ -224,6 +224,14 @@ def test_a_run_is_released(data, tmp_path, monkeypatch):
         np.testing.assert_allclose(weight, expected, atol=1e-3)
 
 
+def test_a_run_without_its_settings_is_not_released(tmp_path, monkeypatch, capsys):
+    (tmp_path / "metrics.json").write_text('{"test_accuracy": 0.5}')
+    with pytest.raises(SystemExit) as end:
+        run("release", monkeypatch, "--run", tmp_path, "--name", "a")
+    said = f"{tmp_path / 'metrics.json'}: expected a JSON object with arguments"
+    assert end.value.code == 2 and said in capsys.readouterr().err
+
+
 def test_other_machines_get_absolute_paths_and_names_of_presets(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("teacher.npz").touch()

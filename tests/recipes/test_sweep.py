@@ -263,3 +263,20 @@ def test_figures_are_drawn_from_a_file(monkeypatch, tmp_path, capsys):
     assert [path.name for path in files] == ["figure-b1.pdf", "figure-b1.png"]
     assert files[1].read_bytes().startswith(b"\x89PNG")
     assert "| s_coda_sq_t10 | 50.00% | 0.250 | 40 of 3x3 | 90 |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{", "results.json is no JSON, or damaged"),
+        ('{"test_accuracy": 0.5}', "results.json: expected a JSON object with results"),
+        ('{"results": [1]}', "results.json: expected `results` as a list of runs"),
+        ('{"results": [{"experiment": "s_coda_sq_t10"}]}', "results.json: expected `results` as"),
+    ],
+)
+def test_other_files_than_results_are_told(content, said, monkeypatch, tmp_path, capsys):
+    (tmp_path / "results.json").write_text(content)
+    monkeypatch.setattr(sys, "argv", ["sweep_figures.py", str(tmp_path / "results.json")])
+    with pytest.raises(SystemExit) as end:
+        sweep_figures.main()
+    assert end.value.code == 2 and said in capsys.readouterr().err

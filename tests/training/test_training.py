@@ -109,6 +109,9 @@ def test_an_interrupted_run_with_other_arguments_is_refused(settings, record, fl
     (settings.output / "arguments.json").write_text(json.dumps({**before, **record}))
     with pytest.raises(FileExistsError, match=f"with another {flags}. Repeat"):
         training.start(settings)
+    (settings.output / "arguments.json").write_text("[]")
+    with pytest.raises(ValueError, match=r"arguments.json: expected a JSON object. Received list"):
+        training.start(settings)
     (settings.output / "arguments.json").write_text(json.dumps(before))
     assert training.start(settings).strategy.num_replicas_in_sync == 1
 

@@ -16,6 +16,25 @@ def test_text_and_json_are_written_as_utf_8_with_their_folders(tmp_path):
     assert json.loads(text) == {"b": [1, None]} and text.endswith("}\n")
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "is no JSON, or damaged: Expecting value"),
+        (b"\xff", "is no JSON, or damaged"),
+        ("[]", "expected a JSON object with a, b. Received list."),
+        ('{"b": 1}', "expected a JSON object with a, b. Received one with b."),
+    ],
+)
+def test_json_of_another_kind_is_told_with_its_name(text, said, tmp_path):
+    path = tmp_path / "a.json"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ValueError) as told:
+        files.read_json(path, "a", "b")
+    assert str(told.value).startswith(str(path)) and said in str(told.value)
+    path.write_text('{"a": [1], "b": 2}')
+    assert files.read_json(path, "a") == {"a": [1], "b": 2}
+
+
 def test_files_in_the_way_of_folders_are_found(tmp_path):
     (tmp_path / "file").write_text("")
     files.check_folder(tmp_path)
