@@ -30,13 +30,20 @@ from coda_keras.utils.command_line import (
     positive_int,
     tensorflow_command,
 )
-from coda_keras.utils.files import write_json
+from coda_keras.utils.files import check_file, write_json
 
 
 @tensorflow_command
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
     args = parse(arguments, prog)
     check_exists(args.model)
+    # What is known at once before what takes minutes.
+    for path in filter(None, (args.gallery, args.output)):
+        check_file(path)
+    if args.gallery:
+        from coda_keras.figures.rendering import check_format
+
+        check_format(args.gallery)
     evaluate(args)
 
 
@@ -50,7 +57,9 @@ def evaluate(args: argparse.Namespace) -> None:
     name, data = data_sets.load(args, args.model, lambda: image_size(net))
     data = data.limit(test=args.limit_test)
     check_fits(net, args.model, data.test_images, len(data.class_names))
-    net = float32_copy(net if args.views is None else coda_keras.with_views(net, args.views))
+    # A net that takes images of any size is scored on those of one.
+    net = float32_copy(net, data.test_images.shape[1:3])
+    net = net if args.views is None else coda_keras.with_views(net, args.views)
     scores = training.score(
         net,
         data,

@@ -56,13 +56,18 @@ def save_figure(figure: Figure, path: str | Path | Sequence[str | Path], dpi: fl
     """
     paths = [Path(path)] if isinstance(path, (str, Path)) else [Path(one) for one in path]
     for path in paths:
-        if path.suffix[1:].lower() not in FORMATS:
-            raise ValueError(f"Expected a file name ending in one of {FORMATS}. Received: {path}.")
+        check_format(path)
     with _laid_out(figure, dpi) as extent:
         for path in paths:
             with replacing(path) as temporary:
                 suffix = path.suffix[1:].lower()
                 figure.savefig(temporary, format=suffix, dpi=dpi, bbox_inches=extent)
+
+
+def check_format(path: Path) -> None:
+    """Raises ValueError unless a name ends as those of figures do."""
+    if path.suffix[1:].lower() not in FORMATS:
+        raise ValueError(f"Expected a file name ending in one of {FORMATS}. Received: {path}.")
 
 
 @contextmanager

@@ -48,6 +48,13 @@ def check_folder(path: str | os.PathLike) -> None:
             )
 
 
+def check_file(path: str | os.PathLike) -> None:
+    """Raises an OSError if something is in the way of a file that is to be written."""
+    if Path(path).is_dir():
+        raise IsADirectoryError(f"{path} is a folder. Expected the name of a file.")
+    check_folder(Path(path).parent)
+
+
 def write_text(path: str | os.PathLike, text: str) -> None:
     """Writes `text` as UTF-8 by `replacing`."""
     with replacing(path) as temporary:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from processes import run_forked
 
-from coda_keras import CoDANet, examples, training, with_views
+from coda_keras import CoDANet, DAUConv2D, examples, training, with_views
 from coda_keras.data.images import FloatImages, ImageData
 from coda_keras.models import pretrained as trained
 
@@ -123,6 +123,33 @@ def test_counts_of_grids_are_not_negative(name, needed, flag, capsys):
     with pytest.raises(SystemExit):
         recipe(name).parse([*needed, flag, "-1"], name)
     assert f"argument {flag}: expected a whole number from 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flag", "path", "said"),
+    [
+        ("--gallery", "x.gif", "Expected a file name ending in one of ('pdf', 'png', 'svg')"),
+        ("--gallery", "", "is a folder. Expected the name of a file"),
+        ("--output", "", "is a folder. Expected the name of a file"),
+    ],
+)
+def test_names_that_cannot_be_written_are_refused_first(
+    flag, path, said, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(recipe("evaluate"), "evaluate", lambda _: pytest.fail("began"))
+    with pytest.raises(SystemExit) as end:
+        run("evaluate", monkeypatch, "--model", PRESET, flag, tmp_path / path)
+    assert end.value.code == 2 and said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("views", [[], ["--views", "flip"]])
+def test_a_net_for_images_of_any_size_is_scored(views, quarters, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("coda_keras_recipes.cifar10.load", lambda _: quarters)
+    net = CoDANet([DAUConv2D(4, 2, 3)], temperature=1)
+    net(quarters.test_images[:1] / 255)
+    net.save(tmp_path / "model.keras")
+    run("evaluate", monkeypatch, "--model", tmp_path / "model.keras", "--grids", 0, *views)
+    assert "on 64 images" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("views", ["flip", "shifts"])

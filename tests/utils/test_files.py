@@ -42,6 +42,12 @@ def test_files_in_the_way_of_folders_are_found(tmp_path):
     for path in (tmp_path / "file", tmp_path / "file/folder/deep"):
         with pytest.raises(NotADirectoryError, match="file is a file"):
             files.check_folder(path)
+    files.check_file(tmp_path / "file")
+    files.check_file(tmp_path / "new/file")
+    with pytest.raises(IsADirectoryError, match=r"is a folder\. Expected the name of a file"):
+        files.check_file(tmp_path)
+    with pytest.raises(NotADirectoryError, match="file is a file"):
+        files.check_file(tmp_path / "file/new")
 
 
 def test_what_is_written_replaces_the_old_file(tmp_path):
