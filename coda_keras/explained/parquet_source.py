@@ -35,14 +35,15 @@ class ParquetFiles:
         counts = [parquet_files.metadata(path).num_rows for path in paths]
         if not sum(counts):
             raise ValueError(f"There are no images in {place}.")
-        with parquet_files.reading(place):
-            schema = pq.read_schema(paths[0])
-        kind = schema.field(column).type if column in schema.names else None
-        if kind is None or not (_is_bytes(kind) or pa.types.is_struct(kind)):
-            raise ValueError(
-                f"{place} has no column of encoded images named {column}. It has "
-                f"{', '.join(schema.names)}. Name one by --column."
-            )
+        for path in paths:
+            with parquet_files.reading(path):
+                schema = pq.read_schema(path)
+            kind = schema.field(column).type if column in schema.names else None
+            if kind is None or not (_is_bytes(kind) or pa.types.is_struct(kind)):
+                raise ValueError(
+                    f"{path} has no column of encoded images named {column}. It has "
+                    f"{', '.join(schema.names)}. Name one by --column."
+                )
         files = [path.name for path in paths]
         root = str(paths[0].parent.resolve())
         return cls(root, column, files, counts, 0, sum(counts))
