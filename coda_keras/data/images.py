@@ -2,6 +2,7 @@
 
 import os
 import zipfile
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -11,6 +12,7 @@ from coda_keras.data.image_files import ImageFiles
 from coda_keras.utils import extras
 from coda_keras.utils.files import replacing
 from coda_keras.utils.inflating import read_npz
+from coda_keras.utils.text import listed
 
 # `numpy.memmap` is an array as well: one that stays on disk.
 Images: TypeAlias = np.ndarray | ImageFiles
@@ -152,19 +154,26 @@ def load_npz(path: str | os.PathLike) -> ImageData:
             )
         arrays[f"{part}_labels"] = labels.astype("int32")
     classes = 1 + max(arrays[f"{part}_labels"].max(initial=0) for part in ("train", "test"))
-    names = arrays["class_names"] if "class_names" in arrays else np.arange(classes)
-    if names.ndim != 1:
-        raise ValueError(f"{path}: expected class_names as a list. Received shape {names.shape}.")
+    given = arrays["class_names"] if "class_names" in arrays else np.arange(classes)
+    if given.ndim != 1:
+        raise ValueError(f"{path}: expected class_names as a list. Received shape {given.shape}.")
+    names = [str(name) for name in given]
     if len(names) < classes:
         raise ValueError(
             f"{path}: expected a name in class_names for each of the labels from 0 to "
             f"{classes - 1}. Received {len(names)} names."
         )
+    unfit = [name for name, count in Counter(names).items() if count > 1 or not name]
+    if unfit:
+        raise ValueError(
+            f"{path}: expected different class_names, none of them empty. Received several times, "
+            f"or empty: {listed(map(repr, unfit))}."
+        )
     if not len(arrays["test_images"]):
         raise ValueError(f"{path}: expected at least one image to test on. test_images is empty.")
     return ImageData(
         *(arrays[name] for name in ImageData._fields[:4]),
-        class_names=[str(name) for name in names],
+        class_names=names,
         note=str(arrays.get("note", "")) or None,
     )
 

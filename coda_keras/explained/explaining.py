@@ -17,7 +17,7 @@ from coda_keras.explained.parts import Counts, Explainer, Made
 from coda_keras.explained.records import Part, Read, Size, Source, read, reading
 from coda_keras.explained.schema import FORMAT, MAPS
 from coda_keras.explained.sources import open_source
-from coda_keras.explanation.explanation import require_inherent
+from coda_keras.explanation.explanation import known_class_names, require_inherent
 from coda_keras.models.loading import image_size, load_model, weight_bytes
 from coda_keras.models.pretrained import cards
 from coda_keras.utils import provenance
@@ -119,7 +119,7 @@ def explain_to_parquet(
         "maps": maps,
         "channels": channels,
         "images": len(source),
-        "class_names": list(getattr(net, "class_names", None) or map(str, range(net.classes))),
+        "class_names": list(known_class_names(net) or map(str, range(net.classes))),
         "label_names": None if labels is None else list(labels),
         "bias": float(np.float32(net.logit_bias)),
         "card": card(model, net),

@@ -115,6 +115,8 @@ def test_a_data_set_as_one_file(tmp_path, rng):
         ({"train_labels": np.full(5, 2**62)}, "train_labels from 0 to 1048575"),
         ({"train_labels": np.full(5, -1)}, "Received -1 to -1"),
         ({"class_names": np.array("a")}, "class_names as a list"),
+        ({"class_names": np.array(["cat", "dog", "cat"])}, "several times, or empty: 'cat'"),
+        ({"class_names": np.array(["cat", ""])}, "or empty: ''"),
         (
             {"class_names": np.array(["a", "b"]), "train_labels": np.arange(5)},
             "from 0 to 4. Received 2 names",

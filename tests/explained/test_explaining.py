@@ -129,6 +129,14 @@ def test_a_bad_image_is_a_row_with_an_error(net, tmp_path):
     assert first["logits"] == last["logits"] and first["error"] is None
 
 
+def test_classes_without_a_name_for_each_are_numbered(images, tmp_path):
+    net = CoDANet([DAUConv2D(4, 3, 3)], temperature=2.0, image_size=SIZE)
+    net.class_names = ["a", "b"]
+    explain_to_parquet(net, images[0], tmp_path / "out", maps="none", progress=False)
+    about = json.loads((tmp_path / "out/_explained.json").read_text())
+    assert about["class_names"] == ["0", "1", "2", "3"]
+
+
 def test_maps_can_be_left_out(net, images, tmp_path):
     explain_to_parquet(net, images[0], tmp_path / "out", maps="none", limit=4, progress=False)
     rows = frame(tmp_path / "out")
