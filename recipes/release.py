@@ -11,7 +11,7 @@ and a teacher by the teacher.json beside its logits.
 import argparse
 import hashlib
 import json
-import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -141,20 +141,27 @@ def commands(runs: Sequence[dict]) -> str:
     """The commands of all runs; earlier ones keep their --output, which the next one names."""
     *earlier, last = (run["command"] for run in runs)
     return " && ".join(
-        [*(without(command, "data") for command in earlier), without(last, "data", "output")]
+        [*(without(command, "--data") for command in earlier), without(last, "--data", "--output")]
     )
 
 
 def without(command: str, *flags: str) -> str:
     """A command less flags that say where files lie, which changes no result."""
-    return re.sub(rf" --({'|'.join(flags)})[ =]\S+", "", command)
+    words, kept = iter(shlex.split(command)), []
+    for word in words:
+        flag, given, _ = word.partition("=")
+        if flag not in flags:
+            kept.append(word)
+        elif not given:
+            next(words, None)
+    return shlex.join(kept)
 
 
 def taught(file: str) -> dict[str, Any]:
     """What is known of a teacher by its file of logits, for the card."""
     found = read_json(Path(file).with_suffix(".json"), "command", "arguments")
     return {
-        "recipe": without(found["command"], "data", "output"),
+        "recipe": without(found["command"], "--data", "--output"),
         "accuracy": found["test_accuracy"],
         "six_view_accuracy": found["six_view_accuracy"],
         "images": found["test_images"],

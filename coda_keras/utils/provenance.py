@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,14 +20,14 @@ def now() -> str:
 
 
 def command() -> str:
-    """The command line that started this process."""
+    """The command line that started this process, quoted for a shell."""
     program, *arguments = sys.argv
-    path = Path(program)
+    path, arguments = Path(program), [shlex.quote(argument) for argument in arguments]
     if path.name == "__main__.py":
         # `python -m coda_keras` and the like.
         return " ".join(["python -m", path.parent.name, *arguments])
     # Commands that were installed are called by their names.
-    called = ["python", program] if path.suffix == ".py" else [path.name]
+    called = ["python", shlex.quote(program)] if path.suffix == ".py" else [path.name]
     return " ".join([*called, *arguments])
 
 

@@ -218,7 +218,7 @@ def test_a_run_is_released(data, tmp_path, monkeypatch):
     }
     metrics = {
         "arguments": {**arguments, "initial": str(tmp_path / "before/model.keras"), "hold_out": 1},
-        "command": "python recipes/cifar10.py --data /a/b --initial c/before/m --output c/d",
+        "command": "python recipes/cifar10.py --data '/a b/c' --initial c/before/m '--output=c d'",
         "training_seconds": 1.5,
         "history": [{"val_accuracy": 0.25}],
     }

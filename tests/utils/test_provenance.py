@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from datetime import datetime, timezone
@@ -76,6 +77,8 @@ def test_the_command_is_that_of_this_process(monkeypatch):
     assert provenance.command() == "python recipes/any.py --seed 1"
     monkeypatch.setattr(sys, "argv", ["coda-keras train any", "--seed", "1"])
     assert provenance.command() == "coda-keras train any --seed 1"
+    monkeypatch.setattr(sys, "argv", ["my recipes/any.py", "--selection", "two words", "it's"])
+    assert shlex.split(provenance.command()) == ["python", *sys.argv]
     monkeypatch.setattr(sys, "argv", ["/usr/bin/coda-keras", "train", "any"])
     assert provenance.command() == "coda-keras train any"
     monkeypatch.setattr(sys, "argv", ["/packages/coda_keras/__main__.py", "train", "any"])
