@@ -123,7 +123,7 @@ def output_paths(folder: Path, images: Sequence[str | Path], overwrite: bool) ->
     Raises:
         ValueError: if something would be written over.
     """
-    paths = []
+    paths: dict[Path, None] = {}
     for image in images:
         path, count = folder / f"{Path(image).stem}.png", 1
         # Two folders may hold a `cat.png` each.
@@ -139,5 +139,5 @@ def output_paths(folder: Path, images: Sequence[str | Path], overwrite: bool) ->
             raise ValueError(
                 f"{path} exists. Give --overwrite to replace it, or name another folder with --out."
             )
-        paths.append(path)
-    return paths
+        paths[path] = None
+    return list(paths)

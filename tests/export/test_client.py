@@ -5,12 +5,12 @@ import io
 import re
 import sys
 import zlib
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 import pytest
 from coda_keras_export import client
-from coda_keras_export.images import find_images, open_image, read_images
+from coda_keras_export.images import find_images, open_image, output_paths, read_images
 from PIL import Image
 from processes import run_in_new_python
 
@@ -216,6 +216,15 @@ def test_files_are_written_over_only_if_asked(fails, tmp_path, right):
     assert "--overwrite" in fails("--out", "maps", "a.png")
     assert "UNAVAILABLE" in fails("--out", "maps", "--overwrite", "a.png")
     assert (tmp_path / "maps" / "a.png").read_text() == "mine"
+
+
+def test_a_picture_is_named_without_looking_through_all_others(tmp_path, monkeypatch):
+    compared, equal = [], PurePath.__eq__
+    monkeypatch.setattr(PurePath, "__eq__", lambda *paths: compared.append(1) or equal(*paths))
+    files = [Path(f"{folder}/{number}.jpg") for folder in "ab" for number in range(50)]
+    names = [path.name for path in output_paths(tmp_path, files, overwrite=False)]
+    assert names == [f"{number}{end}.png" for end in ("", "-2") for number in range(50)]
+    assert len(compared) < 2 * len(files)
 
 
 def test_numbers_out_of_range_are_one_line(fails, tmp_path, right):
