@@ -82,7 +82,7 @@ def store(
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """The arrays of a slice; None without one, and where it is damaged, which stderr tells."""
+    """The arrays of a slice; None if there is none, or if it is damaged, which a line says."""
     if not path.exists():
         return None
     try:
