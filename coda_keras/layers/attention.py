@@ -74,7 +74,7 @@ class DynamicSelfAttention(DynamicLinear):
         def pullback(cotangent):
             cotangent = self._apart(ops.cast(cotangent, self.compute_dtype))
             mixed = ops.matmul(ops.swapaxes(matrix, -1, -2), cotangent)
-            return ops.reshape(ops.matmul(self._together(mixed), ops.transpose(value)), shape)
+            return ops.reshape(ops.tensordot(self._together(mixed), ops.transpose(value), 1), shape)
 
         return ops.reshape(outputs, (*shape[:-1], self.heads * self.dimensions)), pullback
 
@@ -109,7 +109,7 @@ class DynamicSelfAttention(DynamicLinear):
         return ops.softmax(products, axis=-1)
 
     def _heads(self, inputs, kernel):
-        return self._apart(ops.matmul(inputs, kernel))
+        return self._apart(ops.tensordot(inputs, kernel, 1))
 
     def _apart(self, values):
         """`(B, ..., heads * dimensions)` to `(B, heads, n, dimensions)`."""

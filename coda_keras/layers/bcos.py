@@ -139,8 +139,8 @@ class BcosDense(Bcos):
 
     def linearize(self, inputs: Tensor) -> tuple[Tensor, Pullback]:
         inputs, kernel = self.prepare(inputs), self._unit_kernel()
-        outputs, spread = self._respond(ops.matmul(inputs, kernel), inputs)
-        return outputs, lambda cotangent: ops.matmul(spread(cotangent), ops.transpose(kernel))
+        outputs, spread = self._respond(ops.tensordot(inputs, kernel, 1), inputs)
+        return outputs, lambda cotangent: ops.tensordot(spread(cotangent), ops.transpose(kernel), 1)
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         return (*input_shape[:-1], self.units)

@@ -26,9 +26,10 @@ def dynamic_vectors(
     """Returns `u = A (B p) + b` for every position, `(B, h, w, d, f)`, before rescaling."""
     depth = patches.shape[-1]
     filters, rank = kernel.shape[-2:]
-    code = ops.matmul(patches, ops.reshape(projection, (depth, rank)))
+    # `tf.matmul` of four axes by two, as Keras 3.12 has it, overwrites memory in oneDNN.
+    code = ops.tensordot(patches, ops.reshape(projection, (depth, rank)), 1)
     by_rank = ops.transpose(ops.reshape(kernel, (depth * filters, rank)))
-    vectors = ops.matmul(code, by_rank)
+    vectors = ops.tensordot(code, by_rank, 1)
     if bias is not None:
         vectors = vectors + ops.reshape(bias, (depth * filters,))
     return ops.reshape(vectors, (*ops.shape(patches), filters))
