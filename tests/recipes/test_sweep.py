@@ -1,11 +1,14 @@
 """The sweep: which runs it makes, what it passes on, how it goes on, what it draws."""
 
 import json
+import signal
 import sys
 from types import SimpleNamespace
 
 import pytest
 from coda_keras_recipes import sweep, sweep_figures
+
+from coda_keras.cluster import processes
 
 FLAGS = ["--fast", "--epochs", "2"]
 # In the place of the recipe and of recipes/evaluate.py. A run fails while its folder has a file
@@ -165,6 +168,44 @@ def test_a_killed_run_is_given_time_to_be_lost_with_its_worker(monkeypatch, tmp_
     work = sweep.Sweep(tmp_path / "out", tmp_path, [], {"s_coda_sq_t10": None}, 0, 3)
     assert "failed with exit code -9" in sweep.train_and_score(work, "s_coda_sq_t10")
     assert waited == [sweep.LOST_WITHIN]
+
+
+# Signals to the process that started it, once it listens itself.
+SAVING = """
+import os, signal, sys, time
+def save(*_):
+    time.sleep(float(sys.argv[1]))
+    print("saved, apart from Ctrl-C:", os.getpgrp() == os.getpid(), flush=True)
+    sys.exit()
+signal.signal(signal.SIGTERM, save)
+os.kill(os.getppid(), signal.SIGTERM)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "limit", "said", "code"),
+    [(0.5, 1200, "saved, apart from Ctrl-C: True\n", 0), (600, 0.5, "", -signal.SIGKILL)],
+)
+def test_a_signal_ends_a_run_after_its_checkpoint(
+    seconds, limit, said, code, monkeypatch, tmp_path
+):
+    started, popen = [], processes.subprocess.Popen
+
+    def start(*arguments, **options):
+        started.append(popen(*arguments, **options))
+        return started[-1]
+
+    monkeypatch.setattr(processes.subprocess, "Popen", start)
+    monkeypatch.setattr(processes, "END_SECONDS", limit)
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        with (tmp_path / "log").open("w") as log, pytest.raises(SystemExit):
+            processes.run([sys.executable, "-c", SAVING, str(seconds)], log)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert started[0].wait(60) == code
+    assert (tmp_path / "log").read_text() == said
 
 
 def test_figures_and_tables_stand_for_their_experiments():
