@@ -84,7 +84,7 @@ def compose(images: Tensor) -> Tensor:
     array([[0, 1],
            [2, 3]], dtype=int32)
     """
-    height, width, channels = images.shape[1:]
+    height, width, channels = ops.shape(images)[1:]
     cells = ops.reshape(images, (-1, SIDE, SIDE, height, width, channels))
     cells = ops.transpose(cells, (0, 1, 3, 2, 4, 5))
     return ops.reshape(cells, (-1, SIDE * height, SIDE * width, channels))
@@ -100,7 +100,7 @@ def positive_fractions(maps: Tensor, right: Tensor) -> Tensor:
     Returns:
         `(G, 1)` in [0, 1].
     """
-    height, width = (size // SIDE for size in maps.shape[1:])
+    height, width = (size // SIDE for size in ops.shape(maps)[1:])
     cells = ops.reshape(ops.relu(maps), (-1, SIDE, height, SIDE, width))
     cells = ops.reshape(ops.sum(cells, axis=(2, 4)), (-1, SIDE**2))
     inside = ops.sum(ops.where(right, cells, 0.0), axis=1, keepdims=True)

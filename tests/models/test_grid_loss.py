@@ -89,6 +89,18 @@ def test_training_minimises_it(dtype, rng):
     assert history["loss"] == pytest.approx([expected], rel=1e-4 if dtype == "float32" else 2e-2)
 
 
+def test_batches_may_have_images_of_different_sizes(rng):
+    net = make_net("float32")
+    net.compile(keras.optimizers.SGD(0.0), metrics=None)
+    sizes = zip(*(rng.choice(range(2, 7), 2, replace=False) for _ in range(2)))
+    images = [rng.uniform(0.1, 0.9, size=(9, *size, 3)).astype("float32") for size in sizes]
+    batches = ((part, LABELS) for part in images)
+    history = net.fit(batches, steps_per_epoch=2, verbose=0, shuffle=False).history
+    layers = [as_oracle(layer) for layer in net.body]
+    expected = np.mean([reference(layers, part, LABELS) for part in images])
+    assert history["loss"] == pytest.approx([expected], rel=1e-4)
+
+
 def test_predictions_and_files_do_not_depend_on_it(tmp_path, rng):
     images = rng.uniform(size=(3, 3, 4, 3)).astype("float32")
     net, plain = make_net("float32"), make_net("float32", grid_loss=0.0)
