@@ -172,6 +172,8 @@ class ExplanationBoard(EpochBoard):
         logits = explanation.logits.astype("float64")
         chances = np.take_along_axis(expit(logits), explanation.class_ids, axis=1)
         names = [[self.class_names[label] for label in row] for row in explanation.class_ids]
+        # A net of one class has no other.
+        titles = ["true class", "strongest other"][: logits.shape[1]]
         for card, start in enumerate(range(0, len(self.images), self.rows), start=1):
             part = slice(start, start + self.rows)
             columns = [
@@ -180,7 +182,7 @@ class ExplanationBoard(EpochBoard):
                     explanation.contribution_map[part, which],
                     [f"{n[which]}, {c[which]:.2f}" for n, c in zip(names[part], chances[part])],
                 )
-                for which, title in enumerate(["true class", "strongest other"])
+                for which, title in enumerate(titles)
             ]
             weights = figures.weights_rgb(explanation.weights[part, 0])
             columns.append(Column("weights", weights, pictures=True))

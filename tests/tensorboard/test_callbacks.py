@@ -213,6 +213,17 @@ def test_maps_are_those_of_the_true_class_and_the_strongest_other(run):
         assert np.abs(picture - expected).mean() < 0.5
 
 
+def test_a_net_of_one_class_has_the_map_of_that_class(tmp_path):
+    from coda_keras.tensorboard.callbacks import ExplanationBoard
+
+    images = make_data()[0][:IMAGES]
+    board = ExplanationBoard(tmp_path, images, [0] * IMAGES, NAMES[:1])
+    board.set_model(CoDANet([DAUConv2D(1, 3, 3)], temperature=2.0, image_size=(6, 5)))
+    board.on_epoch_end(0)
+    board.close()
+    assert Events(tmp_path / "explanations").tags("images") == CARDS
+
+
 def test_classes_are_told_apart(run):
     log_dir, net, _ = run
     images, labels = make_data()
