@@ -44,9 +44,14 @@ class Settings(Network, Optimisation, Schedule, Regularisation, Distillation, Da
 
     def __post_init__(self) -> None:
         for setting in setting_fields():
-            name, metadata = setting.name, setting.metadata
+            name, metadata, kind = setting.name, setting.metadata, setting.type
             value = getattr(self, name)
-            if value is None or isinstance(value, bool):
+            if value is None and setting.default is None:
+                continue
+            if value is None or isinstance(value, bool) != (kind is bool):
+                kind = kind.__name__ if isinstance(kind, type) else kind
+                raise ValueError(f"Expected `{name}` as {kind}. Received: {value!r}.")
+            if kind is bool:
                 continue
             if value not in metadata.get("choices", [value]):
                 raise ValueError(
@@ -55,7 +60,7 @@ class Settings(Network, Optimisation, Schedule, Regularisation, Distillation, Da
                 )
             try:
                 object.__setattr__(self, name, metadata["type"](str(value)))
-            except argparse.ArgumentTypeError as error:
+            except (argparse.ArgumentTypeError, ValueError) as error:
                 raise ValueError(f"`{name}`: {error}.") from error
 
     @property

@@ -35,6 +35,13 @@ def test_a_misspelt_setting_suggests_the_nearest():
         ({"temperature": -1.0}, "`temperature`: -1.0 is not a positive number"),
         ({"checkpoint_every": "soon"}, "`checkpoint_every`: soon is neither a number of steps"),
         ({"schedule": "cosines"}, "`schedule` as one of steps, cosine, trapezoid"),
+        ({"seed": 1.5}, "`seed`: .*'1.5'"),
+        ({"epochs": True}, "`epochs` as int. Received: True"),
+        ({"epochs": None}, "`epochs` as int. Received: None"),
+        ({"optimizer": None}, "`optimizer` as str. Received: None"),
+        ({"data": False}, r"`data` as str \| None. Received: False"),
+        ({"grow": 0}, "`grow` as bool. Received: 0"),
+        ({"alternate_flip": "no"}, "`alternate_flip` as bool. Received: 'no'"),
     ],
 )
 def test_values_that_a_flag_would_not_take_are_refused(values, message):
