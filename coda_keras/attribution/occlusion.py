@@ -10,6 +10,9 @@ from coda_keras.attribution.masking import MaskingAttribution
 from coda_keras.backend.types import Tensor
 from coda_keras.utils.arguments import positive_int
 
+# Pixels; more than any image has.
+LARGEST = 10**9
+
 
 class Occlusion(MaskingAttribution):
     """Slides a window over the image and records by how much hiding it lowers the logit.
@@ -32,13 +35,13 @@ class Occlusion(MaskingAttribution):
         **kwargs: `fill` of `MaskingAttribution`, `batch_size`, `progress` of `Attribution`.
 
     Raises:
-        ValueError: if `patch_size` or `stride` is no positive integer.
+        ValueError: if `patch_size` or `stride` is no positive integer of at most 10^9.
     """
 
     def __init__(self, patch_size: int = 9, stride: int = 2, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.patch_size = positive_int("patch_size", patch_size)
-        self.stride = positive_int("stride", stride)
+        self.patch_size = positive_int("patch_size", patch_size, LARGEST)
+        self.stride = positive_int("stride", stride, LARGEST)
 
     def prepare(self, model: Any, images: np.ndarray) -> None:
         super().prepare(model, images)

@@ -1,5 +1,6 @@
 """The presets: network sizes of the paper (Table C.1) as data, and trained weights by name."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -158,8 +159,8 @@ def plan(
     """Returns what `CoDANet.from_preset` builds, whose arguments these are.
 
     Raises:
-        ValueError: if there is no such preset, `rank_scale` is not positive, or trained weights
-            have another `rescale` or `rank_scale`.
+        ValueError: if there is no such preset, `rank_scale` is not positive or not finite, or
+            trained weights have another `rescale` or `rank_scale`.
     """
     card = pretrained.cards().get(preset)
     if card is not None:
@@ -174,9 +175,9 @@ def plan(
         temperature = card.temperature if temperature is None else temperature
     sizes = get(preset if card is None else card.architecture)
     rank_scale = 1.0 if rank_scale is None else rank_scale
-    if not rank_scale > 0:
+    if not 0 < rank_scale < math.inf:
         raise ValueError(
-            f"`rank_scale` must be a positive number. Received: rank_scale={rank_scale!r}."
+            f"`rank_scale` must be a finite positive number. Received: rank_scale={rank_scale!r}."
         )
     own = sizes.filters[-1] if card is None else len(card.class_names)
     filters = [*sizes.filters[:-1], own if classes is None else classes]

@@ -25,7 +25,7 @@ def growing_sizes(size: int, epochs: int) -> list[int]:
     sizes = []
     for epoch in range(epochs):
         scales = [scale for start, scale in GROWTH if epoch >= start * epochs]
-        sizes.append(round(size * scales[-1]))
+        sizes.append(max(1, round(size * scales[-1])))
     # However few epochs there are, the last one is of whole images.
     return [*sizes[:-1], size]
 

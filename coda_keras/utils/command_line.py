@@ -52,7 +52,7 @@ class Parser(argparse.ArgumentParser):
 def command(main: Callable[..., None], backend: str | None = None) -> Callable[..., None]:
     """Makes a command of a function: what a user can fix ends with one line and exit code 2.
 
-    These are values that do not fit or become NaN, files, and packages that are not installed.
+    These are values that do not fit or become NaN, memory, files, and packages that are missing.
     Ctrl-C ends with 130, and a line that says how to go on: that of the `KeyboardInterrupt`, if it
     has one. Errors may have an `exit_code` of their own. `quiet_when_unread` holds too.
 
@@ -80,9 +80,16 @@ def command(main: Callable[..., None], backend: str | None = None) -> Callable[.
             main(arguments, prog)
         except BrokenPipeError:
             raise
-        except (ValueError, OSError, ImportError, FloatingPointError, MemoryError) as error:
+        except (ValueError, OSError, ImportError, ArithmeticError, MemoryError) as error:
             tell_error(error, prog)
             sys.exit(getattr(error, "exit_code", 2))
+        except Exception as error:
+            # TensorFlow's error, which is not imported here; in a graph a trace comes before.
+            if type(error).__name__ != "ResourceExhaustedError":
+                raise
+            said = re.search(r"OOM when allocating tensor with shape\S+", str(error))
+            tell_error(MemoryError(said[0] if said else str(error)), prog)
+            sys.exit(2)
         except KeyboardInterrupt as end:
             resume = "Interrupted; the same command goes on where it stopped, or begins anew."
             print(f"\n{str(end) or resume}", file=sys.stderr)
@@ -155,13 +162,6 @@ def tensorflow_command(main: Callable[..., None]) -> Callable[..., None]:
     return command(main, backend="tensorflow")
 
 
-def positive_int(text: str) -> int:
-    """Reads a positive whole number; for the `type` of an argument."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive whole number")
-    return int(text)
-
-
 def positive_number(text: str) -> float:
     """Reads a finite number above 0; for the `type` of an argument."""
     return _number(text, lambda value: 0 < value < math.inf, f"{text} is not a positive number")
@@ -191,7 +191,8 @@ def integer(low: int, high: int) -> Callable[[str], int]:
     return parse
 
 
-# A type for `add_argument`: how many of something, which may be none.
+# Types for `add_argument`: how many of something, and the same where there may be none.
+positive_int = integer(1, 10**9)
 non_negative_int = integer(0, 10**6)
 
 

@@ -154,6 +154,8 @@ def test_unknown_names_list_the_known_ones():
         ("smooth_gradient", {"noise": -0.1}, "noise=-0.1"),
         ("smooth_gradient", {"noise": float("nan")}, "noise=nan"),
         ("occlusion", {"patch_size": 0}, "patch_size=0"),
+        (f"occlusion_{10**23}", {}, f"at most 1000000000.*patch_size={10**23}"),
+        ("occlusion", {"stride": 10**23}, f"at most 1000000000.*stride={10**23}"),
         ("occlusion", {"stride": True}, "stride=True"),
         ("occlusion", {"fill": "white"}, "'white'.*black.*no_evidence"),
         ("rise", {"keep_probability": 0}, "keep_probability=0"),

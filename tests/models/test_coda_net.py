@@ -163,6 +163,7 @@ def test_preset_in_mixed_precision(rng):
     [
         (lambda: CoDANet.from_preset("xs_coda"), "Unknown preset: 'xs_coda'.*'s_coda'"),
         (lambda: CoDANet.from_preset("s_coda", rank_scale=0), "`rank_scale`.*rank_scale=0"),
+        (lambda: CoDANet.from_preset("s_coda", rank_scale=np.inf), "`rank_scale`.*rank_scale=inf"),
         (lambda: CoDANet.from_preset("s_coda", rescale="no"), "Unknown `rescale`: 'no'"),
         (lambda: CoDANet.from_preset("s_coda", classes=0), "`filters`.*filters=0"),
         (lambda: CoDANet.from_preset("s_coda", temperature=-1), "`temperature`.*temperature=-1"),

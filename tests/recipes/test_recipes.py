@@ -96,7 +96,7 @@ def test_two_replicas_train(tmp_path):
 @pytest.mark.parametrize(
     ("begin", "flags", "message"),
     [
-        (recipe, ["--epochs", "0"], "0 is not a positive whole number"),
+        (recipe, ["--epochs", "0"], "expected a whole number from 1 to 1000000000, received '0'"),
         (recipe, ["--temperature", "-1"], "-1 is not a positive number"),
         (recipe, ["--preset", "huge"], "s_coda"),
         (recipe, ["--batch-size", "31", "--replicas", "2"], "cannot be split evenly"),

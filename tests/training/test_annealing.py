@@ -42,3 +42,4 @@ def test_without_a_count_of_steps_it_is_the_loss_at_t():
 def test_sizes_end_whole():
     assert growing_sizes(32, 10) == [16] * 4 + [24] * 2 + [32] * 4
     assert growing_sizes(32, 1) == [32]
+    assert growing_sizes(1, 3) == [1, 1, 1]

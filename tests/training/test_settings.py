@@ -31,10 +31,11 @@ def test_a_misspelt_setting_suggests_the_nearest():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"epochs": 0}, "`epochs`: 0 is not a positive whole number"),
+        ({"epochs": 0}, "`epochs`: expected a whole number from 1 to 1000000000, received '0'"),
         ({"temperature": -1.0}, "`temperature`: -1.0 is not a positive number"),
         ({"checkpoint_every": "soon"}, "`checkpoint_every`: soon is neither a number of steps"),
         ({"schedule": "cosines"}, "`schedule` as one of steps, cosine, trapezoid"),
+        ({"cutout": 10**23}, "`cutout`: expected a whole number from 1 to 1000000000"),
         ({"seed": 1.5}, "`seed`: .*'1.5'"),
         ({"epochs": True}, "`epochs` as int. Received: True"),
         ({"epochs": None}, "`epochs` as int. Received: None"),

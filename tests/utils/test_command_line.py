@@ -17,6 +17,10 @@ from coda_keras.utils.command_line import (
 )
 from coda_keras.utils.text import listed, short
 
+OOM = "OOM when allocating tensor with shape"
+# Like that of TensorFlow.
+Full = type("ResourceExhaustedError", (Exception,), {})
+
 
 def refused(read, text, capsys):
     """What a parser says of a value of `--n`."""
@@ -28,14 +32,14 @@ def refused(read, text, capsys):
     return capsys.readouterr().err
 
 
-@pytest.mark.parametrize("text", ["0", "-3", "2.5", "many"])
+@pytest.mark.parametrize("text", ["0", "-3", "2.5", "many", f"1{23 * '0'}"])
 def test_counts_are_positive_whole_numbers(text, capsys):
     parser = Parser(prog="some.py")
     parser.add_argument("--n", type=positive_int)
     assert parser.parse_args(["--n", "3"]).n == 3
     assert refused(positive_int, text, capsys) == (
-        f"some.py: error: argument --n: {text} is not a positive whole number "
-        "(--help lists the options)\n"
+        f"some.py: error: argument --n: expected a whole number from 1 to 1000000000, "
+        f"received '{text}' (--help lists the options)\n"
     )
 
 
@@ -71,6 +75,9 @@ def test_options_are_written_out(capsys):
         (FileNotFoundError("Not so."), "Not so."),
         (ImportError("Not so."), "Not so."),
         (FloatingPointError(), "FloatingPointError"),
+        (OverflowError("Not so."), "Not so."),
+        (Full("Not\n so."), "Not so."),
+        (Full("In a graph\nOOM when allocating tensor with shape[2,3] and"), f"{OOM}[2,3]"),
     ],
 )
 def test_what_a_user_can_mend_is_one_line_and_exit_code_2(error, said, monkeypatch, capsys):
