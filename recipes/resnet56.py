@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
 def build(settings: Settings, data: "ImageData") -> "keras.Model":
     from coda_keras.models.resnet import resnet56
 
-    return resnet56(classes=len(data.class_names), image_size=32)
+    return resnet56(classes=len(data.class_names), image_size=data.test_images.shape[1:3])
 
 
 def parse(arguments: Sequence[str] | None = None, prog: str | None = None) -> Settings:

@@ -90,7 +90,7 @@ def build(settings: Settings, data: "ImageData") -> "keras.Model":
     from coda_keras.models.airbench import airbench, whiten
     from coda_keras.training.optimizers import DAUMuon
 
-    net = airbench(len(data.class_names), image_size=data.train_images.shape[1])
+    net = airbench(len(data.class_names), image_size=data.train_images.shape[1:3])
     whiten(net, data.train_images[:WHITENING_IMAGES])
     steps = settings.epochs * steps_per_epoch(len(data.train_images), settings.batch_size)
     rate = keras.optimizers.schedules.PolynomialDecay(settings.learning_rate, steps, 0.0)

@@ -42,7 +42,7 @@ def coda_net(settings: Settings, data: "ImageData") -> "coda_keras.CoDANet":
         rescale=settings.rescale,
         temperature=settings.temperature,
         rank_scale=settings.rank_scale,
-        image_size=data.test_images.shape[1],
+        image_size=data.test_images.shape[1:3],
         class_names=data.class_names,
         regularisation=settings.regularisation,
         grid_loss=settings.grid_loss,

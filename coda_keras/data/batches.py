@@ -108,8 +108,8 @@ class TrainBatches:
         batch_size: int, over all replicas.
         epochs, start_epoch, seed: int.
         augment: functions for one uint8 image, as `coda_keras.data.augmentation` makes them.
-        sizes: for each epoch the height and width to which augmented images are scaled, by the mean
-            over areas; None to leave them as they are.
+        sizes: for each epoch the `(height, width)` to which augmented images are scaled, by the
+            mean over areas; None to leave them as they are.
         start_step: int, batches of the first epoch that are left out.
         alternate_flip: bool, whether every image is flipped in every second epoch, half of them in
             the first one, before `augment` (Jordan, 2024): each is seen both ways in any two
@@ -130,7 +130,7 @@ class TrainBatches:
     start_epoch: int = 0
     seed: int = 0
     augment: Sequence[Augment] = ()
-    sizes: Sequence[int] | None = None
+    sizes: Sequence[tuple[int, int]] | None = None
     start_step: int = 0
     alternate_flip: bool = False
     share: tuple[int, int] = (0, 1)

@@ -112,8 +112,8 @@ def _to_unit_range(images):
 
 
 def _scaled(images, size):
-    """Means over the areas of `size x size` pixels that share the image equally."""
-    height, width = (_shares(length, size) for length in images.shape[1:3])
+    """Means over the areas of `(height, width)` pixels that share the image equally."""
+    height, width = map(_shares, images.shape[1:3], size)
     return np.einsum("ih,nhwc,jw->nijc", height, images, width, optimize=True)
 
 

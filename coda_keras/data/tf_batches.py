@@ -146,7 +146,7 @@ def train_batches(batches: TrainBatches) -> tf.data.Dataset:
         size = tf.gather(tf.constant(sizes), epoch)
 
         def scale(images, labels):
-            return tf.image.resize(images, tf.stack([size, size]), "area"), labels
+            return tf.image.resize(images, size, "area"), labels
 
         return examples.map(scale)
 

@@ -62,7 +62,7 @@ class PartialIdentity(keras.initializers.Initializer):
 def airbench(
     classes: int = 10,
     widths: tuple[int, int, int] = (64, 256, 256),
-    image_size: int = 32,
+    image_size: int | tuple[int, int] = 32,
     momentum: float = 0.6,
 ) -> keras.Model:
     """Builds the net; `whiten` gives its first layer the weights that it keeps.
@@ -70,7 +70,7 @@ def airbench(
     Args:
         classes: int, number of classes.
         widths: filters of the three groups.
-        image_size: int, height and width of the images, 32 or more.
+        image_size: int or `(height, width)` of the images, 32 or more.
         momentum: float in [0, 1), of the running mean and variance of batch normalisation.
 
     Returns:
@@ -82,7 +82,8 @@ def airbench(
     >>> airbench().count_params()
     1973944
     """
-    inputs = keras.Input((image_size, image_size, 3), name="images")
+    height, width = image_size if isinstance(image_size, tuple) else (image_size,) * 2
+    inputs = keras.Input((height, width, 3), name="images")
     variance = tuple(deviation**2 for deviation in DEVIATION)
     # In float32, since differences of pixels are blown up.
     outputs = layers.Normalization(

@@ -15,7 +15,7 @@ GROWTH = ((0.0, 0.5), (0.4, 0.75), (0.6, 1.0))
 
 
 def growing_sizes(size: int, epochs: int) -> list[int]:
-    """The size of the images in every epoch, in pixels: small ones first.
+    """A side of the images in every epoch, in pixels: small ones first.
 
     Sum pooling takes any size, and an epoch on images of half the size costs a quarter.
 

@@ -1,5 +1,6 @@
 """What a training minimises, and at which rate: what the settings say about steps and epochs."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -54,11 +55,12 @@ def optimizer(settings: Settings, steps_per_epoch: int) -> keras.optimizers.Opti
     return DAUMuon(rate, fixed_norms=fixed, adam_rate=FIXED_ADAM_RATE if fixed else 1.0)
 
 
-def image_sizes(settings: Settings, data: ImageData) -> list[int] | None:
-    """The size of the images in every epoch; None for that of the data."""
+def image_sizes(settings: Settings, data: ImageData) -> list[tuple[int, int]] | None:
+    """Height and width of the images in every epoch; None for those of the data."""
     if not settings.grow:
         return None
-    return growing_sizes(data.train_images.shape[1], settings.epochs)
+    sides = data.train_images.shape[1:3]
+    return list(zip(*(growing_sizes(side, settings.epochs) for side in sides)))
 
 
 def loss(
@@ -69,9 +71,9 @@ def loss(
     start = settings.start_temperature
     if start is None and sizes is None:
         return OneVsAllCrossentropy()
-    sizes = sizes or [1]
+    sizes = sizes or [(1, 1)]
     areas = [
-        (epoch * steps_per_epoch, (size / sizes[-1]) ** 2)
+        (epoch * steps_per_epoch, math.prod(size) / math.prod(sizes[-1]))
         for epoch, size in enumerate(sizes)
         if size not in sizes[:epoch]
     ]

@@ -74,14 +74,15 @@ def test_crops_are_windows_of_the_padded_image_and_half_are_flipped(mode, rng):
     assert not any(windows[whole(image, rng).tobytes()][2] for _ in range(30))
 
 
-@pytest.mark.parametrize("size", [1, 4, 6, 8])
+@pytest.mark.parametrize("size", [(1, 1), (4, 3), (6, 5), (8, 9)])
 def test_images_are_scaled_by_the_mean_over_areas(size, rng):
-    images = rng.integers(0, 256, (3, 8, 8, 3)).astype("uint8")
-    (scaled,) = (x for x, _ in train_batches(images, np.arange(3), 3, 2, 1, sizes=[7, size]))
+    images = rng.integers(0, 256, (3, 8, 9, 3)).astype("uint8")
+    sizes = [(7, 7), size]
+    (scaled,) = (x for x, _ in train_batches(images, np.arange(3), 3, 2, 1, sizes=sizes))
     ((whole, _),) = train_batches(images, np.arange(3), 3, 2, 1)
-    # Of pixels repeated `size` times every new one is the mean of 8 by 8.
-    fine = whole.astype("float64").repeat(size, axis=1).repeat(size, axis=2)
-    expected = fine.reshape(3, size, 8, size, 8, 3).mean(axis=(2, 4))
+    # Of pixels repeated `size` times every new one is the mean of 8 by 9.
+    fine = whole.astype("float64").repeat(size[0], axis=1).repeat(size[1], axis=2)
+    expected = fine.reshape(3, size[0], 8, size[1], 9, 3).mean(axis=(2, 4))
     np.testing.assert_allclose(scaled, expected, rtol=1e-6, atol=1e-7)
     assert scaled.dtype == np.float32
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 from PIL import Image
 from tiny import assert_flips_alternate, hidden_squares
 
+from coda_keras.data import numpy_batches
 from coda_keras.data import tf_augmentation as augmentation
 from coda_keras.data import tf_batches as data
 from coda_keras.data.batches import TrainBatches
@@ -272,6 +273,16 @@ def test_a_file_that_breaks_in_the_middle_of_an_epoch_is_named(tmp_path):
 def test_large_test_images_come_in_small_batches(size, expected):
     images = np.broadcast_to(np.zeros((1, 1, 1, 3), "uint8"), (1, size, size, 3))
     assert data.test_batch_size(images) == expected
+
+
+def test_images_are_scaled_as_by_numpy(rng):
+    images = rng.integers(0, 256, (1, 16, 24, 3)).astype("uint8")
+    sizes = [(8, 12), tuple(rng.integers(1, 16, size=2)), (16, 24)]
+    batches = TrainBatches(images, np.zeros(1, "int32"), 1, 3, sizes=sizes)
+    for (one, _), (other, _) in zip(
+        data.train_batches(batches), numpy_batches.train_batches(batches), strict=True
+    ):
+        np.testing.assert_allclose(one, other, atol=1e-5)
 
 
 def test_crops_may_be_smaller_than_the_image(rng):

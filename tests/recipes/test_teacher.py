@@ -9,8 +9,9 @@ import pytest
 import tiny
 
 from coda_keras import CoDANet, DAUConv2D
-from coda_keras.data.images import ImageData, save_npz
+from coda_keras.data.images import ImageData, load_npz, save_npz
 from coda_keras.models import airbench
+from coda_keras.training import Settings
 
 COMMON = ["--epochs", "1", "--batch-size", "16"]
 
@@ -18,7 +19,7 @@ COMMON = ["--epochs", "1", "--batch-size", "16"]
 @pytest.fixture
 def data(tmp_path):
     random = np.random.default_rng(0)
-    images = random.integers(0, 256, (88, 32, 32, 3)).astype("uint8")
+    images = random.integers(0, 256, (88, 32, 40, 3)).astype("uint8")
     labels = (np.arange(88) % 10).astype("int32")
     names = [f"class {index}" for index in range(10)]
     path = tmp_path / "cifar10.npz"
@@ -53,7 +54,7 @@ def test_a_student_learns_what_a_teacher_has_stored(data, tmp_path, capsys, monk
 
     flags += ["--teacher", str(tmp_path / "teacher/teacher.npz"), "--rank-scale", "0.02"]
     maps = tmp_path / "maps.keras"
-    CoDANet([DAUConv2D(10, 2, 3, strides=4)], image_size=32).save(maps)
+    CoDANet([DAUConv2D(10, 2, 3, strides=4)], image_size=(32, 40)).save(maps)
     flags += ["--map-teacher", str(maps), "--map-weight", "0.5"]
     cifar10.main([*flags, "--output", str(tmp_path / "student")])
     metrics = json.loads((tmp_path / "student/metrics.json").read_text())
@@ -61,6 +62,11 @@ def test_a_student_learns_what_a_teacher_has_stored(data, tmp_path, capsys, monk
     # The cross-entropy alone is less.
     logged, *_ = json.loads((tmp_path / "student/history.json").read_text())
     assert logged["loss"] > logged["val_loss"] + 0.25
+
+
+def test_a_resnet_takes_the_images_of_its_data(data):
+    resnet56 = importlib.import_module("coda_keras_recipes.resnet56")
+    assert resnet56.build(Settings(), load_npz(data)).input_shape == (None, 32, 40, 3)
 
 
 def test_answers_for_other_images_are_refused(data, tmp_path, capsys):

@@ -4,7 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from coda_keras import OneVsAllCrossentropy
+from coda_keras import CoDANet, DAUConv2D, OneVsAllCrossentropy
+from coda_keras.data.images import ImageData
+from coda_keras.training import Settings, objective
 from coda_keras.training.annealing import AnnealedCrossentropy, growing_sizes
 
 BIAS = -2.0
@@ -43,3 +45,14 @@ def test_sizes_end_whole():
     assert growing_sizes(32, 10) == [16] * 4 + [24] * 2 + [32] * 4
     assert growing_sizes(32, 1) == [32]
     assert growing_sizes(1, 3) == [1, 1, 1]
+
+
+def test_both_sides_grow_and_the_loss_makes_up_for_the_area():
+    images, labels = np.zeros((5, 16, 24, 3), "uint8"), np.zeros(5, "int32")
+    data = ImageData(images, labels, images, labels, ["one"])
+    settings = Settings(grow=True, epochs=5)
+    sizes = [(8, 12)] * 2 + [(12, 18)] + [(16, 24)] * 2
+    assert objective.image_sizes(settings, data) == sizes
+    net = CoDANet([DAUConv2D(1, 2, 3)], image_size=(16, 24))
+    areas = objective.loss(settings, net, 10, data).areas
+    assert areas == [(0, 1 / 4), (20, 9 / 16), (30, 1)]
