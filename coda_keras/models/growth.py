@@ -22,8 +22,8 @@ def copy_weights(source: CoDANet, target: CoDANet) -> None:
         target: a built `CoDANet` of the same layers; nothing is copied if one does not fit.
 
     Raises:
-        ValueError: if one is no `CoDANet`, they have other layers, channels, kernel sizes or
-            filters, or `target` a smaller rank.
+        ValueError: if one is no `CoDANet`, they have other layers, channels, kernel sizes,
+            strides, rescaling or filters, or `target` a smaller rank.
     """
     for net in (source, target):
         _require_coda_net(net)
@@ -96,6 +96,13 @@ def _units(config):
 def _grown(source, target):
     old, new = source.get_weights(), target.get_weights()
     kinds = {type(source), type(target)}
+    for name in ("strides", "rescale") if len(kinds) == 1 else ():
+        given = [getattr(layer, name, None) for layer in (source, target)]
+        if given[0] != given[1]:
+            raise ValueError(
+                f"The weights of {source.name!r}, which has {name}={given[0]!r}, do not fit "
+                f"{target.name!r}. Expected the same {name}. Received: {name}={given[1]!r}."
+            )
     if kinds == {DAUConv2D}:
         ranks = source.rank, target.rank
         same = source.use_bias == target.use_bias and _sizes(old) == _sizes(new)
