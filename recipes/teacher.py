@@ -139,10 +139,11 @@ def finish(settings: Settings, net: "keras.Model", shifts: int) -> None:
     shown = everything.limit(settings.limit_train)
     views = teacher.view_logits(net, shown.train_images, shifts)
     seconds = time.perf_counter() - started
-    teacher.save(teacher.Teacher(views, shown.train_labels), answers(settings))
     del metrics["history"]
     scores = {"six_view_accuracy": accuracy, "shifts": shifts, "seconds_of_logits": seconds}
     write_json(settings.folder / "teacher.json", {**metrics, **scores})
+    # Last: these make the run a finished one.
+    teacher.save(teacher.Teacher(views, shown.train_labels), answers(settings))
     print(f"logits              {answers(settings)}, {seconds:.0f} s")
 
 

@@ -27,6 +27,10 @@ def data(tmp_path):
     return path
 
 
+def interrupted(*arguments):
+    raise KeyboardInterrupt
+
+
 def test_a_student_learns_what_a_teacher_has_stored(data, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(airbench, "airbench", partial(airbench.airbench, widths=(24, 24, 24)))
     monkeypatch.setitem(tiny.PRESETS, "s_coda", tiny.few_layers("s_coda"))
@@ -48,7 +52,11 @@ def test_a_student_learns_what_a_teacher_has_stored(data, tmp_path, capsys, monk
     with pytest.raises(SystemExit, match="2"):
         teacher.main(again)
     assert "another --hold-out" in capsys.readouterr().err
-    teacher.main([*again, "--hold-out", "16"])
+    again += ["--hold-out", "16"]
+    with monkeypatch.context() as patch, pytest.raises(SystemExit, match="130"):
+        patch.setattr("coda_keras.utils.files.write_json", interrupted)
+        teacher.main(again)
+    teacher.main(again)
     with np.load(tmp_path / "teacher/teacher.npz") as answers:
         assert answers["logits"].shape == (48, 2, 3, 3, 10)
 
