@@ -22,7 +22,7 @@ from coda_keras.models.coda_net import CoDANet
 from coda_keras.training.scores import FEW_CLASSES, FIELDS, accuracies_of, evaluate
 from coda_keras.training.settings import Settings
 from coda_keras.utils import provenance
-from coda_keras.utils.files import write_json
+from coda_keras.utils.files import replacing, write_json
 
 # From a net, the folder and the names of the classes to the path of a servable.
 Package = Callable[[CoDANet, Path, list[str]], Path]
@@ -158,10 +158,10 @@ def write_explorer(path: Path, net: CoDANet, data: ImageData) -> None:
 
 def save_examples(folder: Path, data: ImageData) -> None:
     """Writes the first test image of each class as PNG, to send to a server."""
-    folder.mkdir(exist_ok=True)
     for label, name in enumerate(data.class_names):
         (indices,) = np.nonzero(data.test_labels == label)
         for index in indices[:1]:
             # Descriptions of classes may hold a slash.
             file = folder / f"{name.replace('/', '-')}-{index}.png"
-            Image.fromarray(np.asarray(data.test_images[index])).save(file)
+            with replacing(file) as temporary:
+                Image.fromarray(np.asarray(data.test_images[index])).save(temporary)

@@ -209,6 +209,19 @@ def test_the_gallery_says_which_classes_have_no_correct_image(data):
         assert " ".join(text.split()).startswith(said)
 
 
+def test_an_example_is_whole_or_not_there(data, tmp_path, monkeypatch):
+    def half(image, path):
+        path.write_bytes(b"half")
+        raise OSError("No space is left on the device.")
+
+    report.save_examples(tmp_path / "whole", data)
+    assert len(list((tmp_path / "whole").glob("*-*.png"))) == len(set(data.test_labels))
+    monkeypatch.setattr(report.Image.Image, "save", half)
+    with pytest.raises(OSError, match="No space"):
+        report.save_examples(tmp_path / "half", data)
+    assert list((tmp_path / "half").iterdir()) == []
+
+
 def test_own_methods():
     assert own_method(coda_net()) == ("contributions", "contribution (logits)")
     assert own_method(classifier()) == ("input_x_gradient", "input x gradient (logits)")
