@@ -13,9 +13,6 @@ from coda_keras.data.images import Images, test_batch_size
 
 # Batches made while the device computes, and threads that make them.
 AHEAD, THREADS = 8, 4
-# The first part of every seed: NumPy appends zeros to short ones, so that [7, 3] and [7, 3, 0, 0]
-# would give the same numbers.
-FLIPS, ORDER, IMAGE = range(3)
 
 # An image that cannot be read says so itself.
 reporting_broken_images = nullcontext
@@ -33,16 +30,16 @@ class Draws:
 
     def __init__(self, seed: int, epoch: int, count: int) -> None:
         self.seed, self.epoch, self.count = seed, epoch, count
-        self.first_flips = np.random.default_rng([FLIPS, seed]).integers(0, 2, count)
+        self.first_flips = np.random.default_rng(seed).integers(0, 2, count)
 
     def permutation(self) -> np.ndarray:
-        return np.random.default_rng([ORDER, self.seed, self.epoch]).permutation(self.count)
+        return np.random.default_rng([self.seed, self.epoch]).permutation(self.count)
 
     def first_flip(self, index: int) -> int:
         return self.first_flips[index]
 
     def of(self, index: int, stage: int) -> np.random.Generator:
-        return np.random.default_rng([IMAGE, self.seed, self.epoch, index, stage])
+        return np.random.default_rng([self.seed, self.epoch, index, stage])
 
     def view(self, index: int, shifts: int) -> tuple[int, int, int]:
         return tuple(self.of(index, VIEW).integers(0, (2, shifts, shifts)))

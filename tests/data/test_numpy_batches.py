@@ -33,23 +33,6 @@ def test_every_epoch_is_another_permutation_without_the_incomplete_batch(numbere
         np.testing.assert_allclose(images[:, 2, 1, 0] * 255, labels, rtol=1e-6)
 
 
-def test_no_two_uses_of_random_numbers_share_a_seed(monkeypatch):
-    seeds, default_rng = [], np.random.default_rng
-
-    def noted(seed):
-        seeds.append(tuple(np.random.SeedSequence(seed).generate_state(4)))
-        return default_rng(seed)
-
-    monkeypatch.setattr(np.random, "default_rng", noted)
-    for seed, epoch in np.ndindex(2, 3):
-        draws = numpy_batches.Draws(seed, epoch, count=4)
-        draws.permutation()
-        for index, stage in np.ndindex(4, 2):
-            draws.of(index, stage)
-    # Flips that alternate are those of the seed in all epochs.
-    assert len(set(seeds)) == 2 + 2 * 3 * (1 + 4 * 2)
-
-
 def test_resumed_batches_equal_uninterrupted_ones_to_the_pixel(rng, monkeypatch):
     images = rng.integers(0, 256, (9, 6, 6, 3)).astype("uint8")
     labels = np.arange(9, dtype="int32")
