@@ -139,7 +139,8 @@ def _checked(class_ids, encoded, net):
         raise ValueError(
             f"Expected a class id for each of {len(encoded)} images. Received: {class_ids}."
         )
-    return checked_class_ids(class_ids, len(encoded), net.classes)[0]
+    checked_class_ids(class_ids, len(encoded), net.classes)
+    return class_ids
 
 
 def _cotangents(class_ids, outputs, pullbacks):
