@@ -124,7 +124,7 @@ def cards() -> Lines:
 def methods() -> Lines:
     """Some rows and columns of the study."""
     model = stored(f"{DOCS}/cifar10-study.json")["models"][0]
-    shown = ("contributions", "occlusion_9", "gradcam", "integrated_gradients")
+    shown = ("contributions", "occlusion_9", "occlusion_5", "gradcam")
     found = {name: model["methods"][name] for name in shown}
     return markdown_table(
         ["method", "localisation", "removal, least first", "forward passes"],
