@@ -86,6 +86,8 @@ def refuses(path, sentence):
 
 @pytest.mark.parametrize("path", STORED, ids=lambda path: path.stem)
 def test_files_of_earlier_versions_load(path):
+    if path.stem == "five" and keras.__version__ < "3.15":
+        pytest.skip("Keras 3.15 wrote arguments that earlier versions do not know")
     expected = keras.models.load_model(path, compile=False).get_weights()
     loaded = load_model(path).get_weights()
     assert len(loaded) == len(expected) > 0

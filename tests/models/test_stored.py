@@ -10,10 +10,12 @@ from keras import ops
 from coda_keras import CoDANet
 
 FOLDER = Path(__file__).resolve().parents[1] / "fixtures/0.2.0/keras"
-NAMES = ("one", "two", "three", "four", "five")
+# Keras 3.15 writes arguments of initialisers that earlier versions do not know.
+FIVE = pytest.param("five", marks=pytest.mark.skipif(keras.__version__ < "3.15", reason="Keras"))
 # `five` is no CoDA-Net, `four` the layers alone.
 NETS = ("one", "two", "three")
-COMPILED = ("one", "two", "three", "five")
+NAMES = (*NETS, "four", FIVE)
+COMPILED = (*NETS, FIVE)
 
 
 @pytest.fixture(scope="module")
