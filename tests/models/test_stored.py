@@ -69,7 +69,11 @@ def test_loss_and_metric_are_the_same(name, expected):
 def test_training_goes_on_as_it_would_have(name, expected):
     model = load(name)
     images, labels = expected["images"], expected["labels"]
-    steps = [model.train_on_batch(images, labels) for _ in range(2)]
+    steps = []
+    for _ in range(2):
+        # Keras 3.12 averages over calls.
+        model.reset_metrics()
+        steps.append(model.train_on_batch(images, labels))
     assert_close(np.array(steps), expected[f"{name}_trained"], 1e-4)
     assert_close(model(images), expected[f"{name}_trained_logits"], 1e-4)
     assert_close(model.optimizer.learning_rate, expected[f"{name}_rate"])
