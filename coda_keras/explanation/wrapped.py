@@ -61,7 +61,8 @@ def parts(model: Any) -> Parts:
     Raises:
         ValueError: if it does not end in such layers, or these are no classifier of feature maps.
     """
-    output, known = (getattr(model, "outputs", None) or [None])[0], _parts.get(model)
+    output = (getattr(model, "outputs", None) or [None])[0]
+    known = None if output is None else _parts.get(model)
     if known is None or known[0] is not output:
         known = _parts[model] = (output, _cut(model))
     return known[1]
