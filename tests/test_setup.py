@@ -195,7 +195,8 @@ def test_commands_of_a_wheel_are_called_by_their_names(installed):
     assert done.returncode == 2 and done.stderr.startswith("coda-keras serve: error: There is no")
     done = started(installed, "-m", "coda_keras", "train", "digits", "--epochs", "0")
     assert done.returncode == 2
-    assert done.stderr.startswith("coda-keras train digits: error: argument --epochs: expected")
+    said = "argument --epochs: expected a whole number from 1 to 1000000000, received '0'"
+    assert done.stderr.startswith(f"coda-keras train digits: error: {said}")
     version = started(installed, "-m", "coda_keras", "--version")
     assert version.stdout.strip() == coda_keras.__version__
 

@@ -7,8 +7,6 @@ such argument: a longer run takes up a shorter one's slices.
 """
 
 import sys
-import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,10 +15,8 @@ import numpy as np
 
 from coda_keras.study.code_digests import digest
 from coda_keras.utils.files import replacing, write_json
+from coda_keras.utils.inflating import DAMAGE
 from coda_keras.utils.progress import ProgressBar
-
-# What reading raises of a file that is cut off or altered.
-DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, OSError)
 
 
 def collect(
@@ -89,7 +85,7 @@ def _read(path: Path) -> dict[str, Any] | None:
         # NumPy leaves a damaged file open.
         with path.open("rb") as file, np.load(file) as arrays:
             return dict(arrays)
-    except DAMAGE as error:
+    except (*DAMAGE, OSError) as error:
         told = f"{path} is damaged ({type(error).__name__}: {error}); computing it again."
         print(told, file=sys.stderr)
         return None

@@ -10,7 +10,6 @@ import json
 import os
 import sys
 import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,12 +20,11 @@ from keras import ops
 
 from coda_keras import backend
 from coda_keras.utils.files import replacing
+from coda_keras.utils.inflating import DAMAGE
 
 FILES = "checkpoint-*.npz"
 KEPT = 2
 PROGRESS = "progress"
-# What reading raises of a file that is cut off or altered.
-DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, NotImplementedError)
 
 
 @dataclasses.dataclass

@@ -2,6 +2,7 @@
 
 import os
 import zipfile
+import zlib
 from collections.abc import Container
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from coda_keras.utils.text import short
 # pictures worth having.
 MAX_EXPANSION = 100
 _SMALL = 2**20
+# What reading raises of an archive that is cut off or altered.
+DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, NotImplementedError)
 
 
 def check_size(size: int, stored: int, free: int = _SMALL) -> None:

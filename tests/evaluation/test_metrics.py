@@ -143,20 +143,20 @@ def test_seed_belongs_to_the_arguments_and_batch_size_does_not():
 
 
 @pytest.mark.parametrize(
-    ("name", "argument", "value"),
+    ("name", "given", "message"),
     [
-        ("deletion", "batch_size", 0),
-        ("infidelity", "activation", "tanh"),
-        ("pixel_removal", "fraction", 7),
-        ("pixel_removal", "points", 0),
-        ("localisation", "grid_size", 0),
-        ("localisation", "windows", (3, 2)),
-        ("sanity", "steps", 0),
+        ("deletion", {"batch_size": 0}, "batch_size=0"),
+        ("infidelity", {"activation": "tanh"}, "Unknown `activation`: 'tanh'"),
+        ("pixel_removal", {"fraction": 7}, "fraction=7"),
+        ("pixel_removal", {"points": 0}, "points=0"),
+        ("localisation", {"grid_size": 0}, "grid_size=0"),
+        ("localisation", {"windows": (3, 2)}, "odd window size.*Received 2"),
+        ("sanity", {"steps": 0}, "steps=0"),
     ],
 )
-def test_arguments_are_checked_when_a_metric_is_made(name, argument, value):
-    with pytest.raises(ValueError, match=argument.rstrip("s")):
-        evaluation.get(name, **{argument: value})
+def test_arguments_are_checked_when_a_metric_is_made(name, given, message):
+    with pytest.raises(ValueError, match=message):
+        evaluation.get(name, **given)
 
 
 def test_summary_is_plain_and_the_same_by_a_call(measured, model):

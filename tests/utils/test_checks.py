@@ -203,5 +203,7 @@ def test_a_net_that_is_not_built_says_so_and_is_built_by_its_first_images(images
 
 
 def test_a_position_is_a_pair(net, images):
-    with pytest.raises(ValueError, match=r"two integers \(row, column\). Received: position=3"):
+    with pytest.raises(
+        ValueError, match=r"must be two integers \(row, column\). Received: position=3"
+    ):
         net.explain_layer(images, 1, 0, position=3)
