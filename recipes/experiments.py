@@ -8,7 +8,7 @@ command runs it:
     coda-keras train cifar10 --experiment s_coda_sq_t10
 
 Other flags, also `--fast`, may be added. They do not change what defines the experiment, unless a
-flag names it. Our numbers are those of `coda-keras sweep`, and of the nets of the package.
+flag names it. Our numbers are stored results, most of them of `coda-keras sweep`.
 """
 
 import json
@@ -17,7 +17,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from coda_keras.models.pretrained import Card, cards
 from coda_keras.training import Settings, SettingsParser
 from coda_keras.utils.command_line import Parser, command
 from coda_keras.utils.text import nearest
@@ -164,32 +163,15 @@ def find(name: str) -> Experiment:
 
 
 def results() -> dict[str, dict[str, Any]]:
-    """Our results by experiment: stored ones and the nets that ship; of several the most accurate.
+    """Our stored results by experiment; of several the most accurate.
 
     Each is a dict with `experiment`, `test_accuracy`, `published_rule_localisation`, `parameters`,
-    `training_seconds` and `arguments`, of which the table shows `epochs`, `limit_train` and whether
-    the net began with an `initial` one or had a `teacher`.
+    `training_seconds` and `arguments`, of which the table shows `epochs` and `limit_train`.
     """
-    rows = [shipped(card) for card in cards().values()]
+    rows: list[dict[str, Any]] = []
     for path in sorted(RESULTS.glob("experiments*.json")):
         rows += json.loads(path.read_text("utf-8"))["results"]
     return {row["experiment"]: row for row in sorted(rows, key=lambda row: row["test_accuracy"])}
-
-
-def shipped(card: Card) -> dict[str, Any]:
-    """A net that comes with the package as a result."""
-    kind = {"squash": "sq", "l2": "l2"}[card.rescale]
-    took = card.details["training"]
-    used = {"epochs": took["epochs"], "limit_train": None, "initial": card.fine_tuned}
-    used["teacher"] = "teacher" in card.details
-    return {
-        "experiment": f"{card.architecture}_{kind}_t{card.temperature:g}",
-        "test_accuracy": card.test_accuracy,
-        "published_rule_localisation": card.details["scores"].get("published_rule_localisation"),
-        "parameters": card.parameters,
-        "training_seconds": took["seconds"],
-        "arguments": used,
-    }
 
 
 def table() -> str:
@@ -222,11 +204,9 @@ def cost(row: Mapping[str, Any]) -> tuple[str, str, str]:
     """What a net of ours took: parameters, epochs and images, hours."""
     used = row["arguments"]
     images = "all" if used["limit_train"] is None else f"{used['limit_train']:,}"
-    more = " after others" if used.get("initial") else ""
-    more += ", taught" if used.get("teacher") else ""
     return (
         f"{row['parameters'] / 1e6:.1f}M",
-        f"{used['epochs']} x {images}{more}",
+        f"{used['epochs']} x {images}",
         f"{row['training_seconds'] / 3600:.2f}",
     )
 

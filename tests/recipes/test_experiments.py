@@ -13,7 +13,6 @@ from coda_keras_recipes.experiments import EXPERIMENTS
 from coda_keras import PRESETS
 from coda_keras.data.images import ImageData
 from coda_keras.evaluation import published_cifar10
-from coda_keras.models.pretrained import cards
 
 ROOT = Path(__file__).resolve().parents[2]
 CIFAR10 = [name for name, row in EXPERIMENTS.items() if row.recipe == "cifar10"]
@@ -69,23 +68,6 @@ def test_the_table_shows_the_paper_s_numbers_and_stored_results(monkeypatch, tmp
     # Without a net of ours the row says why.
     assert rows["resnet50"] == ["-", "-", "-", "-", "needs ImageNet", "-", "-"]
     assert all(cell for line in lines for cell in cells(line))
-
-
-@pytest.mark.parametrize("taught", [True, False])
-def test_the_table_shows_nets_that_ship(taught, monkeypatch):
-    card = next(iter(cards().values()))
-    details = {key: value for key, value in card.details.items() if key != "teacher"}
-    details["training"] = {**details["training"], "epochs": 7}
-    # The second run began with the first, which the epochs have.
-    recipe = "python recipes/cifar10.py && python recipes/cifar10.py --initial a"
-    details |= {"recipe": recipe, **({"teacher": {}} if taught else {})}
-    card = card._replace(temperature=1000.0, test_accuracy=0.999, details=details)
-    monkeypatch.setattr(experiments, "cards", lambda: {card.name: card})
-    (line,) = [line for line in experiments.table().splitlines() if "| s_coda_sq_t1000 " in line]
-    localisation = details["scores"]["published_rule_localisation"]
-    shown = cells(line)[2:]
-    assert shown[:4] == ["93.2%", "99.9%", "0.9115", f"{localisation:.4f}"]
-    assert shown[5] == ("7 x all, taught" if taught else "7 x all")
 
 
 def cells(line):
