@@ -140,27 +140,6 @@ def methods() -> Lines:
     )
 
 
-def temperatures() -> Lines:
-    """The same small net at several T and epochs."""
-    compared = stored(f"{DOCS}/cifar10-comparison.json")
-    short = stored(f"{DOCS}/cifar10-four-epochs.json")
-    long, cold = compared["models"][:2]
-    found = [(cold, 4), (short["models"][0], 4), (long, 14)]
-    return markdown_table(
-        ["T", "epochs", "test accuracy", "localisation", "9x9 means"],
-        (
-            (
-                f"{model['temperature']:g}",
-                str(epochs),
-                f"{model['test_accuracy']:.1%}",
-                f"{model['methods']['contributions']['localisation']['mean']:.3f}",
-                f"{model['methods']['contributions']['localisation']['mean_by_window']['9']:.3f}",
-            )
-            for model, epochs in found
-        ),
-    )
-
-
 def digits(figure: str) -> Lines:
     """The numbers below a figure of noisy digits."""
     module = import_module("coda_keras_recipes.mnist")
@@ -226,9 +205,8 @@ TABLES: dict[str, Callable[[], Lines]] = {
     "experiments": experiments,
     "study": partial(studied, "study"),
     "study-small": partial(studied, "study", 1),
-    "all-metrics": partial(studied, "small-all-metrics"),
-    "resnet56": partial(studied, "comparison", 2),
-    "temperatures": temperatures,
+    "all-metrics": partial(studied, "metrics"),
+    "resnet56": partial(studied, "metrics", 1),
     "figure2": partial(digits, "figure2"),
     "figure3": partial(digits, "figure3"),
     "precision": precision,
