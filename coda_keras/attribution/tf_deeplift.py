@@ -100,6 +100,7 @@ def _explain(folder):
 def _check_sums(values, changes):
     """Raises a `ValueError` if maps do not sum to the changes of the logits from the baseline."""
     sums, sizes = values.sum((1, 2, 3)), np.abs(values).sum((1, 2, 3))
+    # Rounding grows with what cancels in a sum, which may be much more than the change.
     wrong = np.abs(sums - changes) > 0.01 * np.maximum(1, np.abs(changes)) + 1e-5 * sizes
     if wrong.any():
         first = wrong.argmax()
